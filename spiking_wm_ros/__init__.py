@@ -1,0 +1,1 @@
+"""Robots whose policy and world model are spiking neural networks, on ROS 2."""

@@ -1,0 +1,1 @@
+"""Learning agents, found by name in `config/algorithms`. No ROS here."""

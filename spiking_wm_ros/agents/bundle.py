@@ -1,0 +1,75 @@
+"""Policy bundles: everything a robot needs to act, in one checked file."""
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from spiking_wm_ros.agents.contract import Policy, Weights
+from spiking_wm_ros.agents.options import override
+from spiking_wm_ros.agents.registry import agent_class
+from spiking_wm_ros.agents.spaces import Spaces
+from spiking_wm_ros.agents.storage import load, pack, sha256
+from spiking_wm_ros.errors import UserError
+
+
+class Bundle(NamedTuple):
+    """Weights of one policy version with what they were made for."""
+
+    weights: Weights
+    facts: dict[str, Any]
+
+    @property
+    def version(self) -> int:
+        """Version number within its run."""
+        return self.facts["version"]
+
+
+def pack_bundle(weights: Weights, agent: str, options: dict[str, Any], spaces: Spaces, version: int) -> bytes:
+    """A bundle as the bytes of a file."""
+    facts = {"agent": agent, "options": options, "spaces": spaces.to_json(), "version": version}
+    return pack(weights, facts)
+
+
+def load_bundle(path: Path, digest: str | None = None) -> Bundle:
+    """Read a bundle.
+
+    Raises:
+        UserError: if it is missing, damaged, or has another SHA-256 than ``digest``.
+    """
+    if digest is not None and path.exists() and sha256(path) != digest:
+        raise UserError(f"{path} does not match its SHA-256: publish it again")
+    weights, facts = load(path)
+    if "agent" not in facts or "version" not in facts:
+        raise UserError(f"{path} is no policy bundle")
+    return Bundle(weights, facts)
+
+
+def make_policy(bundle: Bundle, spaces: Spaces) -> Policy:
+    """A new policy that acts as the bundle says; one that acts meanwhile is not touched.
+
+    Raises:
+        UserError: if the bundle was made for other spaces, or its weights do not fit its options.
+    """
+    check_spaces(bundle.facts["spaces"], spaces, "policy")
+    agent = agent_class(bundle.facts["agent"])
+    options = override(agent.options_class(), bundle.facts["options"])
+    policy = agent.policy_class(options, spaces)
+    try:
+        policy.load(bundle.weights)
+    except (KeyError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"policy version {bundle.version} has weights of other sizes: {reason}") from None
+    return policy
+
+
+def check_spaces(made_for: str, spaces: Spaces, what: str) -> None:
+    """Refuse spaces that differ from those something was made for.
+
+    Raises:
+        UserError: naming both.
+    """
+    if json.loads(made_for) != json.loads(spaces.to_json()):
+        raise UserError(
+            f"the {what} was made for {made_for}, the environment has {spaces.to_json()}: choose the env:="
+            f" it was trained in"
+        )

@@ -1,0 +1,147 @@
+"""What every algorithm implements: an `Agent` that learns and a `Policy` that acts.
+
+The contract covers algorithms that learn from replay or on line, in a latent or an observed space,
+with vectors or pixels, continuous or discrete actions; the environment's spaces say which. An
+algorithm that cannot serve some spaces says so with a `UserError` when it is made.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+from torch import Tensor
+
+from spiking_wm_ros.agents.spaces import Spaces
+
+Weights = dict[str, Tensor]
+Metrics = dict[str, float]
+
+
+class Transition(NamedTuple):
+    """One environment step.
+
+    ``step`` counts the environment steps of training before this one; in an evaluation it counts
+    that evaluation's steps. ``terminated`` (the task ended) and ``truncated`` (time ran out, the
+    next state still has a value) are never merged.
+    """
+
+    observation: np.ndarray
+    action: np.ndarray
+    reward: float
+    next_observation: np.ndarray
+    terminated: bool
+    truncated: bool
+    episode: int
+    step: int
+    policy_version: int
+    evaluation: bool = False
+
+    @property
+    def done(self) -> bool:
+        """Whether the episode ended with this step."""
+        return self.terminated or self.truncated
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Bounds of a dream phase, whichever is met first; ``None`` is no bound."""
+
+    rollouts: int | None = None
+    updates: int | None = None
+    seconds: float | None = None
+
+
+class DreamProgress(NamedTuple):
+    """What a dream phase has done so far."""
+
+    rollouts: int
+    updates: int
+    metrics: Metrics
+
+
+class Policy(ABC):
+    """The acting half: loads weights that an `Agent` released, and chooses actions.
+
+    Args:
+        options: the algorithm's options.
+        spaces: the environment's spaces.
+    """
+
+    def __init__(self, options: Any, spaces: Spaces):
+        self.options, self.spaces = options, spaces
+
+    @abstractmethod
+    def load(self, weights: Mapping[str, Tensor]) -> None:
+        """Take new weights; recurrent state that callers hold stays valid."""
+
+    def initial_state(self) -> Any:
+        """State at the start of an episode; ``None`` where decisions have no memory."""
+        return None
+
+    @abstractmethod
+    def act(self, observation: np.ndarray, state: Any, rng: np.random.Generator | None) -> tuple:
+        """Choose an action.
+
+        Args:
+            observation: of the shape and type of the observation space, checked by the caller.
+            state: what `initial_state` or the previous decision of this episode returned.
+            rng: source of exploration; ``None`` asks for the greedy action.
+
+        Returns:
+            The action, inside the action space, and the next state.
+        """
+
+
+class Agent(ABC):
+    """The learning half. All randomness comes from its seed, and all of it is in `snapshot`.
+
+    Args:
+        options: the algorithm's options, of type ``options_class``.
+        spaces: the environment's spaces.
+        seed: seed of initialisation, sampling and dreaming.
+    """
+
+    options_class: ClassVar[type]
+    policy_class: ClassVar[type[Policy]]
+
+    def __init__(self, options: Any, spaces: Spaces, seed: int):
+        self.options, self.spaces, self.seed = options, spaces, seed
+
+    @abstractmethod
+    def policy_weights(self) -> Weights:
+        """Copies of all that a `Policy` needs to act as this agent does now."""
+
+    @abstractmethod
+    def observe(self, transition: Transition) -> None:
+        """Take in one real transition."""
+
+    @abstractmethod
+    def learn(self) -> Metrics:
+        """One update from real experience; an agent that learns in `observe` returns ``{}``."""
+
+    @property
+    @abstractmethod
+    def can_dream(self) -> bool:
+        """Whether there is a world model with enough experience to dream in."""
+
+    @abstractmethod
+    def dream(self, budget: Budget) -> Iterator[DreamProgress]:
+        """Improve in imagination, yielding at least every 0.2 s; closing it ends the phase cleanly."""
+
+    def model_error(self) -> Metrics:
+        """Open-loop error on held-out data, relative to a model that predicts no change."""
+        return {}
+
+    def dream_against_reality(self) -> dict[str, np.ndarray]:
+        """A held-out stretch (``real [H, D]``) and its open-loop prediction (``dream [H, D]``)."""
+        return {}
+
+    @abstractmethod
+    def snapshot(self) -> Weights:
+        """Everything needed to go on bit for bit, as tensors by name."""
+
+    @abstractmethod
+    def restore(self, snapshot: Mapping[str, Tensor]) -> None:
+        """Go on from a `snapshot` of an agent with the same options and spaces."""

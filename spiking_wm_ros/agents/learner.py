@@ -1,0 +1,278 @@
+"""What a run does with an agent: when it learns, dreams, releases policies and saves.
+
+The same `Learner` sits in the in-process trainer and behind the dreamer node, so both learn alike.
+"""
+
+import math
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from spiking_wm_ros.agents.contract import Agent, Budget, DreamProgress, Metrics, Transition, Weights
+from spiking_wm_ros.agents.run_options import RunOptions
+from spiking_wm_ros.errors import UserError
+from spiking_wm_ros.process import matmul_precision
+
+AWAKE, DREAMING = "awake", "dreaming"
+
+
+class Release(NamedTuple):
+    """Policy ``version`` answers the observations of steps ``first_step`` up to ``until_step``."""
+
+    version: int
+    first_step: int
+    until_step: int
+    weights: Weights
+
+
+class DreamResult(NamedTuple):
+    """How a dream phase ended."""
+
+    rollouts: int
+    updates: int
+    completed: bool
+    metrics: Metrics
+
+
+class Evaluation(NamedTuple):
+    """Returns of one evaluation; ``step`` is the training step at which the policy was taken."""
+
+    step: int
+    version: int
+    returns: tuple[float, ...]
+
+    @property
+    def mean(self) -> float:
+        """Mean return."""
+        return float(np.mean(self.returns))
+
+
+class Observer:
+    """What a learner reports to; all methods do nothing unless overridden."""
+
+    def released(self, release: Release) -> None:
+        """A policy version is ready."""
+
+    def learned(self, step: int, metrics: Metrics) -> None:
+        """One update was made."""
+
+    def episode_ended(self, step: int, episode: int, episode_return: float, length: int) -> None:
+        """A training episode ended."""
+
+    def evaluated(self, evaluation: Evaluation) -> None:
+        """An evaluation ended."""
+
+    def dream_started(self, step: int) -> None:
+        """The learner fell asleep."""
+
+    def dreamed(self, step: int, progress: DreamProgress) -> None:
+        """A unit of dreaming was done."""
+
+    def dream_ended(self, step: int, result: DreamResult) -> None:
+        """The learner woke up."""
+
+    def save_due(self, step: int) -> None:
+        """A checkpoint is due by the schedule."""
+
+
+class Learner:
+    """Takes in transitions and does what is due after each, one unit of work at a time.
+
+    Args:
+        agent: what learns.
+        options: the run's schedule.
+        observer: what is told about it.
+    """
+
+    def __init__(self, agent: Agent, options: RunOptions, observer: Observer):
+        self.agent, self.options, self.observer = agent, options, observer
+        self.step = 0  # training transitions taken in
+        self.updates = 0
+        self.version = 0
+        self.dreams = 0
+        self.dream_rollouts = 0
+        self.dream_updates = 0
+        self.acting: Release | None = None
+        self.episode = 0
+        self.episode_actions: list[np.ndarray] = []
+        self.evaluated_at: int | None = None
+        self.finished = False
+        self._evaluation_step = 0
+        self._evaluation_episode = 0
+        self._episode_return = 0.0
+        self._evaluation_returns: list[float] = []
+        self._evaluation_return = 0.0
+        self._dreamed_at = 0
+        self._saved_at = 0
+        self._dream: Iterator[DreamProgress] | None = None
+        self._dream_scheduled = False
+        self._progress = DreamProgress(0, 0, {})
+
+    # --- experience ---
+
+    def observe(self, transition: Transition) -> None:
+        """Take in the next transition; call `work` until it returns False before the next one.
+
+        Raises:
+            UserError: if a transition is missing or comes twice.
+        """
+        if transition.evaluation:
+            self._observe_evaluation(transition)
+            return
+        if transition.step != self.step:
+            raise UserError(
+                f"transition of step {transition.step} came where step {self.step} was due: transitions"
+                f" were lost or doubled between bridge and dreamer"
+            )
+        self.agent.observe(transition)
+        self.step += 1
+        self._episode_return += transition.reward
+        self.episode_actions.append(transition.action)
+        if transition.done:
+            length = len(self.episode_actions)
+            self.observer.episode_ended(self.step, transition.episode, self._episode_return, length)
+            self.episode = transition.episode + 1
+            self._episode_return, self.episode_actions = 0.0, []
+        if self.step >= self.options.steps and not self.options.evaluate_every:
+            self.finished = True
+
+    def _observe_evaluation(self, transition: Transition) -> None:
+        if (transition.step, transition.episode) == (0, 0):  # also after an evaluation was cut off
+            self._evaluation_step = self._evaluation_episode = 0
+            self._evaluation_returns, self._evaluation_return = [], 0.0
+        if transition.step != self._evaluation_step:
+            raise UserError(f"evaluation step {self._evaluation_step} was lost between bridge and dreamer")
+        self._evaluation_step += 1
+        self._evaluation_return += transition.reward
+        if not transition.done:
+            return
+        self._evaluation_returns.append(self._evaluation_return)
+        self._evaluation_return = 0.0
+        if len(self._evaluation_returns) == self.options.evaluation_episodes:
+            evaluation = Evaluation(self.step, transition.policy_version, tuple(self._evaluation_returns))
+            self.evaluated_at = self.step
+            self.observer.evaluated(evaluation)
+            solved = self.options.stop_when_solved and evaluation.mean >= self.options.solved_at
+            if solved or self.step >= self.options.steps:
+                self.finished = True
+
+    # --- what is due ---
+
+    def work(self) -> bool:
+        """Do one due unit of work (an update, or part of a dream); False when nothing is due."""
+        with matmul_precision(self.options.matmul):
+            return self._work()
+
+    def _work(self) -> bool:
+        if self._dream is not None:
+            self._advance_dream()
+        elif self.updates < self._updates_due():
+            self.updates += 1
+            self.observer.learned(self.step, self.agent.learn())
+        elif self._dream_due():
+            self._dreamed_at = self.step
+            self.start_dream(Budget(rollouts=self.options.dream_rollouts), scheduled=True)
+        elif self.acting is None or self.step >= self.acting.until_step:
+            self.release()
+        elif self._save_due():
+            self._saved_at = self.step
+            self.observer.save_due(self.step)
+        else:
+            return False
+        return True
+
+    def _updates_due(self) -> int:
+        return math.floor((self.step - self.options.learn_after) * self.options.updates_per_step)
+
+    def _dream_due(self) -> bool:
+        every = self.options.dream_every
+        return bool(
+            every
+            and self.step >= max(self.options.dream_after, 1)
+            and self.step % every == 0
+            and self._dreamed_at != self.step
+            and self.agent.can_dream
+        )
+
+    def _save_due(self) -> bool:
+        every = self.options.checkpoint_every
+        return bool(every and self.step and self.step % every == 0 and self._saved_at != self.step)
+
+    def release(self) -> Release:
+        """Make the agent's present policy the one that acts from here on."""
+        self.version += 1
+        until = self.step - self.step % self.options.policy_every + self.options.policy_every
+        self.acting = Release(self.version, self.step, until, self.agent.policy_weights())
+        self.observer.released(self.acting)
+        return self.acting
+
+    # --- dreams ---
+
+    @property
+    def phase(self) -> str:
+        """``awake`` or ``dreaming``."""
+        return AWAKE if self._dream is None else DREAMING
+
+    def start_dream(self, budget: Budget, scheduled: bool = False) -> None:
+        """Fall asleep; `work` then dreams until the budget is spent or `wake` is called.
+
+        A dream that was asked for ends with a policy version of its own; one that the schedule
+        called for leaves that to the schedule.
+
+        Raises:
+            UserError: if the agent cannot dream yet, or dreams already.
+        """
+        if self._dream is not None:
+            raise UserError("a dream phase is under way: wake it first")
+        if not self.agent.can_dream:
+            raise UserError(
+                "nothing to dream of yet: there is no world model (algorithm:=…_dream has one) or too"
+                " little experience"
+            )
+        self.dreams += 1
+        self._progress = DreamProgress(0, 0, {})
+        self._dream, self._dream_scheduled = self.agent.dream(budget), scheduled
+        self.observer.dream_started(self.step)
+
+    def wake(self) -> None:
+        """End the dream phase, if there is one, keeping what it has learned."""
+        if self._dream is not None:
+            self._end_dream(completed=False)
+
+    def _advance_dream(self) -> None:
+        try:
+            self._progress = next(self._dream)
+            self.observer.dreamed(self.step, self._progress)
+        except StopIteration:
+            self._end_dream(completed=True)
+
+    def _end_dream(self, completed: bool) -> None:
+        self._dream.close()
+        self._dream = None
+        rollouts, updates, metrics = self._progress
+        self.dream_rollouts += rollouts
+        self.dream_updates += updates
+        if not self._dream_scheduled:
+            self.release()
+        self.observer.dream_ended(self.step, DreamResult(rollouts, updates, completed, metrics))
+
+
+_COUNTERS = ("step", "updates", "version", "dreams", "dream_rollouts", "dream_updates", "episode")
+_PLACES = ("evaluated_at", "_episode_return", "_dreamed_at", "_saved_at")
+
+
+def counters(learner: Learner) -> dict:
+    """The learner's own state as JSON-able facts (the agent's is its `snapshot`)."""
+    facts = {name: getattr(learner, name) for name in (*_COUNTERS, *_PLACES)}
+    return facts | {"acting": learner.acting[:3]}
+
+
+def restore_counters(
+    learner: Learner, facts: dict, acting: Weights, episode_actions: list[np.ndarray]
+) -> None:
+    """Undo `counters`."""
+    for name in (*_COUNTERS, *_PLACES):
+        setattr(learner, name, facts[name])
+    learner.acting = Release(*facts["acting"], acting)
+    learner.episode_actions = episode_actions

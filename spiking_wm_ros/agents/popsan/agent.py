@@ -1,0 +1,251 @@
+"""PopSAN + TD3 + an ensemble of spiking world models, with uncertainty-filtered dreaming."""
+
+import copy
+import time
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+import torch
+from gymnasium.spaces import Box
+from torch import Tensor
+
+from spiking_wm_ros.agents.contract import Agent, Budget, DreamProgress, Metrics, Policy, Transition, Weights
+from spiking_wm_ros.agents.normaliser import Normaliser
+from spiking_wm_ros.agents.popsan.dynamics import Dynamics
+from spiking_wm_ros.agents.popsan.options import PopSANOptions
+from spiking_wm_ros.agents.popsan.td3 import TD3
+from spiking_wm_ros.agents.replay import Replay
+from spiking_wm_ros.agents.spaces import Spaces
+from spiking_wm_ros.agents.tensors import flatten, unflatten
+from spiking_wm_ros.errors import UserError
+from spiking_wm_ros.snn.popsan import PopSAN
+
+
+def _sizes(spaces: Spaces) -> tuple[int, int]:
+    observation, action = spaces
+    if len(observation.shape) != 1 or not isinstance(action, Box) or len(action.shape) != 1:
+        raise UserError(
+            f"popsan drives environments with vector observations and continuous actions, not"
+            f" {observation.shape} and {action}: choose another env:="
+        )
+    if not (np.isfinite(action.low).all() and np.isfinite(action.high).all()):
+        raise UserError("popsan needs bounded actions: set low and high of the action space")
+    return observation.shape[0], action.shape[0]
+
+
+def _act(actor: PopSAN, normaliser: Normaliser, observation: Tensor) -> Tensor:
+    return actor(normaliser(observation))
+
+
+class PopSANPolicy(Policy):
+    """The spiking actor with its normaliser. Decisions have no memory."""
+
+    def __init__(self, options: PopSANOptions, spaces: Spaces):
+        super().__init__(options, spaces)
+        observation_size, action_size = _sizes(spaces)
+        self._actor = PopSAN(observation_size, action_size, options.actor_sizes())
+        self._normaliser = Normaliser(observation_size)
+        self._middle = (spaces.action.high + spaces.action.low) / 2
+        self._half_range = (spaces.action.high - spaces.action.low) / 2
+        self._random = True
+
+    def load(self, weights: Mapping[str, Tensor]) -> None:
+        """Take released weights."""
+        parts = unflatten(weights)
+        self._actor.load_state_dict(parts["actor"])
+        self._normaliser.load_state_dict(parts["normaliser"])
+        self._random = bool(weights["random"])
+
+    @torch.inference_mode()
+    def act(self, observation: np.ndarray, state: None, rng: np.random.Generator | None) -> tuple:
+        """Greedy action plus Gaussian noise; uniformly random during warm-up."""
+        if rng is not None and self._random:
+            action = rng.uniform(-1, 1, self._middle.shape)
+        else:
+            action = _act(self._actor, self._normaliser, torch.from_numpy(observation)[None])[0].numpy()
+            if rng is not None:
+                noise = rng.normal(0, self.options.exploration_noise, action.shape)
+                action = np.clip(action + noise, -1, 1)
+        action = self._middle + self._half_range * action
+        return action.astype(np.float32).clip(self.spaces.action.low, self.spaces.action.high), None
+
+    @torch.inference_mode()
+    def spikes(self, observation: np.ndarray) -> list[np.ndarray]:
+        """Spike trains ``[T, N]`` of every layer for one observation."""
+        normalised = self._normaliser(torch.from_numpy(observation)[None])
+        return [train[:, 0].numpy() for train in self._actor.spikes(normalised)]
+
+
+class PopSANAgent(Agent):
+    """Learns from real transitions awake, and from imagined ones besides while it dreams."""
+
+    options_class = PopSANOptions
+    policy_class = PopSANPolicy
+
+    def __init__(self, options: PopSANOptions, spaces: Spaces, seed: int):
+        super().__init__(options, spaces, seed)
+        observation_size, action_size = _sizes(spaces)
+        self._middle = torch.from_numpy((spaces.action.high + spaces.action.low) / 2)
+        self._half_range = torch.from_numpy((spaces.action.high - spaces.action.low) / 2)
+        self._generator = torch.Generator().manual_seed(seed)
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            actor = PopSAN(observation_size, action_size, options.actor_sizes())
+            self.td3 = TD3(actor, observation_size, action_size, options)
+            self.normaliser = Normaliser(observation_size)
+            self.dynamics = (
+                Dynamics(observation_size, action_size, options, self.normaliser)
+                if options.world_model
+                else None
+            )
+        self.replay = Replay.of_transitions(options.replay, observation_size, action_size)
+        dreamed = {name: memory.shape[1] for name, memory in self.replay.fields.items() if name != "truncated"}
+        self.dreams = Replay(options.dream_memory, dreamed)
+
+    # --- awake ---
+
+    def policy_weights(self) -> Weights:
+        """The actor and the normaliser, and whether to act at random still."""
+        weights = flatten({"actor": self.td3.actor.state_dict(), "normaliser": self.normaliser.state_dict()})
+        random = torch.tensor(self.replay.written < self.options.warmup)
+        return {name: value.clone() for name, value in weights.items()} | {"random": random}
+
+    def observe(self, transition: Transition) -> None:
+        """Remember a transition and its statistics."""
+        action = (torch.from_numpy(transition.action) - self._middle) / self._half_range
+        reward = transition.reward * self.options.reward_scale
+        transition = transition._replace(action=action, reward=reward)
+        self.replay.add(transition)
+        observation = torch.from_numpy(transition.observation)
+        self.normaliser.update(observation)
+        if self.dynamics:
+            self.dynamics.change.update(torch.from_numpy(transition.next_observation) - observation)
+            self.dynamics.reward.update(torch.tensor([reward]))
+
+    def learn(self) -> Metrics:
+        """One TD3 update, and every ``model_every``-th time one of the world model."""
+        metrics = self._update_policy(self.options.awake_dream_share)
+        if self.dynamics and self.td3.updates % self.options.model_every == 0:
+            metrics |= self.dynamics.learn(self.replay, self._generator)
+        return metrics
+
+    def _update_policy(self, dream_share: float) -> Metrics:
+        dreamed = round(self.options.batch * dream_share)
+        if len(self.dreams) < dreamed:
+            dreamed = 0
+        batch = self.replay.at(self.replay.sample((self.options.batch - dreamed,), self._generator))
+        del batch["truncated"]
+        if dreamed:
+            imagined = self.dreams.at(self.dreams.sample((dreamed,), self._generator))
+            batch = {name: torch.cat([values, imagined[name]]) for name, values in batch.items()}
+        for name in ("observation", "next_observation"):
+            batch[name] = self.normaliser(batch[name])
+        return self.td3.update(batch, self._generator)
+
+    # --- dreaming ---
+
+    @property
+    def can_dream(self) -> bool:
+        """Whether there is a world model and anything to start dreams from."""
+        return self.dynamics is not None and len(self.replay) > self.options.warmup
+
+    def dream(self, budget: Budget) -> Iterator[DreamProgress]:
+        """Imagine batches of rollouts, with updates on real and imagined transitions after each."""
+        o = self.options
+        started, rollouts, updates, owed = time.monotonic(), 0, 0, 0.0
+        imagined, accepted = 0, 0
+        self.dynamics.calibrate(self.replay)
+
+        def left() -> bool:
+            return (
+                (budget.rollouts is None or rollouts < budget.rollouts)
+                and (budget.updates is None or updates < budget.updates)
+                and (budget.seconds is None or time.monotonic() - started < budget.seconds)
+            )
+
+        while left():
+            size = min(o.dream_batch, (budget.rollouts or 1 << 30) - rollouts)
+            dream = self._imagine(size)
+            rollouts, owed = rollouts + size, owed + size * o.updates_per_rollout
+            imagined, accepted = imagined + dream.imagined, accepted + len(dream.transitions["reward"])
+            metrics = {
+                "dream_accepted": accepted / imagined,
+                "dream_uncertainty": dream.uncertainty,
+                "dream_threshold": float(self.dynamics.threshold),
+                "dream_imagined": float(imagined),
+            }
+            yield DreamProgress(rollouts, updates, metrics)
+            while owed >= 1 and (budget.rollouts is not None or left()):
+                if budget.updates is not None and updates >= budget.updates:
+                    break
+                metrics |= self._update_policy(o.dream_share)
+                updates, owed = updates + 1, owed - 1
+                yield DreamProgress(rollouts, updates, metrics)
+        if imagined:
+            self.dynamics.adapt_threshold(accepted / imagined)
+
+    def _imagine(self, size: int):
+        start = self.replay.at(self.replay.sample((size,), self._generator))["observation"]
+        dream = self.dynamics.imagine(
+            start,
+            lambda observation: _act(self.td3.actor, self.normaliser, observation),
+            self.options.horizon,
+            self._generator,
+        )
+        self.dreams.extend(dream.transitions)
+        return dream
+
+    # --- judging and keeping ---
+
+    def model_error(self) -> Metrics:
+        """Held-out error after 1 and 5 steps, as a share of the no-change model's."""
+        return self.dynamics.error(self.replay) if self.dynamics else {}
+
+    def dream_against_reality(self) -> dict[str, np.ndarray]:
+        """The newest held-out stretch of 15 steps, or of 5, with its prediction."""
+        if not self.dynamics:
+            return {}
+        return self.dynamics.longest_held_out(self.replay, 15) or self.dynamics.longest_held_out(
+            self.replay, 5
+        )
+
+    def _parts(self) -> dict:
+        return {
+            "td3": self.td3.state_dict(),
+            "actor_optimiser": self.td3.actor_optimiser.state_dict(),
+            "critic_optimiser": self.td3.critic_optimiser.state_dict(),
+            "normaliser": self.normaliser.state_dict(),
+            "dynamics": self.dynamics.state_dict() if self.dynamics else {},
+            "model_optimiser": self.dynamics.optimiser.state_dict() if self.dynamics else {},
+            "replay": self.replay.snapshot(),
+            "dreams": self.dreams.snapshot(),
+            "updates": torch.tensor(self.td3.updates),
+            "generator": self._generator.get_state(),
+        }
+
+    def snapshot(self) -> Weights:
+        """All networks, optimisers, memories, counters and random states."""
+        return {name: value.clone() for name, value in flatten(self._parts()).items()}
+
+    def restore(self, snapshot: Mapping[str, Tensor]) -> None:
+        """Go on from a `snapshot`."""
+        parts = unflatten(snapshot)
+        self.td3.load_state_dict(parts["td3"])
+        self.normaliser.load_state_dict(parts["normaliser"])
+        optimisers = {
+            "actor_optimiser": self.td3.actor_optimiser,
+            "critic_optimiser": self.td3.critic_optimiser,
+        }
+        if self.dynamics:
+            self.dynamics.load_state_dict(parts["dynamics"])
+            optimisers["model_optimiser"] = self.dynamics.optimiser
+        for name, optimiser in optimisers.items():
+            restored = optimiser.state_dict()
+            restored["state"] = {int(k): v for k, v in parts.get(name, {}).get("state", {}).items()}
+            # load_state_dict keeps the tensors it is given
+            restored = copy.deepcopy(restored)
+            optimiser.load_state_dict(restored)
+        self.replay.restore(parts["replay"])
+        self.dreams.restore(parts["dreams"])
+        self.td3.updates = int(snapshot["updates"])
+        self._generator.set_state(snapshot["generator"])

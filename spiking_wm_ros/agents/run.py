@@ -1,0 +1,275 @@
+"""A run's folder: its config, metrics, policies, checkpoints and pictures."""
+
+import csv
+import importlib.metadata
+import json
+import platform
+import time
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+from torch.utils.tensorboard import SummaryWriter
+
+from spiking_wm_ros.agents import learner as learning
+from spiking_wm_ros.agents.bundle import check_spaces, load_bundle, pack_bundle
+from spiking_wm_ros.agents.contract import Metrics, Weights
+from spiking_wm_ros.agents.learner import Learner
+from spiking_wm_ros.agents.registry import Setup, settle
+from spiking_wm_ros.agents.spaces import Spaces
+from spiking_wm_ros.agents.storage import CheckpointFolder, load, newest_checkpoint, pack, write_atomically
+from spiking_wm_ros.errors import UserError
+
+_POLICIES_KEPT = 5
+_TABLES = {
+    "episodes": ("step", "episode", "return", "length"),
+    "evaluations": ("step", "policy_version", "mean", "std", "seconds", "returns"),
+    "dreams": ("step", "rollouts", "updates", "accepted", "model_error_1_step", "model_error_5_step"),
+}
+
+
+class Run:
+    """One folder that holds all there is to know about one run.
+
+    Args:
+        path: the folder.
+    """
+
+    def __init__(self, path: Path):
+        self.path = path
+        self.checkpoints = CheckpointFolder(path / "checkpoints")
+        self.policies = path / "policies"
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """What the run was started with: algorithm, env and every option.
+
+        Raises:
+            UserError: if the folder is no run.
+        """
+        file = self.path / "config.yaml"
+        if not file.exists():
+            raise UserError(f"{self.path} is not a run (it has no config.yaml): give a folder as runs/NAME")
+        return yaml.safe_load(file.read_text())
+
+    @property
+    def setup(self) -> Setup:
+        """The algorithm and options of `config`."""
+        config = self.config
+        options = dict(config["options"])
+        return settle(config["algorithm"], config["env"], options)
+
+    @staticmethod
+    def create(path: Path, setup: Setup, env_id: str) -> "Run":
+        """Make the folder of a run, or write down the options with which one goes on."""
+        run = Run(path)
+        options = asdict(setup.agent_options) | asdict(setup.run_options)
+        config = {
+            "algorithm": setup.algorithm,
+            "env": env_id,
+            "options": {k: list(v) if isinstance(v, tuple) else v for k, v in options.items()},
+        }
+        write_atomically(path / "config.yaml", yaml.safe_dump(config, sort_keys=False).encode())
+        write_atomically(path / "versions.json", json.dumps(_versions(), indent=1).encode())
+        return run
+
+    # --- tables ---
+
+    def append(self, table: str, row: Mapping[str, Any]) -> None:
+        """Add a row to one of the CSV tables."""
+        file = self.path / f"{table}.csv"
+        fresh = not file.exists()
+        with file.open("a", newline="") as f:
+            writer = csv.DictWriter(f, _TABLES[table], restval="")
+            if fresh:
+                writer.writeheader()
+            writer.writerow(row)
+
+    def table(self, name: str) -> list[dict[str, str]]:
+        """Rows of a CSV table; empty if there is none yet."""
+        file = self.path / f"{name}.csv"
+        return list(csv.DictReader(file.open())) if file.exists() else []
+
+    def forget_after(self, step: int, evaluated_at: int | None) -> None:
+        """Drop the rows that a checkpoint at ``step`` does not know of."""
+        for name, columns in _TABLES.items():
+            limit = step if name != "evaluations" else (-1 if evaluated_at is None else evaluated_at)
+            rows = [row for row in self.table(name) if int(row["step"]) <= limit]
+            lines = [",".join(columns)] + [",".join(_quoted(row[c]) for c in columns) for row in rows]
+            if (self.path / f"{name}.csv").exists():
+                write_atomically(self.path / f"{name}.csv", ("\n".join(lines) + "\n").encode())
+
+    # --- policies ---
+
+    def policy_path(self, version: int) -> Path:
+        """File of a policy version."""
+        return self.policies / f"policy_{version:06d}.safetensors"
+
+    def write_policy(self, weights: Weights, setup: Setup, spaces: Spaces, version: int) -> Path:
+        """Write a policy bundle, and drop those that nobody can still be loading."""
+        path = self.policy_path(version)
+        write_atomically(path, _bundle(weights, setup, spaces, version))
+        self.policy_path(version - _POLICIES_KEPT).unlink(missing_ok=True)
+        return path
+
+    # --- dream against reality ---
+
+    def keep_stretch(self, stretch: Mapping[str, np.ndarray]) -> None:
+        """Keep a held-out stretch and its prediction, for the picture."""
+        if stretch:
+            tensors = {name: torch.from_numpy(values) for name, values in stretch.items()}
+            write_atomically(self.path / "dream.safetensors", pack(tensors, {}))
+
+    def dream_against_reality(self) -> dict[str, np.ndarray]:
+        """What `keep_stretch` kept; empty if nothing was."""
+        file = self.path / "dream.safetensors"
+        return {name: tensor.numpy() for name, tensor in load(file)[0].items()} if file.exists() else {}
+
+    # --- checkpoints ---
+
+    def save(self, learner: Learner, spaces: Spaces) -> Path:
+        """Write a checkpoint of everything.
+
+        Raises:
+            OSError: if it cannot be written; older ones then stay.
+        """
+        facts = {
+            "algorithm": self.config["algorithm"],
+            "env": self.config["env"],
+            "options": self.config["options"],
+            "spaces": spaces.to_json(),
+            "learner": learning.counters(learner),
+        }
+        acting = learner.acting
+        place = {name: getattr(learner, name) for name in ("episode", "step", "evaluated_at")}
+        actions = torch.from_numpy(np.array(learner.episode_actions))
+        files = {
+            "agent.safetensors": pack(learner.agent.snapshot(), facts),
+            "policy.safetensors": _bundle(acting.weights, self.setup, spaces, acting.version),
+            "episode.safetensors": pack({"actions": actions}, place),
+        }
+        return self.checkpoints.save(learner.step, files)
+
+    def restore(self, learner: Learner, spaces: Spaces, checkpoint: Path) -> None:
+        """Put a learner where a checkpoint was taken.
+
+        Raises:
+            UserError: if the checkpoint is damaged, or of another algorithm, environment or size.
+        """
+        tensors, facts = load(checkpoint / "agent.safetensors")
+        acting = load_bundle(checkpoint / "policy.safetensors")
+        episode, _ = load(checkpoint / "episode.safetensors")
+        check_spaces(facts["spaces"], spaces, "checkpoint")
+        try:
+            learner.agent.restore(tensors)
+        except (KeyError, RuntimeError, ValueError) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise UserError(
+                f"{checkpoint} was made by algorithm:={facts['algorithm']} with other options or sizes"
+                f" ({reason}): resume it with its own"
+            ) from None
+        actions = list(episode["actions"].numpy())
+        learning.restore_counters(learner, facts["learner"], acting.weights, actions)
+
+    def newest(self) -> Path:
+        """The newest checkpoint.
+
+        Raises:
+            UserError: if there is none.
+        """
+        return newest_checkpoint(self.path)
+
+
+def _bundle(weights: Weights, setup: Setup, spaces: Spaces, version: int) -> bytes:
+    agent = setup.agent.__module__.split(".")[-2]
+    return pack_bundle(weights, agent, asdict(setup.agent_options), spaces, version)
+
+
+def resume_point(checkpoint: Path) -> tuple[int, int, list[np.ndarray], int | None]:
+    """Where a checkpoint's environment was, as `Session.resume` takes it.
+
+    Raises:
+        UserError: if the checkpoint is missing or damaged.
+    """
+    episode, facts = load(checkpoint / "episode.safetensors")
+    return facts["episode"], facts["step"], list(episode["actions"].numpy()), facts["evaluated_at"]
+
+
+def spaces_of(checkpoint: Path) -> Spaces:
+    """The spaces that a checkpoint's agent was made for.
+
+    Raises:
+        UserError: if the checkpoint is missing or damaged.
+    """
+    return Spaces.from_json(load(checkpoint / "agent.safetensors")[1]["spaces"])
+
+
+def _quoted(value: str) -> str:
+    return f'"{value}"' if "," in value else value
+
+
+def _versions() -> dict[str, str]:
+    packages = ("torch", "numpy", "spikingjelly", "gymnasium", "mujoco", "safetensors")
+    found = {name: importlib.metadata.version(name) for name in packages}
+    return {"python": platform.python_version(), "machine": platform.platform()} | found
+
+
+class Recorder(learning.Observer):
+    """Writes what a learner reports into its run's tables and TensorBoard.
+
+    Args:
+        run: where to.
+    """
+
+    def __init__(self, run: Run):
+        self._run = run
+        self._board = SummaryWriter(str(run.path / "tensorboard"))
+        self._started = time.monotonic()
+        self._last_metrics = 0
+
+    def _scalars(self, step: int, metrics: Metrics) -> None:
+        for name, value in metrics.items():
+            self._board.add_scalar(name, value, step)
+
+    def learned(self, step: int, metrics: Metrics) -> None:
+        """Scalars of every hundredth step."""
+        if step >= self._last_metrics + 100:
+            self._last_metrics = step
+            self._scalars(step, metrics)
+
+    def episode_ended(self, step: int, episode: int, episode_return: float, length: int) -> None:
+        """A row and a scalar."""
+        self._run.append(
+            "episodes", {"step": step, "episode": episode, "return": episode_return, "length": length}
+        )
+        self._scalars(step, {"episode_return": episode_return})
+
+    def evaluated(self, evaluation: learning.Evaluation) -> None:
+        """A row and a scalar."""
+        self._run.append(
+            "evaluations",
+            {
+                "step": evaluation.step,
+                "policy_version": evaluation.version,
+                "mean": evaluation.mean,
+                "std": float(np.std(evaluation.returns)),
+                "seconds": round(time.monotonic() - self._started, 1),
+                "returns": " ".join(f"{r:.6g}" for r in evaluation.returns),
+            },
+        )
+        self._scalars(evaluation.step, {"evaluation_return": evaluation.mean})
+
+    def dream_recorded(self, step: int, result: learning.DreamResult, model_error: Metrics) -> None:
+        """A row and scalars about a dream phase and the model it was dreamed in."""
+        accepted = result.metrics.get("dream_accepted", float("nan"))
+        row = {"step": step, "rollouts": result.rollouts, "updates": result.updates, "accepted": accepted}
+        self._run.append("dreams", row | model_error)
+        self._scalars(step, result.metrics | model_error)
+
+    def close(self) -> None:
+        """Flush TensorBoard."""
+        self._board.close()

@@ -1,0 +1,30 @@
+"""Options that every algorithm shares: the schedule of a run."""
+
+from dataclasses import dataclass
+
+from spiking_wm_ros.agents.options import option
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How long, how often, and what comes out; counted in environment steps of training."""
+
+    seed: int = option(0, "seed of everything random", 0, 2**31 - 1)
+    steps: int = option(100_000, "environment steps of the whole run", 1)
+    updates_per_step: float = option(1.0, "learning updates per environment step; holds exactly", 0, 100)
+    learn_after: int = option(1000, "steps before the first update", 0)
+    policy_every: int = option(50, "steps between policy versions", 1)
+    dream_every: int = option(0, "steps between dream phases; 0 for none but those asked for", 0)
+    dream_after: int = option(1000, "steps before the first scheduled dream", 0)
+    dream_rollouts: int = option(1024, "rollouts of a dream phase when nothing else is said", 1)
+    evaluate_every: int = option(5000, "steps between evaluations; 0 for none", 0)
+    evaluation_episodes: int = option(10, "greedy episodes per evaluation", 1, 1000)
+    stop_when_solved: bool = option(False, "end the run at the first evaluation that reaches `solved_at`")
+    solved_at: float = option(float("inf"), "mean evaluation return that counts as solved")
+    checkpoint_every: int = option(10_000, "steps between checkpoints; 0 for the last one only", 0)
+    matmul: str = option(
+        "medium",
+        "matrix products while learning: float32 (highest), or bfloat16 inputs where the CPU has them (medium)",
+        choices=("highest", "medium"),
+    )
+    threads: int = option(1, "threads that learn", 1, 256)

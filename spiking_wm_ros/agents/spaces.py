@@ -1,0 +1,93 @@
+"""What a policy sees and does: checks, and a form that JSON can hold."""
+
+import json
+from typing import Any, NamedTuple
+
+import numpy as np
+from gymnasium import spaces as gym_spaces
+
+from spiking_wm_ros.errors import UserError
+
+
+class Spaces(NamedTuple):
+    """Observation and action space of an environment.
+
+    Vectors are float32 whatever the environment's own type, pixels stay uint8.
+    """
+
+    observation: gym_spaces.Box
+    action: gym_spaces.Box | gym_spaces.Discrete
+
+    @staticmethod
+    def of(env) -> "Spaces":
+        """The spaces of a Gymnasium environment.
+
+        Raises:
+            UserError: for spaces other than a box of observations and box or discrete actions.
+        """
+        observation, action = env.observation_space, env.action_space
+        if not isinstance(observation, gym_spaces.Box):
+            raise UserError(f"{env.spec.id} has observations {observation}; wrap it to give one array (Box)")
+        if not isinstance(action, gym_spaces.Box | gym_spaces.Discrete):
+            raise UserError(f"{env.spec.id} has actions {action}; wrap it to take Box or Discrete")
+        if observation.dtype != np.uint8:
+            observation = gym_spaces.Box(
+                observation.low.astype(np.float32), observation.high.astype(np.float32), dtype=np.float32
+            )
+        return Spaces(observation, action)
+
+    def check_observation(self, observation: np.ndarray) -> np.ndarray:
+        """Return the observation as this space types it.
+
+        Raises:
+            UserError: for a wrong shape, NaN or infinity.
+        """
+        observation = np.asarray(observation, self.observation.dtype)
+        if observation.shape != self.observation.shape:
+            raise UserError(
+                f"observation has shape {observation.shape}, the policy was made for"
+                f" {self.observation.shape}: check env:= and the checkpoint"
+            )
+        if observation.dtype != np.uint8 and not np.isfinite(observation).all():
+            bad = np.flatnonzero(~np.isfinite(observation.ravel()))
+            raise UserError(f"observation value {bad[0]} is NaN or infinite: check the sensor or simulator")
+        return observation
+
+    def check_action(self, action: np.ndarray) -> np.ndarray:
+        """Return the action as this space types it.
+
+        Raises:
+            UserError: for an action outside the space.
+        """
+        action = np.asarray(action, self.action.dtype).reshape(self.action.shape)
+        if not self.action.contains(action if action.ndim else action[()]):
+            raise UserError(f"action {action} is outside {self.action}")
+        return action
+
+    def to_json(self) -> str:
+        """Text that tells two different pairs of spaces apart."""
+        return json.dumps({"observation": _describe(self.observation), "action": _describe(self.action)})
+
+    @staticmethod
+    def from_json(text: str) -> "Spaces":
+        """Undo `to_json`."""
+        described = json.loads(text)
+        return Spaces(_build(described["observation"]), _build(described["action"]))
+
+
+def _build(described: dict[str, Any]) -> gym_spaces.Space:
+    if described["kind"] == "discrete":
+        return gym_spaces.Discrete(described["n"], start=described["start"])
+    dtype = np.dtype(described["dtype"])
+    if dtype == np.uint8:
+        return gym_spaces.Box(0, 255, tuple(described["shape"]), dtype)
+    return gym_spaces.Box(np.array(described["low"], dtype), np.array(described["high"], dtype), dtype=dtype)
+
+
+def _describe(space) -> dict[str, Any]:
+    if isinstance(space, gym_spaces.Discrete):
+        return {"kind": "discrete", "n": int(space.n), "start": int(space.start)}
+    box = {"kind": "box", "shape": list(space.shape), "dtype": str(space.dtype)}
+    if space.dtype != np.uint8:
+        box |= {"low": space.low.tolist(), "high": space.high.tolist()}
+    return box

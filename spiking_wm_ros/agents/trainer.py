@@ -1,0 +1,114 @@
+"""Training in one process, with no ROS: the reference that the graph must agree with."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from spiking_wm_ros.agents.bundle import load_bundle, make_policy
+from spiking_wm_ros.agents.exploration import exploration
+from spiking_wm_ros.agents.learner import DreamResult, Learner, Release
+from spiking_wm_ros.agents.run import Recorder, Run
+from spiking_wm_ros.envs.session import Session
+from spiking_wm_ros.process import prepare_to_compute
+
+
+class LearningRun(Recorder):
+    """A learner and its folder: records, writes policies, saves checkpoints, goes on after a stop.
+
+    Args:
+        run: the folder, made by `Run.create`.
+        spaces: the environment's spaces.
+        resume: a checkpoint to go on from.
+        on_release: called with each release and its file.
+    """
+
+    def __init__(self, run: Run, spaces, resume: Path | None = None, on_release: Callable | None = None):
+        super().__init__(run)
+        self.run_folder, self.spaces, self._on_release = run, spaces, on_release
+        self.setup = run.setup
+        options = self.setup.run_options
+        prepare_to_compute(options.threads)
+        agent = self.setup.agent(self.setup.agent_options, spaces, options.seed)
+        self.learner = Learner(agent, options, self)
+        if resume:
+            run.restore(self.learner, spaces, resume)
+            run.forget_after(self.learner.step, self.learner.evaluated_at)
+            self.released(self.learner.acting)
+
+    def released(self, release: Release) -> None:
+        """Write the bundle and hand it on."""
+        path = self.run_folder.write_policy(release.weights, self.setup, self.spaces, release.version)
+        if self._on_release:
+            self._on_release(release, path)
+
+    def dream_ended(self, step: int, result: DreamResult) -> None:
+        """Record the phase with the model's held-out error."""
+        self.dream_recorded(step, result, self.learner.agent.model_error())
+
+    def save_due(self, step: int) -> None:
+        """Save; a full disk is reported and training goes on."""
+        self.save()
+
+    def save(self) -> Path | None:
+        """Write a checkpoint; None (with a warning) if the disk refuses."""
+        try:
+            self.run_folder.keep_stretch(self.learner.agent.dream_against_reality())
+            return self.run_folder.save(self.learner, self.spaces)
+        except OSError as error:
+            self.warn(f"checkpoint not saved ({error}); training goes on, the older one stays: free some disk")
+            return None
+
+    def warn(self, text: str) -> None:
+        """Say something that the user should know."""
+        print(f"warning: {text}", flush=True)
+
+
+def train(
+    run: Run, resume: Path | None = None, on_step: Callable[[int], None] = lambda step: None
+) -> Learner:
+    """Train in this process until the run is finished.
+
+    Args:
+        run: the folder, made by `Run.create`.
+        resume: a checkpoint to go on from.
+        on_step: called with the number of training steps after each.
+
+    Returns:
+        The learner.
+    """
+    options = run.setup.run_options
+    session = Session(
+        run.config["env"],
+        options.seed,
+        options.steps,
+        options.evaluate_every,
+        options.evaluation_episodes,
+    )
+    policy, version = None, 0
+
+    def act_from_now_on(release: Release, path: Path) -> None:
+        nonlocal policy, version
+        policy, version = make_policy(load_bundle(path), session.spaces), release.version
+
+    learning = LearningRun(run, session.spaces, resume, act_from_now_on)
+    learner = learning.learner
+    if resume:
+        session.resume(learner.episode, learner.step, learner.episode_actions, learner.evaluated_at)
+    state = None
+    try:
+        while learner.work():
+            pass
+        while not learner.finished:
+            pending = session.pending()
+            if pending.episode_step == 0:
+                state = policy.initial_state()
+            rng = None if pending.evaluation else exploration(options.seed, pending.step)
+            action, state = policy.act(pending.observation, state, rng)
+            learner.observe(session.apply(action, version))
+            on_step(learner.step)
+            while learner.work():
+                pass
+        learning.save()
+    finally:
+        learning.close()
+        session.close()
+    return learner

@@ -1,0 +1,167 @@
+"""`./swm VERB [name:=value …]`."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from spiking_wm_ros.errors import UserError
+
+ROOT = Path(os.environ.get("SWM_ROOT", Path(__file__).resolve().parents[2]))
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    help="Spiking policies and world models on ROS 2. Arguments are given as in ros2 launch, name:=value.",
+)
+Arguments = Annotated[list[str] | None, typer.Argument(metavar="[NAME:=VALUE]...", help="arguments")]
+ShowArguments = Annotated[bool, typer.Option("--show-args", "-s", help="list the arguments and end")]
+_PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
+
+
+def _parse(arguments: list[str] | None) -> dict[str, str]:
+    given = {}
+    for argument in arguments or []:
+        name, mark, value = argument.partition(":=")
+        if not mark or not name:
+            raise UserError(f"'{argument}' is not of the form name:=value")
+        given[name] = value
+    return given
+
+
+def _show(graph_name: str, given: dict[str, str]) -> None:
+    """List the arguments of a graph, and the options that `train` takes besides."""
+    from spiking_wm_ros.agents.options import known
+    from spiking_wm_ros.agents.registry import settle
+    from spiking_wm_ros.agents.run_options import RunOptions
+    from spiking_wm_ros.graph.specification import GRAPHS
+
+    graph = GRAPHS[graph_name]
+    console = Console()
+    console.print(graph.text)
+    table = Table("argument", "default", "choices", "what it is", box=None)
+    for a in graph.arguments:
+        table.add_row(a.name, a.default or "''", " ".join(a.choices), a.text)
+    console.print(table)
+    if graph_name != "train":
+        return
+    declared = {a.name: a.default for a in graph.arguments}
+    chosen = {k: given.get(k, declared[k]) for k in ("algorithm", "env")}
+    setup = settle(chosen["algorithm"], chosen["env"], {})
+    console.print(f"\nOptions of {chosen['algorithm']} in {chosen['env']}, as option:=value:")
+    table = Table("option", "value", "range", "what it is", box=None)
+    for options in (setup.run_options, setup.agent_options):
+        for name, f in known(type(options)).items():
+            allowed = " ".join(f.metadata["choices"]) or str(f.metadata["range"]).strip(".")
+            table.add_row(name, str(getattr(options, name)), allowed, f.metadata["text"])
+    console.print(table)
+
+
+def _launch(graph_name: str, arguments: list[str] | None, show_args: bool) -> None:
+    given = _parse(arguments)
+    if show_args:
+        _show(graph_name, given)
+        return
+    from spiking_wm_ros.cli.console import watch
+    from spiking_wm_ros.graph.specification import settle_graph
+
+    raise typer.Exit(watch(settle_graph(graph_name, given), learning=graph_name != "evaluate"))
+
+
+@app.command()
+def setup() -> None:
+    """Make .venv and build the interfaces, if that is not done yet."""
+    print(f"ready: {sys.prefix}")
+
+
+@app.command()
+def train(
+    arguments: Arguments = None,
+    show_args: ShowArguments = False,
+    in_process: Annotated[bool, typer.Option("--in-process", help="without ROS, in one process")] = False,
+) -> None:
+    """Train in an environment through ROS 2, awake and in dreams."""
+    if not in_process:
+        _launch("train", arguments, show_args)
+        return
+    from spiking_wm_ros.cli.in_process import train_in_process
+
+    train_in_process(_parse(arguments))
+
+
+@app.command()
+def launch(
+    file: Annotated[str, typer.Argument(help="train.launch.py, dream.launch.py or evaluate.launch.py")],
+    arguments: Arguments = None,
+    show_args: ShowArguments = False,
+) -> None:
+    """Start a launch file's graph, as ros2 launch does."""
+    from spiking_wm_ros.agents.options import suggestion
+    from spiking_wm_ros.graph.specification import GRAPHS
+
+    name = file.removesuffix(".launch.py")
+    if name not in GRAPHS:
+        known = [f"{graph}.launch.py" for graph in GRAPHS]
+        raise UserError(f"unknown launch file '{file}'{suggestion(file, known)}")
+    _launch(name, arguments, show_args)
+
+
+@app.command()
+def dream(arguments: Arguments = None, show_args: ShowArguments = False) -> None:
+    """Dream from a checkpoint, with no environment: checkpoint:=RUN rollouts:=N."""
+    _launch("dream", arguments, show_args)
+
+
+@app.command()
+def evaluate(arguments: Arguments = None, show_args: ShowArguments = False) -> None:
+    """Let a checkpoint's policy act greedily: checkpoint:=RUN episodes:=10."""
+    _launch("evaluate", arguments, show_args)
+
+
+@app.command(context_settings=_PASS_ON)
+def test(context: typer.Context) -> None:
+    """Run the linter, the import-layer check and pytest (whose arguments can be given)."""
+    for check in (["ruff", "check", "."], ["ruff", "format", "--check", "."], ["lint-imports"]):
+        if code := subprocess.call(check, cwd=ROOT):
+            raise typer.Exit(code)
+    raise typer.Exit(subprocess.call([sys.executable, "-m", "pytest", *context.args], cwd=ROOT))
+
+
+@app.command()
+def bench(name: Annotated[str, typer.Argument(help="popsan or ros")]) -> None:
+    """Run a benchmark of bench/; its last line is JSON."""
+    from spiking_wm_ros.agents.options import suggestion
+
+    known = sorted(path.stem for path in (ROOT / "bench").glob("*.py"))
+    if name not in known:
+        raise UserError(f"unknown benchmark '{name}'{suggestion(name, known)}")
+    raise typer.Exit(subprocess.call([sys.executable, str(ROOT / "bench" / f"{name}.py")]))
+
+
+@app.command(context_settings=_PASS_ON)
+def shell(context: typer.Context) -> None:
+    """Open a shell, or run a command, in the environment of the nodes."""
+    command = context.args or [os.environ.get("SHELL", "/bin/bash")]
+    try:
+        os.execvp(command[0], command)
+    except FileNotFoundError:
+        raise UserError(f"no command '{command[0]}'") from None
+
+
+def main() -> None:
+    """Run a verb; bad input ends with one line and exit code 2."""
+    try:
+        app()
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

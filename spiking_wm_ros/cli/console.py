@@ -1,0 +1,117 @@
+"""What one sees of a graph that `./swm` started: a progress bar, then where everything is."""
+
+import signal
+import time
+from pathlib import Path
+
+import rclpy
+from diagnostic_msgs.msg import DiagnosticArray
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from spiking_wm_ros.graph.processes import Processes
+from spiking_wm_ros.graph.specification import Started
+
+
+class _Stopped(Exception):
+    pass
+
+
+def _stop(*_) -> None:
+    raise _Stopped
+
+
+def watch(started: Started, learning: bool) -> int:
+    """Run a graph to its end and return its exit code.
+
+    Args:
+        started: the settled graph.
+        learning: whether there is a learner whose progress is shown.
+    """
+    console = Console()
+    previous = {number: signal.signal(number, _stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        with Processes(started) as processes:
+            code = _follow(processes, started, console) if learning else _wait(processes)
+    except _Stopped:
+        console.print("stopped; the newest checkpoint is kept")
+        code = 0
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+    if learning and code == 0:
+        conclude(started.run, console)
+    return code
+
+
+def _wait(processes: Processes) -> int:
+    while not (ended := processes.ended()):
+        time.sleep(0.1)
+    return _code(ended)
+
+
+def _code(ended: dict[str, int]) -> int:
+    return next((abs(code) for code in ended.values() if code), 0)
+
+
+def _follow(processes: Processes, started: Started, console: Console) -> int:
+    """Show the dreamer's status until a node ends."""
+    rclpy.init(signal_handler_options=rclpy.signals.SignalHandlerOptions.NO)
+    node = rclpy.create_node("console", namespace=started.namespace)
+    name = "/".join(part for part in (started.namespace.strip("/"), "dreamer") if part)
+    latest: dict[str, str] = {}
+
+    def on_diagnostics(message: DiagnosticArray) -> None:
+        for status in message.status:
+            if status.name == name:
+                latest.update({v.key: v.value for v in status.values})
+
+    node.create_subscription(DiagnosticArray, "/diagnostics", on_diagnostics, 10)
+    columns = (
+        TextColumn("{task.fields[phase]:>8}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[figures]}"),
+        TimeRemainingColumn(),
+    )
+    try:
+        with Progress(*columns, console=console, refresh_per_second=4) as progress:
+            task = progress.add_task("", total=started.steps or None, phase="starting", figures="")
+            began: tuple[float, int] | None = None
+            while not (ended := processes.ended()):
+                rclpy.spin_once(node, timeout_sec=0.2)
+                if "step" not in latest:
+                    continue
+                step = int(latest["step"])
+                began = began or (time.monotonic(), step)
+                elapsed = time.monotonic() - began[0]
+                speed = (step - began[1]) / elapsed if elapsed > 1 else 0.0
+                progress.update(
+                    task, completed=step, phase=latest["phase"], figures=_figures(latest, speed)
+                )
+            return _code(ended)
+    finally:
+        node.destroy_node()
+        rclpy.try_shutdown()
+
+
+def _figures(latest: dict[str, str], speed: float) -> str:
+    parts = [f"{speed:.0f} steps/s"]
+    for key, text in (
+        ("episode_return", "return"),
+        ("evaluation_return", "greedy"),
+        ("dreams", "dreams"),
+        ("policy_version", "policy v"),
+    ):
+        if key in latest:
+            parts.append(f"{text} {latest[key]}")
+    return "  ".join(parts)
+
+
+def conclude(run: Path, console: Console) -> None:
+    """Draw the pictures of a run and say where everything is."""
+    from spiking_wm_ros.cli.pictures import draw
+
+    drawn = ", ".join(path.name for path in draw(run))
+    shown = run.relative_to(Path.cwd()) if run.is_relative_to(Path.cwd()) else run
+    console.print(f"everything is in {shown} ({drawn}, tables, checkpoints, tensorboard)", soft_wrap=True)

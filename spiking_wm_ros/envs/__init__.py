@@ -1,0 +1,1 @@
+"""Environments as the stack sees them. No ROS here."""

@@ -1,0 +1,192 @@
+"""A training run's view of its environment: episodes, seeds, evaluations, and going on after a stop."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import gymnasium as gym
+import numpy as np
+
+from spiking_wm_ros.agents.contract import Transition
+from spiking_wm_ros.agents.options import suggestion
+from spiking_wm_ros.agents.spaces import Spaces
+from spiking_wm_ros.errors import UserError
+
+_EVALUATION_SEEDS = 1_000_003  # evaluations start from the same states every time, apart from training's
+
+
+class Pending(NamedTuple):
+    """An observation that waits for an action; counts as in `Transition`."""
+
+    observation: np.ndarray
+    episode: int
+    step: int
+    episode_step: int
+    evaluation: bool
+
+
+def make_env(env_id: str) -> gym.Env:
+    """Make a Gymnasium environment.
+
+    Raises:
+        UserError: for an id that Gymnasium does not know or cannot make.
+    """
+    try:
+        return gym.make(env_id)
+    except gym.error.Error as error:
+        if isinstance(error, gym.error.UnregisteredEnv | gym.error.NameNotFound):
+            raise UserError(f"unknown environment '{env_id}'{suggestion(env_id, gym.registry)}") from None
+        raise UserError(f"environment '{env_id}' cannot be made: {error}") from None
+
+
+def check_env(env_id: str) -> None:
+    """Refuse an id that Gymnasium does not know, without making the environment.
+
+    Raises:
+        UserError: listing ids that are near.
+    """
+    try:
+        gym.spec(env_id)
+    except gym.error.Error:
+        raise UserError(f"unknown environment '{env_id}'{suggestion(env_id, gym.registry)}") from None
+
+
+class Session:
+    """Steps a training environment, and a second one for evaluations in between.
+
+    Every episode is seeded from the run's seed and its own number, so that an episode can be
+    played again from its actions: that is how a stopped run goes on, with any environment.
+
+    Args:
+        env_id: Gymnasium id.
+        seed: the run's seed.
+        steps: training steps of the whole run.
+        evaluate_every: training steps between evaluations, from step 0 to the last; 0 for none.
+        evaluation_episodes: greedy episodes per evaluation.
+    """
+
+    def __init__(
+        self, env_id: str, seed: int, steps: int, evaluate_every: int = 0, evaluation_episodes: int = 10
+    ):
+        self._training, self._evaluation = make_env(env_id), make_env(env_id)
+        self.spaces = Spaces.of(self._training)
+        self._seed, self._steps = seed, steps
+        self._evaluate_every, self._evaluation_episodes = evaluate_every, evaluation_episodes
+        self._judged_at: int | None = None  # training step of the last evaluation
+        self._judging: Pending | None = None
+        self._end_requested = False
+        self._training_pending = self._begin(episode=0, step=0)
+
+    # --- what waits for an action ---
+
+    def pending(self) -> Pending:
+        """The observation to be answered next; an evaluation that is due comes first."""
+        step = self._training_pending.step
+        if self._judging is None and self._judged_at != step and self._evaluation_due(step):
+            self._judged_at = step
+            self._judging = self._begin_evaluation(episode=0, step=0)
+        return self._judging or self._training_pending
+
+    def _evaluation_due(self, step: int) -> bool:
+        return bool(self._evaluate_every) and (step % self._evaluate_every == 0 or step == self._steps)
+
+    @property
+    def training_step(self) -> int:
+        """Training steps taken so far."""
+        return self._training_pending.step
+
+    def apply(self, action: np.ndarray, policy_version: int) -> Transition:
+        """Answer `pending` with an action.
+
+        Raises:
+            UserError: for an action outside the action space, or an environment that returns NaN.
+        """
+        pending = self.pending()
+        env = self._evaluation if pending.evaluation else self._training
+        action = self.spaces.check_action(action)
+        observation, reward, terminated, truncated, _ = env.step(action if action.ndim else action[()])
+        transition = Transition(
+            pending.observation,
+            action,
+            float(reward),
+            self.spaces.check_observation(observation),
+            bool(terminated),
+            bool(truncated) or (self._end_requested and not pending.evaluation),
+            pending.episode,
+            pending.step,
+            policy_version,
+            pending.evaluation,
+        )
+        if not pending.evaluation:
+            self._end_requested = False
+        self._advance(pending, transition)
+        return transition
+
+    def _advance(self, pending: Pending, transition: Transition) -> None:
+        if transition.done and pending.evaluation:
+            last = pending.episode + 1 >= self._evaluation_episodes
+            following = None if last else self._begin_evaluation(pending.episode + 1, pending.step + 1)
+        elif transition.done:
+            following = self._begin(pending.episode + 1, pending.step + 1)
+        else:
+            following = pending._replace(
+                observation=transition.next_observation,
+                step=pending.step + 1,
+                episode_step=pending.episode_step + 1,
+            )
+        if pending.evaluation:
+            self._judging = following
+        else:
+            self._training_pending = following
+
+    def _begin(self, episode: int, step: int) -> Pending:
+        return self._reset(self._training, self._seed * 100_003 + episode, episode, step, False)
+
+    def _begin_evaluation(self, episode: int, step: int) -> Pending:
+        return self._reset(self._evaluation, _EVALUATION_SEEDS + episode, episode, step, True)
+
+    def _reset(self, env, seed: int, episode: int, step: int, evaluation: bool) -> Pending:
+        observation, _ = env.reset(seed=seed % 2**31)
+        return Pending(self.spaces.check_observation(observation), episode, step, 0, evaluation)
+
+    def end_episode(self) -> None:
+        """Truncate the training episode at its next step."""
+        self._end_requested = True
+
+    def rest_action(self) -> np.ndarray:
+        """The action for want of a better one: zero, or as near to it as the space allows."""
+        if isinstance(self.spaces.action, gym.spaces.Discrete):
+            return np.asarray(self.spaces.action.start)
+        return np.zeros(self.spaces.action.shape, np.float32).clip(
+            self.spaces.action.low, self.spaces.action.high
+        )
+
+    def step_seconds(self) -> float:
+        """Simulation time of one step, in seconds; 0.02 where the environment does not tell."""
+        env = self._training.unwrapped
+        fps = env.metadata.get("render_fps")
+        return float(getattr(env, "dt", None) or (1 / fps if fps else 0.02))
+
+    # --- going on after a stop ---
+
+    def resume(
+        self, episode: int, step: int, actions: Sequence[np.ndarray], evaluated_at: int | None
+    ) -> None:
+        """Go on at ``step``, ``len(actions)`` steps into an episode, by playing that episode again.
+
+        ``evaluated_at`` is the training step of the last evaluation that was finished, if any.
+        """
+        self._judging, self._judged_at = None, evaluated_at
+        self._training_pending = self._begin(episode, step - len(actions))
+        for action in actions:
+            env_action = action if action.ndim else action[()]
+            observation, *_ = self._training.step(env_action)
+            self._training_pending = self._training_pending._replace(
+                observation=self.spaces.check_observation(observation),
+                step=self._training_pending.step + 1,
+                episode_step=self._training_pending.episode_step + 1,
+            )
+
+    def close(self) -> None:
+        """Close both environments."""
+        self._training.close()
+        self._evaluation.close()

@@ -1,0 +1,57 @@
+"""Starting a graph's nodes without ROS's own `launch`, from the same specification."""
+
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import yaml
+
+from spiking_wm_ros.graph.specification import NodeSpec, Started
+
+_PATIENCE = 6.0  # seconds that nodes have to end after SIGTERM (the dreamer saves)
+
+
+class Processes:
+    """The nodes of a graph as child processes; when one ends, all are ended.
+
+    Use as a context manager: leaving it ends what still runs.
+    """
+
+    def __init__(self, started: Started):
+        self._folder = tempfile.TemporaryDirectory(prefix="swm-")
+        self._children = {node.executable: self._start(node, started) for node in started.nodes}
+
+    def _start(self, node: NodeSpec, started: Started) -> subprocess.Popen:
+        file = Path(self._folder.name) / f"{node.executable}.yaml"
+        file.write_text(yaml.safe_dump({"/**": {"ros__parameters": node.parameters}}))
+        ros = ["--params-file", str(file), "-r", f"__ns:=/{started.namespace.strip('/')}"]
+        if started.params_file:
+            ros += ["--params-file", started.params_file]
+        module = f"spiking_wm_ros.nodes.{node.executable}"
+        command = [sys.executable, "-m", module, "--ros-args", *ros, "--log-level", started.log_level]
+        # its own session: Ctrl-C in the terminal reaches us alone, and we end the nodes in order
+        return subprocess.Popen(command, start_new_session=True)
+
+    def ended(self) -> dict[str, int]:
+        """Exit codes of the nodes that have ended."""
+        codes = {name: child.poll() for name, child in self._children.items()}
+        return {name: code for name, code in codes.items() if code is not None}
+
+    def __enter__(self) -> "Processes":
+        return self
+
+    def __exit__(self, *_) -> None:
+        for child in self._children.values():
+            if child.poll() is None:
+                child.send_signal(signal.SIGTERM)
+        deadline = time.monotonic() + _PATIENCE
+        for child in self._children.values():
+            try:
+                child.wait(max(0.0, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                child.kill()
+                child.wait()
+        self._folder.cleanup()

@@ -1,0 +1,39 @@
+"""The graphs as ROS 2 launch descriptions; the only module that needs `launch` and `launch_ros`."""
+
+from launch import LaunchContext, LaunchDescription
+from launch.actions import DeclareLaunchArgument, OpaqueFunction, Shutdown
+from launch_ros.actions import Node
+
+from spiking_wm_ros.graph.specification import GRAPHS, settle_graph
+
+
+def description(name: str) -> LaunchDescription:
+    """What ``launch/NAME.launch.py`` returns.
+
+    Any ``option:=value`` on the command line reaches the graph, declared or not.
+    """
+    declared = [
+        DeclareLaunchArgument(
+            a.name, default_value=a.default, description=a.text, choices=list(a.choices) or None
+        )
+        for a in GRAPHS[name].arguments
+    ]
+    return LaunchDescription([*declared, OpaqueFunction(function=lambda context: _nodes(name, context))])
+
+
+def _nodes(name: str, context: LaunchContext) -> list[Node]:
+    given = {k: v for k, v in context.launch_configurations.items() if not k.startswith("ros_")}
+    started = settle_graph(name, given)
+    return [
+        Node(
+            package="spiking_wm_ros",
+            executable=node.executable,
+            namespace=started.namespace,
+            parameters=[node.parameters, *([started.params_file] if started.params_file else [])],
+            arguments=["--ros-args", "--log-level", started.log_level],
+            output="screen",
+            sigterm_timeout="6",
+            on_exit=Shutdown(reason=f"{node.executable} ended"),
+        )
+        for node in started.nodes
+    ]

@@ -1,0 +1,234 @@
+"""The graphs: what each launch file and each verb of `./swm` starts, and with what arguments."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from spiking_wm_ros.agents.options import suggestion
+from spiking_wm_ros.agents.registry import Setup, algorithms, settle
+from spiking_wm_ros.agents.run import Run
+from spiking_wm_ros.agents.storage import newest_checkpoint
+from spiking_wm_ros.envs.session import check_env
+from spiking_wm_ros.errors import UserError
+
+
+class Argument(NamedTuple):
+    """A launch argument."""
+
+    name: str
+    default: str
+    text: str
+    choices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class NodeSpec:
+    """One node: executable and name are the same. When it ends, the whole graph ends."""
+
+    executable: str
+    parameters: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Started:
+    """A graph that is settled: nodes to start, and what the console should know."""
+
+    nodes: list[NodeSpec]
+    run: Path
+    namespace: str = ""
+    log_level: str = "info"
+    params_file: str = ""
+    steps: int = 0
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A launchable graph.
+
+    ``settle`` takes the declared arguments, all as text, and any others as options of algorithm and
+    run; it raises `UserError` before anything is started.
+    """
+
+    text: str
+    arguments: tuple[Argument, ...]
+    settle: Callable[[Mapping[str, str], Mapping[str, str]], Started]
+
+
+_SHARED = (
+    Argument("namespace", "", "ROS namespace of all nodes"),
+    Argument("params_file", "", "ROS parameter file (YAML) applied on top"),
+    Argument("log_level", "info", "log level", ("debug", "info", "warn", "error")),
+)
+_SUBJECT = (
+    Argument("algorithm", "popsan_dream", "name of a file in config/algorithms", tuple(algorithms())),
+    Argument("env", "InvertedPendulum-v5", "Gymnasium environment id"),
+)
+_CHECKPOINT = Argument("checkpoint", "", "run folder, for its newest checkpoint, or a checkpoint in one")
+
+
+def _shared(arguments: Mapping[str, str]) -> dict[str, str]:
+    return {a.name: arguments[a.name] for a in _SHARED}
+
+
+def _checkpoint(arguments: Mapping[str, str], name: str = "checkpoint") -> tuple[Path, Run]:
+    if not arguments[name]:
+        raise UserError(f"{name}:= is missing: give a run folder, as {name}:=runs/NAME")
+    checkpoint = newest_checkpoint(Path(arguments[name])).resolve()
+    return checkpoint, Run(checkpoint.parent.parent)
+
+
+def _options(setup: Setup) -> dict[str, Any]:
+    options = asdict(setup.agent_options) | asdict(setup.run_options)
+    return {k: list(v) if isinstance(v, tuple) else v for k, v in options.items()}
+
+
+def _new_run_path(arguments: Mapping[str, str], setup: Setup) -> Path:
+    if arguments["run"]:
+        return Path(arguments["run"])
+    stamp = time.strftime("%Y%m%d-%H%M%S")
+    env = arguments["env"].replace("/", "-")
+    return Path("runs") / f"{env}_{setup.algorithm}_s{setup.run_options.seed}_{stamp}"
+
+
+class Subject(NamedTuple):
+    """What is to be trained, settled."""
+
+    setup: Setup
+    env: str
+    run: Path
+    checkpoint: Path | None
+
+
+def subject(arguments: Mapping[str, str], options: Mapping[str, str]) -> Subject:
+    """A new run, or one that is resumed with the options it had but for those given.
+
+    Raises:
+        UserError: for anything that could not run.
+    """
+    if arguments["resume"]:
+        checkpoint, run = _checkpoint(arguments, "resume")
+        config = run.config
+        setup = settle(config["algorithm"], config["env"], config["options"] | dict(options))
+        return Subject(setup, config["env"], run.path, checkpoint)
+    setup = settle(arguments["algorithm"], arguments["env"], dict(options))
+    check_env(arguments["env"])
+    path = _new_run_path(arguments, setup)
+    if (path / "config.yaml").exists():
+        raise UserError(f"{path} is a run already: choose another run:=, or resume:={path}")
+    return Subject(setup, arguments["env"], path, None)
+
+
+def _train(arguments: Mapping[str, str], options: Mapping[str, str]) -> Started:
+    setup, env, run, checkpoint = subject(arguments, options)
+    run, schedule = run.resolve(), setup.run_options
+    resume = str(checkpoint or "")
+    bridge = {
+        "env": env,
+        "seed": schedule.seed,
+        "steps": schedule.steps,
+        "evaluate_every": schedule.evaluate_every,
+        "evaluation_episodes": schedule.evaluation_episodes,
+        "rate_hz": float(arguments["rate_hz"]),
+        "resume": resume,
+    }
+    named = {"algorithm": setup.algorithm, "env": env, "run": str(run), "resume": resume}
+    return Started(
+        [
+            NodeSpec("bridge", bridge),
+            NodeSpec("policy", {"seed": schedule.seed}),
+            NodeSpec("dreamer", named | _options(setup)),
+        ],
+        run,
+        steps=schedule.steps,
+        **_shared(arguments),
+    )
+
+
+def _evaluate(arguments: Mapping[str, str], options: Mapping[str, str]) -> Started:
+    _refuse(options, "evaluate")
+    checkpoint, run = _checkpoint(arguments)
+    bridge = {
+        "env": run.config["env"],
+        "evaluation_episodes": int(arguments["episodes"]),
+        "rate_hz": float(arguments["rate_hz"]),
+    }
+    bundle = checkpoint / "policy.safetensors"
+    nodes = [NodeSpec("bridge", bridge), NodeSpec("policy", {"bundle": str(bundle)})]
+    return Started(nodes, run.path, **_shared(arguments))
+
+
+def _dream(arguments: Mapping[str, str], options: Mapping[str, str]) -> Started:
+    checkpoint, run = _checkpoint(arguments)
+    config = run.config
+    setup = settle(config["algorithm"], config["env"], config["options"] | dict(options))
+    named = {
+        "algorithm": setup.algorithm,
+        "env": config["env"],
+        "run": str(run.path),
+        "resume": str(checkpoint),
+        "dream_only": True,
+        "rollouts": int(arguments["rollouts"]),
+        "updates": int(arguments["updates"]),
+        "seconds": float(arguments["seconds"]),
+    }
+    return Started([NodeSpec("dreamer", named | _options(setup))], run.path, **_shared(arguments))
+
+
+def _refuse(options: Mapping[str, str], graph: str) -> None:
+    for name in options:
+        known = [a.name for a in GRAPHS[graph].arguments]
+        raise UserError(f"unknown argument '{name}'{suggestion(name, known)}")
+
+
+_RATE = Argument("rate_hz", "0", "steps per second of wall time; 0 for lock-step, as fast as it goes")
+
+GRAPHS: dict[str, Graph] = {
+    "train": Graph(
+        "Train in an environment, awake and in dreams. Any option of the algorithm or the run can be"
+        " given besides, as batch:=128.",
+        (
+            *_SUBJECT,
+            Argument("run", "", "folder of the run; empty: a new one in runs/"),
+            Argument("resume", "", "run folder or checkpoint to go on from"),
+            _RATE,
+            *_SHARED,
+        ),
+        _train,
+    ),
+    "dream": Graph(
+        "Dream from a checkpoint with a world model, with no environment.",
+        (
+            _CHECKPOINT,
+            Argument("rollouts", "0", "imagined rollouts at most; 0: no bound"),
+            Argument("updates", "0", "policy updates at most; 0: no bound"),
+            Argument("seconds", "0", "time at most, in seconds; 0: no bound"),
+            *_SHARED,
+        ),
+        _dream,
+    ),
+    "evaluate": Graph(
+        "Let a checkpoint's policy act greedily, without learning.",
+        (_CHECKPOINT, Argument("episodes", "10", "episodes"), _RATE, *_SHARED),
+        _evaluate,
+    ),
+}
+
+
+def settle_graph(name: str, given: Mapping[str, str]) -> Started:
+    """Settle a graph from the arguments that a user gave.
+
+    Raises:
+        UserError: for bad arguments, before anything is started.
+    """
+    graph = GRAPHS[name]
+    declared = {a.name: a.default for a in graph.arguments}
+    arguments = declared | {k: v for k, v in given.items() if k in declared}
+    for a in graph.arguments:
+        if a.choices and arguments[a.name] not in a.choices:
+            close = suggestion(arguments[a.name], a.choices)
+            raise UserError(f"unknown {a.name} '{arguments[a.name]}'{close}; choices: {', '.join(a.choices)}")
+    if arguments["params_file"] and not Path(arguments["params_file"]).exists():
+        raise UserError(f"params_file:={arguments['params_file']} does not exist")
+    return graph.settle(arguments, {k: v for k, v in given.items() if k not in declared})

@@ -1,0 +1,1 @@
+"""ROS 2 nodes: bridge, policy and dreamer. What they know of agents is the contract."""

@@ -1,0 +1,229 @@
+"""The environment on the wire: publishes observations and transitions, applies actions."""
+
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from diagnostic_msgs.msg import DiagnosticStatus
+from rclpy.node import Node
+from rosgraph_msgs.msg import Clock
+from std_msgs.msg import String
+from std_srvs.srv import Trigger
+
+from spiking_wm_msgs.msg import Action, Observation, PolicyVersion
+from spiking_wm_msgs.msg import Transition as TransitionMessage
+from spiking_wm_ros.agents.contract import Transition
+from spiking_wm_ros.agents.options import option
+from spiking_wm_ros.agents.run import resume_point
+from spiking_wm_ros.envs.session import Session
+from spiking_wm_ros.errors import UserError
+from spiking_wm_ros.nodes import qos
+from spiking_wm_ros.nodes.health import Health
+from spiking_wm_ros.nodes.main import run
+from spiking_wm_ros.nodes.messages import from_array, to_array, to_header, to_transition
+from spiking_wm_ros.nodes.parameters import declare, refuse_unknown
+
+_RESEND_AFTER = 1.0  # seconds without an answer
+
+
+@dataclass(frozen=True)
+class BridgeOptions:
+    """Parameters of the bridge."""
+
+    env: str = option("InvertedPendulum-v5", "Gymnasium environment id")
+    seed: int = option(0, "seed of the run; every episode's seed follows from it", 0, 2**31 - 1)
+    steps: int = option(0, "training steps; 0 for evaluation only", 0)
+    evaluate_every: int = option(0, "training steps between evaluations; 0 for none", 0)
+    evaluation_episodes: int = option(10, "greedy episodes per evaluation", 1, 1000)
+    rate_hz: float = option(0.0, "steps per second of wall time; 0 for lock-step", 0, 10_000)
+    resume: str = option("", "checkpoint whose episode to go on with")
+
+
+class Bridge(Node):
+    """Steps an environment in lock-step with the policy, or at a fixed rate.
+
+    Training never runs ahead of the learner: steps wait for a policy version that covers them.
+    """
+
+    def __init__(self):
+        super().__init__("bridge")
+        self.options = declare(self, BridgeOptions)
+        refuse_unknown(self)
+        o = self.options
+        # with no training steps, one evaluation is all there is to do
+        evaluate_every = o.evaluate_every if o.steps else 1
+        self._session = Session(o.env, o.seed, o.steps, evaluate_every, o.evaluation_episodes)
+        if o.resume:
+            self._session.resume(*resume_point(Path(o.resume)))
+        self._dt = self._session.step_seconds()
+        self._time = self._session.training_step * self._dt  # simulation time never goes back
+        self._policy = PolicyVersion()
+        self._started, self._sent_at, self._sent = False, 0.0, None
+        self._answer: Action | None = None
+        self._returns: list[float] = []  # of evaluation episodes, the running one last
+        self._applied, self._missed, self._waited_for = 0, 0, "policy and dreamer"
+
+        self._observations = self.create_publisher(Observation, "observation", qos.NEWEST)
+        self._transitions = self.create_publisher(TransitionMessage, "transition", qos.EVERY)
+        self._clock = self.create_publisher(Clock, "/clock", 10)
+        spaces = self.create_publisher(String, "spaces", qos.LATCHED)
+        spaces.publish(String(data=self._session.spaces.to_json()))
+        self.create_subscription(Action, "action", self._on_action, qos.NEWEST)
+        self.create_subscription(PolicyVersion, "policy_version", self._on_policy, qos.LATCHED)
+        self.create_service(Trigger, "~/reset", self._on_reset)
+        self.create_timer(0.1, self._look_after)
+        if o.rate_hz:
+            self.create_timer(1 / o.rate_hz, self._tick)
+        Health(self, self._report)
+
+    # --- what may be sent, and sending it ---
+
+    def _covered(self) -> bool:
+        """Whether the policy version at hand is the one that has to answer now."""
+        policy = self._policy
+        return bool(policy.version) and policy.first_step <= self._session.training_step < policy.until_step
+
+    def _over(self) -> bool:
+        pending = self._session.pending()
+        return not pending.evaluation and pending.step >= self.options.steps
+
+    def _send(self) -> None:
+        """Publish what waits for an action, if the learner allows it."""
+        self._sent = None
+        if self._over():
+            self._waited_for = "nothing: all steps are done"
+            if not self.options.steps:
+                raise SystemExit(0)  # an evaluation was all there was to do
+            return
+        if not self._covered():
+            self._waited_for = "the learner"
+            return
+        self._waited_for = ""
+        self._sent = self._session.pending()
+        self._publish_observation()
+
+    def _publish_observation(self) -> None:
+        pending = self._sent
+        self._observations.publish(
+            Observation(
+                header=to_header(self._time),
+                episode=pending.episode,
+                step=pending.step,
+                evaluation=pending.evaluation,
+                episode_start=pending.episode_step == 0,
+                policy_version=self._policy.version,
+                observation=to_array(pending.observation),
+            )
+        )
+        self._sent_at = time.monotonic()
+
+    def _on_policy(self, message: PolicyVersion) -> None:
+        self._policy = message
+        if self._started and self._sent is None:
+            self._send()
+
+    def _look_after(self) -> None:
+        """Start once everybody is there; repeat an observation that nobody answered."""
+        if not self._started:
+            ready = self._observations.get_subscription_count() and self.count_publishers("action")
+            if self.options.steps:
+                ready = ready and self._transitions.get_subscription_count()
+            if ready and self._policy.version:
+                self._refuse_company()
+                self._started = True
+                self._send()
+        elif self._sent and time.monotonic() - self._sent_at > _RESEND_AFTER:
+            self._publish_observation()
+
+    def _refuse_company(self) -> None:
+        if self.count_publishers("observation") > 1:
+            raise UserError(
+                "another bridge publishes observations here: end it, or set another ROS_DOMAIN_ID"
+                " or namespace:="
+            )
+
+    # --- what comes back ---
+
+    def _on_action(self, message: Action) -> None:
+        waiting = self._sent
+        if waiting is None or (message.episode, message.step, message.evaluation) != (
+            waiting.episode,
+            waiting.step,
+            waiting.evaluation,
+        ):
+            return  # the answer to an observation that was repeated
+        if self.options.rate_hz:
+            self._answer = message
+        else:
+            self._apply(message)
+
+    def _apply(self, message: Action) -> None:
+        spaces = self._session.spaces
+        stamp = to_header(self._time)
+        action = from_array(message.action, spaces.action.dtype)
+        transition = self._session.apply(action, message.policy_version)
+        self._applied += 1
+        if transition.evaluation:
+            self._tally(transition)
+        self._time += self._dt
+        self._clock.publish(Clock(clock=to_header(self._time).stamp))
+        self._send()  # before the transition: the policy can think while that is packed
+        self._transitions.publish(to_transition(transition, stamp))
+
+    def _tally(self, transition: Transition) -> None:
+        if transition.step == 0:
+            self._returns = [0.0]
+        self._returns[-1] += transition.reward
+        if transition.done:
+            if len(self._returns) == self.options.evaluation_episodes:
+                mean, std = np.mean(self._returns), np.std(self._returns)
+                print(
+                    f"evaluation of policy version {transition.policy_version} after"
+                    f" {self._session.training_step} steps: mean return {mean:.1f} ± {std:.1f}"
+                    f" (std, {len(self._returns)} greedy episodes)",
+                    flush=True,
+                )
+            self._returns.append(0.0)
+
+    def _tick(self) -> None:
+        """One period of real time: apply the action that came, else a rest action."""
+        if self._sent is None:
+            return
+        answer, self._answer = self._answer, None
+        if answer is None:
+            self._missed += 1
+            answer = Action(action=to_array(self._session.rest_action()))
+        self._apply(answer)
+
+    def _on_reset(self, _, response: Trigger.Response) -> Trigger.Response:
+        self._session.end_episode()
+        response.success, response.message = True, "the episode is truncated at its next step"
+        return response
+
+    # --- health and end ---
+
+    def _report(self) -> tuple[bytes, str, dict]:
+        level = DiagnosticStatus.WARN if self._missed else DiagnosticStatus.OK
+        message = f"waiting for {self._waited_for}" if self._waited_for else "running"
+        figures = {
+            "step": self._session.training_step,
+            "steps_applied": self._applied,
+            "actions_missed": self._missed,
+            "simulation_time_s": round(self._time, 3),
+        }
+        return level, message, figures
+
+    def close(self) -> None:
+        """Close the environment."""
+        self._session.close()
+
+
+def main() -> None:
+    """Entry point of ``ros2 run spiking_wm_ros bridge``."""
+    sys.exit(run(Bridge))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,271 @@
+"""Learning and dreaming on the wire; the work itself is in `learner_process`."""
+
+import sys
+import time
+from collections import deque
+from dataclasses import dataclass
+from pathlib import Path
+
+from diagnostic_msgs.msg import DiagnosticStatus
+from rclpy.action import ActionServer, CancelResponse
+from rclpy.node import Node
+from rclpy.task import Future
+from std_msgs.msg import String
+from std_srvs.srv import Trigger
+
+from spiking_wm_msgs.action import Dream
+from spiking_wm_msgs.msg import PolicyVersion
+from spiking_wm_msgs.msg import Transition as TransitionMessage
+from spiking_wm_ros.agents.contract import Budget
+from spiking_wm_ros.agents.learner import DREAMING
+from spiking_wm_ros.agents.options import option
+from spiking_wm_ros.agents.registry import Setup, algorithm_agent
+from spiking_wm_ros.agents.run import Run, spaces_of
+from spiking_wm_ros.agents.run_options import RunOptions
+from spiking_wm_ros.agents.spaces import Spaces
+from spiking_wm_ros.errors import UserError
+from spiking_wm_ros.nodes import qos
+from spiking_wm_ros.nodes.health import Health
+from spiking_wm_ros.nodes.learner_process import LearnerProcess
+from spiking_wm_ros.nodes.main import run
+from spiking_wm_ros.nodes.messages import from_transition
+from spiking_wm_ros.nodes.parameters import declare, refuse_unknown
+
+_SAVING_TIME = 4.5  # seconds for the last checkpoint after SIGTERM
+_FEEDBACK_EVERY = 0.2  # seconds
+
+
+@dataclass(frozen=True)
+class DreamerOptions:
+    """Parameters of the dreamer besides those of its algorithm and of the run."""
+
+    algorithm: str = option("popsan_dream", "name of a file in config/algorithms")
+    env: str = option("InvertedPendulum-v5", "environment that the run is about")
+    run: str = option("runs/unnamed", "folder of the run")
+    resume: str = option("", "checkpoint to go on from")
+    dream_only: bool = option(False, "no environment: dream once from the checkpoint, save, and end")
+    rollouts: int = option(0, "of the one dream: imagined rollouts at most; 0: no bound", 0)
+    updates: int = option(0, "of the one dream: policy updates at most; 0: no bound", 0)
+    seconds: float = option(0.0, "of the one dream: time at most; 0: no bound", 0)
+
+
+class Dreamer(Node):
+    """Learns from transitions, dreams when asked or by schedule, publishes policy versions."""
+
+    def __init__(self):
+        super().__init__("dreamer")
+        self.options = declare(self, DreamerOptions)
+        agent = algorithm_agent(self.options.algorithm)
+        agent_options = declare(self, agent.options_class)
+        run_options = declare(self, RunOptions)
+        refuse_unknown(self)
+        self._setup = Setup(self.options.algorithm, agent, agent_options, run_options)
+        self._learner: LearnerProcess | None = None
+        self._events: deque[tuple] = deque()
+        self._something_came = self.create_guard_condition(self._handle_events)
+        self._spaces: Spaces | None = None
+        self._status = {"phase": "waiting for the bridge", "can_dream": False}
+        self._figures: dict[str, float] = {}
+        self._warning = ""
+        self._failed = False
+        self._goal, self._goal_end, self._fed_back_at = None, None, 0.0
+
+        self._versions = self.create_publisher(PolicyVersion, "policy_version", qos.LATCHED)
+        self.create_subscription(TransitionMessage, "transition", self._on_transition, qos.EVERY)
+        self.create_service(Trigger, "~/dream", self._on_dream)
+        self.create_service(Trigger, "~/wake", self._on_wake)
+        self.create_service(Trigger, "~/save_checkpoint", self._on_save)
+        self._actions = ActionServer(
+            self, Dream, "~/dream_phase", self._dream_phase, cancel_callback=self._on_cancel
+        )
+        self._health = Health(self, self._report)
+        if self.options.dream_only:
+            self._begin(spaces_of(Path(self.options.resume)))
+            self._learner.send("dream", _budget(self.options))
+        else:
+            self.create_subscription(String, "spaces", self._on_spaces, qos.LATCHED)
+
+    # --- the learner ---
+
+    def _on_spaces(self, message: String) -> None:
+        if self._learner is None:
+            self._begin(Spaces.from_json(message.data))
+
+    def _begin(self, spaces: Spaces) -> None:
+        o = self.options
+        path, resume = Path(o.run), Path(o.resume) if o.resume else None
+        Run.create(path, self._setup, o.env)
+        self._spaces = spaces
+        self._status["phase"] = "starting"
+        self._learner = LearnerProcess(path, spaces, resume, self._on_event)
+
+    def _on_transition(self, message: TransitionMessage) -> None:
+        if self._learner:
+            self._learner.send("transition", from_transition(message, self._spaces.action.dtype))
+
+    def _on_event(self, event: tuple) -> None:  # in the pipe's thread
+        self._events.append(event)
+        self._something_came.trigger()
+
+    def _handle_events(self) -> None:
+        while self._events:
+            kind, *content = self._events.popleft()
+            getattr(self, f"_event_{kind}", lambda *_: None)(*content)
+
+    def _event_status(self, status: dict) -> None:
+        self._status = status
+
+    def _event_released(self, version: int, first_step: int, until_step: int, path: str, digest: str) -> None:
+        message = PolicyVersion(
+            version=version, first_step=first_step, until_step=until_step, path=path, sha256=digest
+        )
+        message.header.stamp = self.get_clock().now().to_msg()
+        self._versions.publish(message)
+
+    def _event_episode(self, step: int, episode: int, episode_return: float, length: int) -> None:
+        self._figures["episode_return"] = round(episode_return, 2)
+
+    def _event_evaluated(self, step: int, version: int, mean: float) -> None:
+        self._figures |= {"evaluation_return": round(mean, 2), "evaluation_step": step}
+        self.get_logger().info(f"step {step}: policy version {version} has mean return {mean:.1f}")
+
+    def _event_warning(self, text: str) -> None:
+        self._warning = text
+        self.get_logger().warning(text)
+
+    def _event_saved(self, path: str) -> None:
+        if path:
+            self._warning = ""
+            self.get_logger().info(f"saved {path}")
+
+    def _event_failed(self, text: str) -> None:
+        self._failed = True
+        raise UserError(text)
+
+    def _event_finished(self, step: int) -> None:
+        self._status |= {"phase": "finished", "step": step}
+        self._health.publish()
+
+    def _event_ended(self) -> None:
+        if self._status["phase"] == "finished":
+            raise SystemExit(0)
+        raise UserError("the learner process ended without a word: see its traceback above")
+
+    # --- dreaming on request ---
+
+    def _refusal(self) -> str:
+        if self._status["phase"] == DREAMING:
+            return "a dream phase is under way: call ~/wake first"
+        if not self._status["can_dream"]:
+            return "nothing to dream of: no world model (algorithm:=…_dream has one), or too little experience"
+        return ""
+
+    def _on_dream(self, _, response: Trigger.Response) -> Trigger.Response:
+        refusal = self._refusal()
+        if not refusal:
+            self._learner.send("dream", Budget())
+        response.success, response.message = not refusal, refusal or "falling asleep"
+        return response
+
+    def _on_wake(self, _, response: Trigger.Response) -> Trigger.Response:
+        if self._learner:
+            self._learner.send("wake")
+        asleep = self._status["phase"] == DREAMING
+        response.success, response.message = True, "waking" if asleep else "was awake"
+        return response
+
+    def _on_save(self, _, response: Trigger.Response) -> Trigger.Response:
+        if self._learner:
+            self._learner.send("save")
+        response.success = self._learner is not None
+        response.message = "saving; the log says where, or why not" if self._learner else "nothing to save yet"
+        return response
+
+    async def _dream_phase(self, goal) -> Dream.Result:
+        refusal = "another goal is under way" if self._goal else self._refusal()
+        if refusal:
+            goal.abort()
+            return Dream.Result(message=refusal)
+        self._goal, self._goal_end = goal, Future()
+        self._learner.send("dream", _budget(goal.request))
+        result = await self._goal_end
+        if goal.is_cancel_requested:
+            goal.canceled()
+        elif result.message:
+            goal.abort()
+        else:
+            goal.succeed()
+        self._goal = None
+        return result
+
+    def _on_cancel(self, _) -> CancelResponse:
+        self._learner.send("wake")
+        return CancelResponse.ACCEPT
+
+    def _event_dreamed(self, rollouts: int, updates: int, metrics: dict) -> None:
+        self._figures |= {name: round(value, 4) for name, value in metrics.items()}
+        now = time.monotonic()
+        if self._goal and now - self._fed_back_at > _FEEDBACK_EVERY:
+            self._fed_back_at = now
+            self._goal.publish_feedback(
+                Dream.Feedback(
+                    rollouts=rollouts,
+                    updates=updates,
+                    accepted=metrics.get("dream_accepted", 0.0),
+                    uncertainty=metrics.get("dream_uncertainty", 0.0),
+                )
+            )
+
+    def _event_dream_ended(
+        self, rollouts: int, updates: int, completed: bool, metrics: dict, version: int
+    ) -> None:
+        if self.options.dream_only:
+            self.get_logger().info(
+                f"dreamed {rollouts} rollouts, {updates} updates: policy version {version}"
+            )
+            raise SystemExit(0)
+        self._end_goal(
+            Dream.Result(
+                rollouts=rollouts,
+                updates=updates,
+                policy_version=version,
+                accepted=metrics.get("dream_accepted", 0.0),
+                message="" if completed else "woken before the budget was spent",
+            )
+        )
+
+    def _event_dream_refused(self, text: str) -> None:
+        if self.options.dream_only:
+            raise UserError(text)
+        self._end_goal(Dream.Result(message=text))
+
+    def _end_goal(self, result: Dream.Result) -> None:
+        if self._goal and not self._goal_end.done():
+            self._goal_end.set_result(result)
+
+    # --- health and end ---
+
+    def _report(self) -> tuple[bytes, str, dict]:
+        level = DiagnosticStatus.WARN if self._warning else DiagnosticStatus.OK
+        figures = {"run": self.options.run} | self._status | self._figures
+        return level, self._warning or self._status["phase"], figures
+
+    def close(self) -> None:
+        """Save and end the learner, within the time that a SIGTERM leaves."""
+        if self._learner and not self._failed:
+            self._learner.stop(_SAVING_TIME)
+        self._actions.destroy()
+
+
+def _budget(asked) -> Budget:
+    """Bounds of a goal, or of the node's own parameters; 0 is none."""
+    return Budget(asked.rollouts or None, asked.updates or None, asked.seconds or None)
+
+
+def main() -> None:
+    """Entry point of ``ros2 run spiking_wm_ros dreamer``."""
+    sys.exit(run(Dreamer))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,31 @@
+"""Diagnostics at 1 Hz (REP-107): figures for people and tools, never a keep-alive."""
+
+from collections.abc import Callable
+
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from rclpy.node import Node
+
+
+class Health:
+    """Publishes one status of a node every second.
+
+    Args:
+        node: whose status.
+        report: returns a level (`DiagnosticStatus.OK`, …), a message, and figures by name.
+    """
+
+    def __init__(self, node: Node, report: Callable[[], tuple[bytes, str, dict]]):
+        self._node, self._report = node, report
+        self._publisher = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
+        node.create_timer(1.0, self.publish)
+
+    def publish(self) -> None:
+        """Publish now."""
+        level, message, figures = self._report()
+        values = [KeyValue(key=key, value=str(value)) for key, value in figures.items()]
+        name = self._node.get_fully_qualified_name().lstrip("/")
+        status = DiagnosticStatus(level=level, name=name, message=message, values=values)
+        stamp = self._node.get_clock().now().to_msg()
+        array = DiagnosticArray(status=[status])
+        array.header.stamp = stamp
+        self._publisher.publish(array)

@@ -1,0 +1,73 @@
+"""Between ROS messages and what agents and environments use."""
+
+import array
+
+import numpy as np
+from rclpy.time import Time
+from std_msgs.msg import Header
+
+from spiking_wm_msgs import msg
+from spiking_wm_ros.agents.contract import Transition
+
+
+def to_array(values: np.ndarray) -> msg.Array:
+    """A vector, an image, or a discrete action, as a message."""
+    values = np.asarray(values)
+    message = msg.Array(shape=array.array("I", values.shape))
+    if values.dtype == np.uint8:
+        message.pixels = array.array("B", values.tobytes())
+    else:
+        message.values = array.array("f", values.astype(np.float32).tobytes())
+    return message
+
+
+def from_array(message: msg.Array, dtype: np.dtype = np.float32) -> np.ndarray:
+    """Undo `to_array`.
+
+    Raises:
+        ValueError: if the shape and the number of values disagree.
+    """
+    data = np.array(message.pixels, np.uint8) if message.pixels else np.array(message.values, np.float32)
+    return data.reshape(tuple(message.shape)).astype(dtype, copy=False)
+
+
+def to_header(seconds: float) -> Header:
+    """A header stamped with a time in seconds."""
+    return Header(stamp=Time(nanoseconds=round(seconds * 1e9)).to_msg())
+
+
+def to_transition(transition: Transition, header: Header) -> msg.Transition:
+    """A transition as a message."""
+    return msg.Transition(
+        header=header,
+        episode=transition.episode,
+        step=transition.step,
+        evaluation=transition.evaluation,
+        policy_version=transition.policy_version,
+        observation=to_array(transition.observation),
+        action=to_array(transition.action),
+        reward=transition.reward,
+        next_observation=to_array(transition.next_observation),
+        terminated=transition.terminated,
+        truncated=transition.truncated,
+    )
+
+
+def from_transition(message: msg.Transition, action_dtype: np.dtype) -> Transition:
+    """Undo `to_transition`."""
+    return Transition(
+        from_array(message.observation, _dtype(message.observation)),
+        from_array(message.action, action_dtype),
+        message.reward,
+        from_array(message.next_observation, _dtype(message.next_observation)),
+        message.terminated,
+        message.truncated,
+        message.episode,
+        message.step,
+        message.policy_version,
+        message.evaluation,
+    )
+
+
+def _dtype(message: msg.Array) -> type:
+    return np.uint8 if message.pixels else np.float32

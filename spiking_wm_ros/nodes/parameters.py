@@ -1,0 +1,58 @@
+"""ROS parameters from options dataclasses: declared once, with description and range."""
+
+from dataclasses import fields
+from typing import Any
+
+from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
+from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
+from rclpy.node import Node
+
+from spiking_wm_ros.agents.options import parse, suggestion
+from spiking_wm_ros.errors import UserError
+
+_LARGEST = 2**63 - 1
+
+
+def declare(node: Node, options_class: type) -> Any:
+    """Declare every field as a read-only parameter and return the options as they were set.
+
+    Raises:
+        UserError: for a value of a wrong type or outside its range.
+    """
+    values = {}
+    for f in fields(options_class):
+        default = list(f.default) if isinstance(f.default, tuple) else f.default
+        try:
+            value = node.declare_parameter(f.name, default, _descriptor(f)).value
+        except (InvalidParameterTypeException, InvalidParameterValueException):
+            given = node._parameter_overrides[f.name].value  # rclpy's message lacks name and fix
+            parse(options_class, f.name, given)
+            raise UserError(f"{f.name}:={given} is not accepted: {f.metadata['text']}") from None
+        values[f.name] = parse(options_class, f.name, value)
+    return options_class(**values)
+
+
+def refuse_unknown(node: Node) -> None:
+    """Raise for a parameter that was set but that the node does not have.
+
+    Raises:
+        UserError: naming the nearest one.
+    """
+    for name in node._parameter_overrides:
+        if not node.has_parameter(name) and name != "use_sim_time":
+            known = [n for n in node._parameters if "." not in n]
+            raise UserError(f"{node.get_name()}: unknown parameter '{name}'{suggestion(name, known)}")
+
+
+def _descriptor(f) -> ParameterDescriptor:
+    bounds, kind = f.metadata["range"], type(f.default)
+    descriptor = ParameterDescriptor(name=f.name, description=f.metadata["text"], read_only=True)
+    if kind is tuple or bounds.low is None:
+        return descriptor
+    if kind is int:
+        high = _LARGEST if bounds.high is None else int(bounds.high)
+        descriptor.integer_range = [IntegerRange(from_value=int(bounds.low), to_value=high)]
+    if kind is float:
+        high = float("inf") if bounds.high is None else float(bounds.high)
+        descriptor.floating_point_range = [FloatingPointRange(from_value=float(bounds.low), to_value=high)]
+    return descriptor

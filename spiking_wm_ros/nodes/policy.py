@@ -1,0 +1,140 @@
+"""The spiking policy: answers observations, and takes new versions while it acts."""
+
+import sys
+import time
+from collections import deque
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from diagnostic_msgs.msg import DiagnosticStatus
+from rclpy.node import Node
+
+from spiking_wm_msgs.msg import Action, Observation, PolicyVersion
+from spiking_wm_ros.agents.bundle import load_bundle, make_policy
+from spiking_wm_ros.agents.contract import Policy
+from spiking_wm_ros.agents.exploration import exploration
+from spiking_wm_ros.agents.options import option
+from spiking_wm_ros.agents.spaces import Spaces
+from spiking_wm_ros.agents.storage import sha256
+from spiking_wm_ros.errors import UserError
+from spiking_wm_ros.nodes import qos
+from spiking_wm_ros.nodes.health import Health
+from spiking_wm_ros.nodes.main import run
+from spiking_wm_ros.nodes.messages import from_array, to_array
+from spiking_wm_ros.nodes.parameters import declare, refuse_unknown
+from spiking_wm_ros.process import prepare_to_compute
+
+_FOREVER = 2**63 - 1
+
+
+@dataclass(frozen=True)
+class PolicyOptions:
+    """Parameters of the policy node."""
+
+    seed: int = option(0, "seed of exploration, the run's", 0, 2**31 - 1)
+    bundle: str = option("", "policy bundle to act by; empty: wait for the dreamer's versions")
+
+
+class PolicyNode(Node):
+    """Acts by the newest policy version; its memory goes on through a change of weights."""
+
+    def __init__(self):
+        super().__init__("policy")
+        self.options = declare(self, PolicyOptions)
+        refuse_unknown(self)
+        prepare_to_compute()
+        self._policy: Policy | None = None
+        self._version = 0
+        self._states: dict[bool, Any] = {}  # by evaluation or not
+        self._held: Observation | None = None  # waits for its policy version
+        self._latencies = deque(maxlen=1000)
+        self._refused = ""
+
+        self._actions = self.create_publisher(Action, "action", qos.NEWEST)
+        self.create_subscription(Observation, "observation", self._on_observation, qos.NEWEST)
+        if self.options.bundle:
+            self._act_by_bundle(Path(self.options.bundle))
+        else:
+            self.create_subscription(PolicyVersion, "policy_version", self._on_version, qos.LATCHED)
+        Health(self, self._report)
+
+    # --- versions ---
+
+    def _act_by_bundle(self, path: Path) -> None:
+        self._take(path, None)
+        publisher = self.create_publisher(PolicyVersion, "policy_version", qos.LATCHED)
+        version = PolicyVersion(version=self._version, until_step=_FOREVER, path=str(path))
+        version.header.stamp = self.get_clock().now().to_msg()
+        version.sha256 = sha256(path)
+        publisher.publish(version)
+
+    def _take(self, path: Path, digest: str | None) -> None:
+        bundle = load_bundle(path, digest)
+        self._policy = make_policy(bundle, Spaces.from_json(bundle.facts["spaces"]))
+        self._version = bundle.version
+
+    def _on_version(self, message: PolicyVersion) -> None:
+        """Load a version; a bundle that does not fit is refused and the old one acts on."""
+        try:
+            self._take(Path(message.path), message.sha256)
+            self._refused = ""
+        except UserError as error:
+            self._refused = f"version {message.version} refused: {error}"
+            self.get_logger().error(self._refused)
+            return
+        held, self._held = self._held, None
+        if held:
+            self._on_observation(held)
+
+    # --- acting ---
+
+    def _on_observation(self, message: Observation) -> None:
+        if self._policy is None or message.policy_version > self._version:
+            self._held = message
+            return
+        began = time.perf_counter()
+        spaces = self._policy.spaces
+        try:
+            observation = spaces.check_observation(from_array(message.observation, spaces.observation.dtype))
+        except ValueError as error:  # wrong shape or NaN
+            raise UserError(str(error)) from None
+        if message.episode_start or message.evaluation not in self._states:
+            self._states[message.evaluation] = self._policy.initial_state()
+        rng = None if message.evaluation else exploration(self.options.seed, message.step)
+        action, state = self._policy.act(observation, self._states[message.evaluation], rng)
+        self._states[message.evaluation] = state
+        self._actions.publish(
+            Action(
+                header=message.header,
+                episode=message.episode,
+                step=message.step,
+                evaluation=message.evaluation,
+                policy_version=self._version,
+                action=to_array(action),
+            )
+        )
+        self._latencies.append(time.perf_counter() - began)
+
+    # --- health and end ---
+
+    def _report(self) -> tuple[bytes, str, dict]:
+        figures = {"policy_version": self._version}
+        if self._latencies:
+            median, p99 = np.percentile(self._latencies, (50, 99)) * 1e3
+            figures |= {"latency_median_ms": round(median, 3), "latency_p99_ms": round(p99, 3)}
+        level = DiagnosticStatus.ERROR if self._refused else DiagnosticStatus.OK
+        return level, self._refused or ("acting" if self._policy else "waiting for a policy version"), figures
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+def main() -> None:
+    """Entry point of ``ros2 run spiking_wm_ros policy``."""
+    sys.exit(run(PolicyNode))
+
+
+if __name__ == "__main__":
+    main()
