@@ -56,7 +56,7 @@ def make_policy(bundle: Bundle, spaces: Spaces) -> Policy:
     policy = agent.policy_class(options, spaces)
     try:
         policy.load(bundle.weights)
-    except (KeyError, RuntimeError) as error:
+    except (KeyError, RuntimeError, ValueError) as error:
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"policy version {bundle.version} has weights of other sizes: {reason}") from None
     return policy

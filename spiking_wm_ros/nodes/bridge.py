@@ -2,6 +2,7 @@
 
 import sys
 import time
+from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,13 +62,14 @@ class Bridge(Node):
         self._time = self._session.training_step * self._dt  # simulation time never goes back
         self._policy = PolicyVersion()
         self._started, self._sent_at, self._sent = False, 0.0, None
+        self._periods: deque[float] = deque(maxlen=1000)  # between observations, in seconds
         self._answer: Action | None = None
         self._returns: list[float] = []  # of evaluation episodes, the running one last
         self._applied, self._missed, self._waited_for = 0, 0, "policy and dreamer"
 
         self._observations = self.create_publisher(Observation, "observation", qos.NEWEST)
         self._transitions = self.create_publisher(TransitionMessage, "transition", qos.EVERY)
-        self._clock = self.create_publisher(Clock, "/clock", 10)
+        self._clock_publisher = self.create_publisher(Clock, "/clock", 10)
         spaces = self.create_publisher(String, "spaces", qos.LATCHED)
         spaces.publish(String(data=self._session.spaces.to_json()))
         self.create_subscription(Action, "action", self._on_action, qos.NEWEST)
@@ -117,7 +119,9 @@ class Bridge(Node):
                 observation=to_array(pending.observation),
             )
         )
-        self._sent_at = time.monotonic()
+        now = time.monotonic()
+        self._periods.append(now - self._sent_at)
+        self._sent_at = now
 
     def _on_policy(self, message: PolicyVersion) -> None:
         self._policy = message
@@ -168,7 +172,7 @@ class Bridge(Node):
         if transition.evaluation:
             self._tally(transition)
         self._time += self._dt
-        self._clock.publish(Clock(clock=to_header(self._time).stamp))
+        self._clock_publisher.publish(Clock(clock=to_header(self._time).stamp))
         self._send()  # before the transition: the policy can think while that is packed
         self._transitions.publish(to_transition(transition, stamp))
 
@@ -177,11 +181,11 @@ class Bridge(Node):
             self._returns = [0.0]
         self._returns[-1] += transition.reward
         if transition.done:
-            if len(self._returns) == self.options.evaluation_episodes:
+            # in training the dreamer tells
+            if len(self._returns) == self.options.evaluation_episodes and not self.options.steps:
                 mean, std = np.mean(self._returns), np.std(self._returns)
                 print(
-                    f"evaluation of policy version {transition.policy_version} after"
-                    f" {self._session.training_step} steps: mean return {mean:.1f} ± {std:.1f}"
+                    f"policy version {transition.policy_version}: mean return {mean:.1f} ± {std:.1f}"
                     f" (std, {len(self._returns)} greedy episodes)",
                     flush=True,
                 )
@@ -213,6 +217,9 @@ class Bridge(Node):
             "actions_missed": self._missed,
             "simulation_time_s": round(self._time, 3),
         }
+        if self._periods:
+            median, p99 = np.percentile(self._periods, (50, 99)) * 1e3
+            figures |= {"period_median_ms": round(median, 3), "period_p99_ms": round(p99, 3)}
         return level, message, figures
 
     def close(self) -> None:

@@ -192,3 +192,32 @@ def alif_backward(
                 g_v[n] = d_m[n] * before[n]
             for n in range(neurons):
                 g_i[n] = readout_gain * g_r[n] + (_ONE - d_m[n]) * before[n]
+
+
+@njit(f"void({_ticks},{_plane},{_row},{_ticks},f4,f4,f4)", cache=True, nogil=True)
+def clif_events(events, weight, bias, spikes, current_decay, membrane_decay, threshold):
+    """A CLIF layer from rest for one input: only the weights of inputs that spike are touched.
+
+    ``events [T, in]``, ``weight [in, out]``, ``spikes [T, out]`` is filled.
+    """
+    ticks, inputs = events.shape
+    outputs = len(bias)
+    drive = np.empty(outputs, np.float32)
+    c = np.zeros(outputs, np.float32)
+    v = np.zeros(outputs, np.float32)
+    for t in range(ticks):
+        for o in range(outputs):
+            drive[o] = bias[o]
+        for i in range(inputs):
+            if events[t, i] != _ZERO:
+                row = weight[i]
+                for o in range(outputs):
+                    drive[o] += row[o]
+        s = spikes[t]
+        for o in range(outputs):
+            c[o] = current_decay * c[o] + drive[o]
+        for o in range(outputs):
+            # the reset of the last tick's spikes, then the decay
+            v[o] = membrane_decay * (_ZERO if v[o] > threshold else v[o]) + c[o]
+        for o in range(outputs):
+            s[o] = _ONE if v[o] > threshold else _ZERO

@@ -1,13 +1,16 @@
 """The population-coded spiking actor (PopSAN, Tang et al. 2020)."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from spiking_wm_ros.snn import kernels
 from spiking_wm_ros.snn.coding import GaussianPopulation, PopulationDecoder, regular_spikes
-from spiking_wm_ros.snn.neurons import clif
+from spiking_wm_ros.snn.neurons import CLIFConstants, clif
 
 
 @dataclass(frozen=True)
@@ -19,6 +22,10 @@ class PopSANSizes:
     population: int = 10
     reach: float = 3.0
     deviation: float = 0.4
+
+    def widths(self, observation_size: int, action_size: int) -> tuple[int, ...]:
+        """Neurons of the encoder and of every layer."""
+        return (observation_size * self.population, *self.hidden, action_size * self.population)
 
 
 class PopSAN(nn.Module):
@@ -37,10 +44,8 @@ class PopSAN(nn.Module):
         super().__init__()
         self.sizes = sizes
         self.encoder = GaussianPopulation(observation_size, sizes.population, sizes.reach, sizes.deviation)
-        widths = (observation_size * sizes.population, *sizes.hidden, action_size * sizes.population)
+        widths = sizes.widths(observation_size, action_size)
         self.layers = nn.ModuleList(nn.Linear(i, o) for i, o in zip(widths, widths[1:]))
-        for layer in self.layers:
-            nn.init.kaiming_uniform_(layer.weight, a=5**0.5)
         self.decoder = PopulationDecoder(action_size, sizes.population)
 
     def spikes(self, observation: Tensor) -> list[Tensor]:
@@ -55,3 +60,50 @@ class PopSAN(nn.Module):
     def forward(self, observation: Tensor) -> Tensor:
         """Actions ``[B, A]`` in ``[-1, 1]`` for normalised observations ``[B, D]``."""
         return torch.tanh(self.decoder(self.spikes(observation)[-1].mean(0)))
+
+
+class EventDrivenPopSAN:
+    """A `PopSAN` for one observation at a time, without gradients: work is done per spike.
+
+    About one neuron in ten spikes in a tick, so a decision touches a tenth of the weights.
+
+    Args:
+        weights: the ``state_dict`` of a `PopSAN`.
+        widths: neurons of its encoder and of every layer, as `PopSANSizes.widths` gives them.
+        sizes: its other sizes.
+
+    Raises:
+        ValueError: if the weights are of other sizes.
+    """
+
+    def __init__(self, weights: Mapping[str, Tensor], widths: tuple[int, ...], sizes: PopSANSizes):
+        plain = {name: value.detach().numpy() for name, value in weights.items()}
+        found = tuple(plain[f"layers.{i}.weight"].shape for i in range(len(widths) - 1))
+        if found != tuple((o, i) for i, o in zip(widths, widths[1:])):
+            raise ValueError(f"layers of {widths} neurons expected, found weights of shape {found}")
+        self._sizes = sizes
+        self._centre, self._deviation = plain["encoder.centre"].copy(), plain["encoder.deviation"].copy()
+        self._layers = [
+            (np.ascontiguousarray(plain[f"layers.{i}.weight"].T), plain[f"layers.{i}.bias"].copy())
+            for i in range(len(found))
+        ]
+        self._decoder = plain["decoder.weight"] / np.float32(sizes.ticks)
+        self._offset = plain["decoder.bias"].copy()
+
+    def spikes(self, observation: np.ndarray) -> list[np.ndarray]:
+        """Spike trains ``[T, N]`` of the encoder and of every layer, for one ``[D]`` (float32)."""
+        reach, ticks = self._sizes.reach, self._sizes.ticks
+        distance = (observation.clip(-reach, reach)[:, None] - self._centre) / self._deviation
+        activity = np.exp(np.float32(-0.5) * distance * distance).ravel()
+        trains = [np.empty((ticks, len(activity)), np.float32)]
+        kernels.regular_spikes(activity, trains[0], 0.999)
+        for weight, bias in self._layers:
+            spikes = np.empty((ticks, len(bias)), np.float32)
+            kernels.clif_events(trains[-1], weight, bias, spikes, *CLIFConstants())
+            trains.append(spikes)
+        return trains
+
+    def __call__(self, observation: np.ndarray) -> np.ndarray:
+        """Action ``[A]`` in ``[-1, 1]`` for one normalised observation ``[D]`` (float32)."""
+        counts = self.spikes(observation)[-1].sum(0).reshape(self._decoder.shape)
+        return np.tanh((counts * self._decoder).sum(-1) + self._offset)

@@ -18,7 +18,7 @@ from spiking_wm_ros.agents.replay import Replay
 from spiking_wm_ros.agents.spaces import Spaces
 from spiking_wm_ros.agents.tensors import flatten, unflatten
 from spiking_wm_ros.errors import UserError
-from spiking_wm_ros.snn.popsan import PopSAN
+from spiking_wm_ros.snn.popsan import EventDrivenPopSAN, PopSAN
 
 
 def _sizes(spaces: Spaces) -> tuple[int, int]:
@@ -33,47 +33,44 @@ def _sizes(spaces: Spaces) -> tuple[int, int]:
     return observation.shape[0], action.shape[0]
 
 
-def _act(actor: PopSAN, normaliser: Normaliser, observation: Tensor) -> Tensor:
-    return actor(normaliser(observation))
-
-
 class PopSANPolicy(Policy):
-    """The spiking actor with its normaliser. Decisions have no memory."""
+    """The spiking actor, event-driven, with its normaliser. Decisions have no memory."""
 
     def __init__(self, options: PopSANOptions, spaces: Spaces):
         super().__init__(options, spaces)
-        observation_size, action_size = _sizes(spaces)
-        self._actor = PopSAN(observation_size, action_size, options.actor_sizes())
-        self._normaliser = Normaliser(observation_size)
+        self._sizes = _sizes(spaces)
         self._middle = (spaces.action.high + spaces.action.low) / 2
         self._half_range = (spaces.action.high - spaces.action.low) / 2
-        self._random = True
 
     def load(self, weights: Mapping[str, Tensor]) -> None:
         """Take released weights."""
         parts = unflatten(weights)
-        self._actor.load_state_dict(parts["actor"])
-        self._normaliser.load_state_dict(parts["normaliser"])
+        sizes = self.options.actor_sizes()
+        self._actor = EventDrivenPopSAN(parts["actor"], sizes.widths(*self._sizes), sizes)
+        normaliser = Normaliser(self._sizes[0])
+        normaliser.load_state_dict(parts["normaliser"])
+        self._mean, self._scale = normaliser.mean.float().numpy(), normaliser.scale.numpy()
+        self._clip = normaliser.clip
         self._random = bool(weights["random"])
 
-    @torch.inference_mode()
+    def _normalised(self, observation: np.ndarray) -> np.ndarray:
+        return ((observation - self._mean) / self._scale).clip(-self._clip, self._clip)
+
     def act(self, observation: np.ndarray, state: None, rng: np.random.Generator | None) -> tuple:
         """Greedy action plus Gaussian noise; uniformly random during warm-up."""
         if rng is not None and self._random:
             action = rng.uniform(-1, 1, self._middle.shape)
         else:
-            action = _act(self._actor, self._normaliser, torch.from_numpy(observation)[None])[0].numpy()
+            action = self._actor(self._normalised(observation))
             if rng is not None:
                 noise = rng.normal(0, self.options.exploration_noise, action.shape)
-                action = np.clip(action + noise, -1, 1)
-        action = self._middle + self._half_range * action
-        return action.astype(np.float32).clip(self.spaces.action.low, self.spaces.action.high), None
+                action = (action + noise).clip(-1, 1)
+        action = (self._middle + self._half_range * action).astype(np.float32)
+        return action.clip(self.spaces.action.low, self.spaces.action.high), None
 
-    @torch.inference_mode()
     def spikes(self, observation: np.ndarray) -> list[np.ndarray]:
         """Spike trains ``[T, N]`` of every layer for one observation."""
-        normalised = self._normaliser(torch.from_numpy(observation)[None])
-        return [train[:, 0].numpy() for train in self._actor.spikes(normalised)]
+        return self._actor.spikes(self._normalised(observation))
 
 
 class PopSANAgent(Agent):
@@ -188,7 +185,7 @@ class PopSANAgent(Agent):
         start = self.replay.at(self.replay.sample((size,), self._generator))["observation"]
         dream = self.dynamics.imagine(
             start,
-            lambda observation: _act(self.td3.actor, self.normaliser, observation),
+            lambda observation: self.td3.actor(self.normaliser(observation)),
             self.options.horizon,
             self._generator,
         )

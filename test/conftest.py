@@ -1,0 +1,31 @@
+import os
+
+import pytest
+
+# A domain of this test run's own: nothing else on this machine can answer its nodes.
+os.environ["ROS_DOMAIN_ID"] = str(1 + os.getpid() % 99)
+os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+
+ENV = "InvertedPendulum-v5"
+# a run so small that it takes seconds, with learning, dreams, evaluations and checkpoints in it
+TINY = {
+    "steps": 120,
+    "learn_after": 40,
+    "warmup": 40,
+    "policy_every": 10,
+    "dream_every": 50,
+    "dream_after": 60,
+    "dream_rollouts": 16,
+    "dream_batch": 16,
+    "evaluate_every": 60,
+    "evaluation_episodes": 2,
+    "checkpoint_every": 60,
+    "batch": 16,
+    "model_batch": 16,
+    "stop_when_solved": "false",
+}
+
+
+@pytest.fixture
+def tiny() -> dict:
+    return dict(TINY)
