@@ -1,6 +1,10 @@
 import os
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("no_clock", deadline=None, max_examples=30)
+settings.load_profile("no_clock")
 
 # A domain of this test run's own: nothing else on this machine can answer its nodes.
 os.environ["ROS_DOMAIN_ID"] = str(1 + os.getpid() % 99)

@@ -1,0 +1,81 @@
+"""Helpers to start graphs in tests and to talk to their nodes."""
+
+import time
+from collections.abc import Callable
+from contextlib import contextmanager
+
+import rclpy
+from rclpy.executors import SingleThreadedExecutor
+
+from spiking_wm_ros.graph.processes import Processes
+from spiking_wm_ros.graph.specification import settle_graph
+
+
+class Client:
+    """A node of the test, spun while it waits."""
+
+    def __init__(self, namespace: str = ""):
+        self._context = rclpy.Context()
+        rclpy.init(context=self._context)
+        self.node = rclpy.create_node("test", namespace=namespace, context=self._context)
+        self._executor = SingleThreadedExecutor(context=self._context)
+        self._executor.add_node(self.node)
+
+    def until(self, condition: Callable[[], object], seconds: float = 60.0) -> object:
+        """Spin until the condition holds; fail after some seconds."""
+        deadline = time.monotonic() + seconds
+        while not (result := condition()):
+            assert time.monotonic() < deadline, f"not within {seconds} s"
+            self._executor.spin_once(timeout_sec=0.01)
+        return result
+
+    def done(self, future, seconds: float = 60.0):
+        """The result of a future."""
+        self.until(future.done, seconds)
+        return future.result()
+
+    def listen(self, kind, topic: str, profile) -> list:
+        """All messages of a topic from now on."""
+        heard = []
+        self.node.create_subscription(kind, topic, heard.append, profile)
+        return heard
+
+    def call(self, kind, name: str, request=None):
+        """Call a service; returns its response and the seconds it took."""
+        client = self.node.create_client(kind, name)
+        self.until(client.service_is_ready)
+        began = time.monotonic()
+        response = self.done(client.call_async(request or kind.Request()))
+        return response, time.monotonic() - began
+
+    def close(self) -> None:
+        """End the node."""
+        self._executor.shutdown()
+        self.node.destroy_node()
+        rclpy.shutdown(context=self._context)
+
+
+@contextmanager
+def client(namespace: str = ""):
+    """A `Client` that is closed at the end."""
+    made = Client(namespace)
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+def wait_for_end(processes: Processes, seconds: float = 120.0) -> dict[str, int]:
+    """Exit codes once a node has ended."""
+    deadline = time.monotonic() + seconds
+    while not (ended := processes.ended()):
+        assert time.monotonic() < deadline, f"the graph did not end within {seconds} s"
+        time.sleep(0.05)
+    return ended
+
+
+def run_to_end(name: str, given: dict) -> None:
+    """Start a graph and wait for its good end."""
+    with Processes(settle_graph(name, {k: str(v) for k, v in given.items()})) as processes:
+        ended = wait_for_end(processes)
+    assert set(ended.values()) == {0}, ended

@@ -1,0 +1,244 @@
+"""The nodes as processes of their own, over Fast DDS."""
+
+import os
+import signal
+import time
+
+import pytest
+import torch
+from diagnostic_msgs.msg import DiagnosticArray
+from rcl_interfaces.srv import DescribeParameters, GetParameters
+from rclpy.action import ActionClient
+from rosgraph_msgs.msg import Clock
+from std_srvs.srv import Trigger
+
+from spiking_wm_msgs.action import Dream
+from spiking_wm_msgs.msg import Action, Observation, PolicyVersion, Transition
+from spiking_wm_ros.agents.bundle import load_bundle
+from spiking_wm_ros.agents.registry import settle
+from spiking_wm_ros.agents.run import Run
+from spiking_wm_ros.agents.trainer import train
+from spiking_wm_ros.graph.processes import Processes
+from spiking_wm_ros.graph.specification import settle_graph
+from spiking_wm_ros.nodes import qos
+from test.conftest import ENV
+from test.graph import client, run_to_end, wait_for_end
+from test.test_training import assert_same_state, final_state
+
+
+def start(path, options: dict, **given) -> Processes:
+    given = {"run": path} | options | given
+    return Processes(settle_graph("train", {k: str(v) for k, v in given.items()}))
+
+
+def endless(tiny: dict) -> dict:
+    """A run that goes on until it is stopped, with a world model from step 40 on."""
+    return tiny | {"steps": 10**6, "evaluate_every": 0, "checkpoint_every": 0, "dream_every": 0}
+
+
+def dreamer_figures(message: DiagnosticArray) -> dict:
+    return {v.key: v.value for s in message.status if s.name.endswith("dreamer") for v in s.values}
+
+
+def when_it_can_dream(made) -> None:
+    heard = made.listen(DiagnosticArray, "/diagnostics", 10)
+    made.until(lambda: any(dreamer_figures(m).get("can_dream") == "True" for m in heard))
+
+
+def test_the_graph_learns_bit_for_bit_what_one_process_learns(tmp_path, tiny):
+    train(Run.create(tmp_path / "one", settle("popsan_dream", ENV, tiny), ENV))
+    run_to_end("train", tiny | {"run": tmp_path / "graph"})
+    assert_same_state(final_state(Run(tmp_path / "one")), final_state(Run(tmp_path / "graph")))
+    one, graph = (Run(tmp_path / name).table("evaluations") for name in ("one", "graph"))
+    assert [row["returns"] for row in one] == [row["returns"] for row in graph] != []
+
+
+def test_topics_carry_counts_versions_and_stamps(tmp_path, tiny):
+    with client() as made:
+        observations = made.listen(Observation, "observation", qos.EVERY)
+        actions = made.listen(Action, "action", qos.EVERY)
+        transitions = made.listen(Transition, "transition", qos.EVERY)
+        versions = made.listen(PolicyVersion, "policy_version", qos.LATCHED)
+        clock = made.listen(Clock, "/clock", 10)
+        with start(tmp_path, tiny) as processes:
+            made.until(processes.ended)
+    training = [t for t in transitions if not t.evaluation]
+    steps = [t.step for t in training]
+    assert steps == list(range(steps[0], 120))
+    known = {v.version: v for v in versions}
+    for t in training:
+        if t.policy_version in known:
+            version = known[t.policy_version]
+            assert version.first_step <= t.step < version.until_step
+        assert not (t.terminated and t.truncated)
+    assert any(t.terminated for t in training)
+    answered = {(a.evaluation, a.episode, a.step): a for a in actions}
+    for o in observations:
+        answer = answered.get((o.evaluation, o.episode, o.step))
+        if answer:
+            assert answer.policy_version >= o.policy_version > 0 and answer.header.stamp == o.header.stamp
+    times = [c.clock.sec + c.clock.nanosec * 1e-9 for c in clock]
+    assert len(times) > 50 and all(a < b for a, b in zip(times, times[1:]))  # also over resets
+    bundle = load_bundle(Run(tmp_path).policy_path(versions[-1].version), versions[-1].sha256)
+    assert bundle.version == versions[-1].version
+
+
+def test_parameters_are_described_and_can_be_read(tmp_path, tiny):
+    with client() as made, start(tmp_path, endless(tiny)):
+        names = GetParameters.Request(names=["batch", "seed", "run", "actor_hidden"])
+        values = made.call(GetParameters, "dreamer/get_parameters", names)[0].values
+        assert (values[0].integer_value, values[1].integer_value) == (16, 0)
+        assert values[2].string_value == str(tmp_path) and list(values[3].integer_array_value) == [64, 64]
+        asked = DescribeParameters.Request(names=["batch", "discount"])
+        batch, discount = made.call(DescribeParameters, "dreamer/describe_parameters", asked)[0].descriptors
+        assert batch.description and batch.read_only and batch.integer_range[0].from_value == 2
+        assert discount.floating_point_range[0].to_value == 1.0
+
+
+def test_services_answer_while_it_learns_and_a_dream_is_cancelled_within_a_second(tmp_path, tiny):
+    # an update of 30 ms and more, back to back: the learner is never idle
+    busy = endless(tiny) | {"batch": 2048, "actor_hidden": "[256,256]", "updates_per_step": 4}
+    with client() as made, start(tmp_path, busy):
+        when_it_can_dream(made)
+        spent = sorted(made.call(Trigger, "dreamer/wake")[1] for _ in range(20))
+        assert spent[len(spent) // 2] < 0.05, spent
+        dreaming = ActionClient(made.node, Dream, "dreamer/dream_phase")
+        made.until(dreaming.server_is_ready)
+        feedback = []
+        goal = made.done(dreaming.send_goal_async(Dream.Goal(seconds=1e6), feedback_callback=feedback.append))
+        made.until(lambda: feedback)
+        assert not made.call(Trigger, "dreamer/dream")[0].success  # one at a time
+        spent = sorted(made.call(Trigger, "dreamer/save_checkpoint")[1] for _ in range(5))
+        assert spent[len(spent) // 2] < 0.05, spent
+        result = goal.get_result_async()
+        began = time.monotonic()
+        made.done(goal.cancel_goal_async())
+        outcome = made.done(result)
+        assert time.monotonic() - began < 1.0
+        assert outcome.status == 5  # canceled
+        assert outcome.result.rollouts > 0 and "woken" in outcome.result.message
+
+
+@pytest.mark.parametrize(
+    ("goal", "check"),
+    [
+        ({"rollouts": 32}, lambda r: r.rollouts == 32),
+        ({"updates": 5}, lambda r: r.updates == 5),
+        ({"seconds": 0.5}, lambda r: r.rollouts > 0),
+    ],
+    ids=["rollouts", "updates", "seconds"],
+)
+def test_dream_goals_end_with_their_budget_and_a_new_version(tmp_path, tiny, goal, check):
+    with client() as made, start(tmp_path, endless(tiny)):
+        when_it_can_dream(made)
+        versions = made.listen(PolicyVersion, "policy_version", qos.LATCHED)
+        dreaming = ActionClient(made.node, Dream, "dreamer/dream_phase")
+        made.until(dreaming.server_is_ready)
+        accepted = made.done(dreaming.send_goal_async(Dream.Goal(**goal)))
+        outcome = made.done(accepted.get_result_async())
+        assert outcome.status == 4 and check(outcome.result), outcome.result  # succeeded
+        made.until(lambda: any(v.version == outcome.result.policy_version for v in versions))
+
+
+def test_without_a_world_model_a_dream_is_refused_with_a_reason(tmp_path, tiny):
+    options = {k: v for k, v in endless(tiny).items() if not k.startswith("dream")}
+    with client() as made, start(tmp_path, options, algorithm="popsan"):
+        response, _ = made.call(Trigger, "dreamer/dream")
+        assert not response.success and "nothing to dream of" in response.message
+        dreaming = ActionClient(made.node, Dream, "dreamer/dream_phase")
+        made.until(dreaming.server_is_ready)
+        accepted = made.done(dreaming.send_goal_async(Dream.Goal(rollouts=1)))
+        outcome = made.done(accepted.get_result_async())
+        assert outcome.status == 6 and "nothing to dream of" in outcome.result.message  # aborted
+
+
+def test_dream_only_improves_the_policy_and_no_step_is_made(tmp_path, tiny):
+    train(Run.create(tmp_path, settle("popsan_dream", ENV, tiny), ENV))
+    before = final_state(Run(tmp_path))
+    run_to_end("dream", {"checkpoint": tmp_path, "rollouts": 64})
+    after = final_state(Run(tmp_path))
+    assert after[1]["step"] == before[1]["step"] and after[1]["version"] == before[1]["version"] + 1
+    assert after[1]["dream_rollouts"] == before[1]["dream_rollouts"] + 64
+    assert not torch.equal(after[0]["td3/actor/layers.0.weight"], before[0]["td3/actor/layers.0.weight"])
+
+
+def test_evaluate_runs_a_checkpoint(tmp_path, tiny, capfd):
+    train(Run.create(tmp_path, settle("popsan_dream", ENV, tiny), ENV))
+    run_to_end("evaluate", {"checkpoint": tmp_path, "episodes": 3})
+    told = capfd.readouterr().out
+    assert "3 greedy episodes" in told
+    last = Run(tmp_path).table("evaluations")[-1]
+    version = int(last["policy_version"])
+    assert f"policy version {version}: mean return" in told
+
+
+def test_killed_in_the_middle_it_goes_on_as_if_nothing_had_been(tmp_path, tiny):
+    train(Run.create(tmp_path / "whole", settle("popsan_dream", ENV, tiny), ENV))
+    halves = tmp_path / "halves"
+    with start(halves, tiny) as processes:
+        while not (halves / "checkpoints").exists() or not Run(halves).checkpoints.all():
+            time.sleep(0.01)
+        for child in processes._children.values():
+            os.kill(child.pid, signal.SIGKILL)
+    run_to_end("train", {"resume": halves})
+    assert_same_state(final_state(Run(tmp_path / "whole")), final_state(Run(halves)))
+
+
+def test_sigterm_saves_and_ends_cleanly_within_five_seconds(tmp_path, tiny):
+    with client() as made, start(tmp_path, endless(tiny)) as processes:
+        when_it_can_dream(made)
+        began = time.monotonic()
+        children = processes._children
+        for child in children.values():
+            child.send_signal(signal.SIGTERM)
+        codes = {name: child.wait(5) for name, child in children.items()}
+        assert time.monotonic() - began < 5
+    assert codes == dict.fromkeys(("bridge", "policy", "dreamer"), 0)
+    assert final_state(Run(tmp_path))[1]["step"] > 40
+
+
+def test_fixed_rate_keeps_its_rate_and_misses_no_action_while_versions_change(tmp_path, tiny):
+    with client() as made:
+        versions = made.listen(PolicyVersion, "policy_version", qos.LATCHED)
+        transitions = made.listen(Transition, "transition", qos.EVERY)
+        with start(tmp_path, endless(tiny) | {"updates_per_step": 0}, rate_hz=25):
+            made.until(lambda: len(versions) >= 5)
+    used = [t.policy_version for t in transitions]
+    assert 0 not in used and len(set(used)) >= 4
+
+
+def test_two_namespaces_do_not_hear_each_other(tmp_path, tiny):
+    with start(tmp_path / "a", tiny, namespace="a") as a, start(tmp_path / "b", tiny, namespace="b", seed=1) as b:
+        ended = wait_for_end(a), wait_for_end(b)
+    assert [set(codes.values()) for codes in ended] == [{0}, {0}]
+    states = [final_state(Run(tmp_path / name))[1] for name in "ab"]
+    assert [s["step"] for s in states] == [120, 120]
+
+
+def test_a_second_bridge_in_the_same_domain_is_refused(tmp_path, tiny, capfd):
+    with start(tmp_path / "a", endless(tiny)), client() as made:
+        made.until(lambda: made.node.count_publishers("observation") == 1)
+        when_it_can_dream(made)
+        with start(tmp_path / "b", endless(tiny)) as second:
+            ended = wait_for_end(second)
+    assert ended.get("bridge") == 2
+    assert "another bridge publishes observations here" in capfd.readouterr().err
+
+
+def test_the_policy_refuses_a_damaged_version_and_acts_on(tmp_path, tiny):
+    with client() as made, start(tmp_path, endless(tiny)):
+        when_it_can_dream(made)
+        rogue = tmp_path / "rogue.safetensors"
+        rogue.write_bytes(b"nothing")
+        health = made.listen(DiagnosticArray, "/diagnostics", 10)
+        publisher = made.node.create_publisher(PolicyVersion, "policy_version", qos.LATCHED)
+        made.until(lambda: publisher.get_subscription_count() >= 2)
+        actions = made.listen(Action, "action", qos.EVERY)
+        publisher.publish(
+            PolicyVersion(version=10**6, first_step=0, until_step=2**40, path=str(rogue), sha256="0")
+        )
+        def refused():
+            return any("refused" in s.message for m in health for s in m.status if s.name == "policy")
+
+        made.until(refused)
+        assert all(a.policy_version < 10**6 for a in actions)

@@ -1,0 +1,127 @@
+"""Whole runs in one process: learning, going on after a stop, and checkpoints of the wrong kind."""
+
+import errno
+import os
+
+import pytest
+import torch
+
+from spiking_wm_ros.agents.registry import settle
+from spiking_wm_ros.agents.run import Run
+from spiking_wm_ros.agents.storage import load
+from spiking_wm_ros.agents.trainer import LearningRun, train
+from spiking_wm_ros.cli.pictures import draw
+from spiking_wm_ros.envs.session import Session
+from spiking_wm_ros.errors import UserError
+from test.conftest import ENV
+
+
+def start(path, options, algorithm="popsan_dream", env=ENV):
+    return Run.create(path, settle(algorithm, env, options), env)
+
+
+def final_state(run):
+    tensors, facts = load(run.newest() / "agent.safetensors")
+    return tensors, facts["learner"]
+
+
+def assert_same_state(one, two):
+    assert one[1] == two[1]
+    assert one[0].keys() == two[0].keys()
+    for name in one[0]:
+        assert torch.equal(one[0][name], two[0][name]), name
+
+
+def test_a_run_leaves_everything_behind(tmp_path, tiny):
+    run = start(tmp_path, tiny)
+    learner = train(run)
+    assert (learner.step, learner.updates, learner.dreams) == (120, 80, 1)
+    assert [int(row["step"]) for row in run.table("evaluations")] == [0, 60, 120]
+    assert run.table("episodes") and run.table("dreams")
+    assert {path.name for path in draw(tmp_path)} == {"curve.png"}  # too short for held-out stretches
+    for name in ("config.yaml", "versions.json", "tensorboard", "checkpoints", "policies"):
+        assert (tmp_path / name).exists(), name
+
+
+@pytest.mark.parametrize("first", [60, 77])  # at and between checkpoints, policies and episodes
+def test_run_n_and_resume_n_equals_run_2n(tmp_path, tiny, first):
+    whole = start(tmp_path / "whole", tiny)
+    train(whole)
+    halves = start(tmp_path / "halves", tiny | {"steps": first})
+    train(halves)
+    checkpoint = halves.newest()
+    train(start(tmp_path / "halves", tiny), checkpoint)
+    one, two = final_state(whole), final_state(halves)
+    two[1]["evaluated_at"] = one[1]["evaluated_at"]
+    assert_same_state(one, two)
+    assert [r["episode"] for r in halves.table("episodes")] == [r["episode"] for r in whole.table("episodes")]
+
+
+def test_rows_that_a_checkpoint_does_not_know_are_dropped(tmp_path, tiny):
+    run = start(tmp_path, tiny)
+    train(run)
+    run.append("episodes", {"step": 500, "episode": 99, "return": 1.0, "length": 2})
+    before = [row for row in run.table("episodes") if row["episode"] != "99"]
+    run.forget_after(120, 120)
+    assert run.table("episodes") == before
+
+
+def test_a_checkpoint_of_other_sizes_algorithm_or_environment_is_refused(tmp_path, tiny):
+    train(start(tmp_path / "a", tiny))
+    checkpoint = Run(tmp_path / "a").newest()
+    spaces = Session(ENV, 0, 10).spaces
+    for name, options, algorithm in (
+        ("sizes", {"actor_hidden": "[32]"}, "popsan_dream"),
+        ("model", {"model_hidden": "32"}, "popsan_dream"),
+        ("algorithm", {}, "popsan_dream_published"),
+    ):
+        with pytest.raises(UserError, match="was made by algorithm:=popsan_dream"):
+            LearningRun(start(tmp_path / name, tiny | options, algorithm), spaces, checkpoint)
+    other = Session("HalfCheetah-v5", 0, 10).spaces
+    with pytest.raises(UserError, match="choose the env"):
+        LearningRun(start(tmp_path / "env", tiny, env="HalfCheetah-v5"), other, checkpoint)
+
+
+def test_a_truncated_checkpoint_is_refused(tmp_path, tiny):
+    train(start(tmp_path, tiny))
+    checkpoint = Run(tmp_path).newest()
+    file = checkpoint / "agent.safetensors"
+    file.write_bytes(file.read_bytes()[:1000])
+    with pytest.raises(UserError, match="damaged"):
+        train(Run(tmp_path), checkpoint)
+
+
+def test_a_full_disk_while_saving_is_a_warning_and_the_older_checkpoint_stays(
+    tmp_path, tiny, monkeypatch, capsys
+):
+    run = start(tmp_path, tiny)
+    fsync, real = os.fsync, os.fsync
+
+    def full_for_checkpoints(descriptor):
+        if "agent" in os.readlink(f"/proc/self/fd/{descriptor}") and len(run.checkpoints.all()) == 1:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", full_for_checkpoints)
+    learner = train(run)
+    assert fsync is real and learner.step == 120
+    assert [p.name[:15] for p in run.checkpoints.all()] == ["step_0000000060"]
+    assert "No space left on device" in capsys.readouterr().out
+
+
+def test_the_world_model_beats_no_change_on_held_out_data(tmp_path):
+    options = {
+        "steps": 900,
+        "learn_after": 300,
+        "warmup": 600,
+        "model_every": 1,
+        "evaluate_every": 0,
+        "dream_every": 900,
+        "dream_rollouts": 8,
+        "checkpoint_every": 0,
+    }
+    run = start(tmp_path, options)
+    train(run)
+    (row,) = run.table("dreams")
+    assert float(row["model_error_1_step"]) < 0.2
+    assert float(row["model_error_5_step"]) < 0.5
