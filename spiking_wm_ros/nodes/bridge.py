@@ -19,7 +19,6 @@ from spiking_wm_ros.agents.contract import Transition
 from spiking_wm_ros.agents.options import option
 from spiking_wm_ros.agents.run import resume_point
 from spiking_wm_ros.envs.session import Session
-from spiking_wm_ros.errors import UserError
 from spiking_wm_ros.nodes import qos
 from spiking_wm_ros.nodes.health import Health
 from spiking_wm_ros.nodes.main import run
@@ -135,18 +134,10 @@ class Bridge(Node):
             if self.options.steps:
                 ready = ready and self._transitions.get_subscription_count()
             if ready and self._policy.version:
-                self._refuse_company()
                 self._started = True
                 self._send()
         elif self._sent and time.monotonic() - self._sent_at > _RESEND_AFTER:
             self._publish_observation()
-
-    def _refuse_company(self) -> None:
-        if self.count_publishers("observation") > 1:
-            raise UserError(
-                "another bridge publishes observations here: end it, or set another ROS_DOMAIN_ID"
-                " or namespace:="
-            )
 
     # --- what comes back ---
 
@@ -193,8 +184,8 @@ class Bridge(Node):
 
     def _tick(self) -> None:
         """One period of real time: apply the action that came, else a rest action."""
-        if self._sent is None:
-            return
+        if self._sent is None or (self._answer is None and not self._applied):
+            return  # time starts with the first action
         answer, self._answer = self._answer, None
         if answer is None:
             self._missed += 1

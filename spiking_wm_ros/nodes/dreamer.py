@@ -67,7 +67,7 @@ class Dreamer(Node):
         self._status = {"phase": "waiting for the bridge", "can_dream": False}
         self._figures: dict[str, float] = {}
         self._warning = ""
-        self._failed = False
+        self._failed = self._closed = False
         self._goal, self._goal_end, self._fed_back_at = None, None, 0.0
 
         self._versions = self.create_publisher(PolicyVersion, "policy_version", qos.LATCHED)
@@ -105,7 +105,8 @@ class Dreamer(Node):
 
     def _on_event(self, event: tuple) -> None:  # in the pipe's thread
         self._events.append(event)
-        self._something_came.trigger()
+        if not self._closed:
+            self._something_came.trigger()
 
     def _handle_events(self) -> None:
         while self._events:
@@ -254,6 +255,7 @@ class Dreamer(Node):
         """Save and end the learner, within the time that a SIGTERM leaves."""
         if self._learner and not self._failed:
             self._learner.stop(_SAVING_TIME)
+        self._closed = True
         self._actions.destroy()
 
 

@@ -1,7 +1,10 @@
 """How every node starts, and ends: cleanly on SIGINT and SIGTERM, with one line on bad input."""
 
+import fcntl
+import os
 import signal
 import sys
+import tempfile
 from collections.abc import Callable
 
 import rclpy
@@ -23,10 +26,11 @@ def run(make_node: Callable[[], Node]) -> int:
     asked_to_end = []
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: asked_to_end.append(True))
-    node = None
+    node = lock = None
     try:
         rclpy.init(args=sys.argv, signal_handler_options=SignalHandlerOptions.NO)
         node = make_node()
+        lock = _claim_name(node)
         executor = rclpy.executors.SingleThreadedExecutor()
         executor.add_node(node)
         while not asked_to_end:
@@ -40,5 +44,30 @@ def run(make_node: Callable[[], Node]) -> int:
         if node is not None:
             node.close()
             node.destroy_node()
+        if lock is not None:
+            os.close(lock)
         rclpy.try_shutdown()
     return 0
+
+
+def _claim_name(node: Node) -> int:
+    """Lock a node's name on this machine; two of one name would mix up their messages.
+
+    The graph itself cannot tell: a killed node is listed for another 20 seconds.
+
+    Raises:
+        UserError: if a node of that name runs already.
+    """
+    domain = os.environ.get("ROS_DOMAIN_ID", "0")
+    name = node.get_fully_qualified_name().replace("/", ".")
+    path = f"{tempfile.gettempdir()}/spiking_wm_ros-{os.getuid()}-{domain}{name}.lock"
+    lock = os.open(path, os.O_CREAT | os.O_RDWR)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(lock)
+        raise UserError(
+            f"another {node.get_name()} runs in ROS domain {domain}, namespace {node.get_namespace()}:"
+            f" end it, or set another ROS_DOMAIN_ID or namespace:="
+        ) from None
+    return lock
