@@ -123,7 +123,9 @@ def main() -> None:
             options, population_readout=0.7, **{name: getattr(published, name) for name in sizes}
         ),
     }
-    table = Table("world model", "1 step", "5 steps", "ms per update", title="held-out error / no-change error")
+    table = Table(
+        "world model", "1 step", "5 steps", "ms per update", title="held-out error / no-change error"
+    )
     for name, model_options in compared.items():
         agent = agent_with(model_options, transitions)
         began = time.perf_counter()

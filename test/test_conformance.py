@@ -163,7 +163,9 @@ def test_terminated_and_truncated_are_not_the_same(algorithm):
             )
         for _ in range(3):
             agent.learn()
-        snapshots.append(agent.policy_weights() | {k: v for k, v in agent.snapshot().items() if "critic" in k})
+        snapshots.append(
+            agent.policy_weights() | {k: v for k, v in agent.snapshot().items() if "critic" in k}
+        )
     assert not same(*snapshots)
 
 

@@ -10,10 +10,10 @@ from diagnostic_msgs.msg import DiagnosticArray
 from rcl_interfaces.srv import DescribeParameters, GetParameters
 from rclpy.action import ActionClient
 from rosgraph_msgs.msg import Clock
-from std_srvs.srv import Trigger
-
 from spiking_wm_msgs.action import Dream
 from spiking_wm_msgs.msg import Action, Observation, PolicyVersion, Transition
+from std_srvs.srv import Trigger
+
 from spiking_wm_ros.agents.bundle import load_bundle
 from spiking_wm_ros.agents.registry import settle
 from spiking_wm_ros.agents.run import Run
@@ -211,7 +211,10 @@ def test_fixed_rate_keeps_its_rate_and_misses_no_action_while_versions_change(tm
 
 
 def test_two_namespaces_do_not_hear_each_other(tmp_path, tiny):
-    with start(tmp_path / "a", tiny, namespace="a") as a, start(tmp_path / "b", tiny, namespace="b", seed=1) as b:
+    with (
+        start(tmp_path / "a", tiny, namespace="a") as a,
+        start(tmp_path / "b", tiny, namespace="b", seed=1) as b,
+    ):
         ended = wait_for_end(a), wait_for_end(b)
     assert [set(codes.values()) for codes in ended] == [{0}, {0}]
     states = [final_state(Run(tmp_path / name))[1] for name in "ab"]
@@ -240,6 +243,7 @@ def test_the_policy_refuses_a_damaged_version_and_acts_on(tmp_path, tiny):
         publisher.publish(
             PolicyVersion(version=10**6, first_step=0, until_step=2**40, path=str(rogue), sha256="0")
         )
+
         def refused():
             return any("refused" in s.message for m in health for s in m.status if s.name == "policy")
 

@@ -201,7 +201,9 @@ def test_session_numbers_steps_without_gaps_and_repeats_itself():
     assert {t.episode for _, t in one if t.evaluation} == {0, 1}
     for (_, a), (_, b) in zip(one, two):
         np.testing.assert_array_equal(a.next_observation, b.next_observation)
-    assert not np.array_equal(training[0].observation, [t for _, t in other if not t.evaluation][0].observation)
+    assert not np.array_equal(
+        training[0].observation, [t for _, t in other if not t.evaluation][0].observation
+    )
 
 
 def test_session_goes_on_in_the_middle_of_an_episode():

@@ -117,5 +117,3 @@ def read_yaml(path: Path) -> dict[str, Any]:
     if not isinstance(loaded, dict):
         raise UserError(f"{path} must hold 'name: value' lines")
     return loaded
-
-

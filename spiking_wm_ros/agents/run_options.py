@@ -24,7 +24,7 @@ class RunOptions:
     checkpoint_every: int = option(10_000, "steps between checkpoints; 0 for the last one only", 0)
     matmul: str = option(
         "medium",
-        "matrix products while learning: float32 (highest), or bfloat16 inputs where the CPU has them (medium)",
+        "matrix products in learning: float32 (highest), or bfloat16 inputs where the CPU has them (medium)",
         choices=("highest", "medium"),
     )
     threads: int = option(1, "threads that learn", 1, 256)

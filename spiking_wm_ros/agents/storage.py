@@ -89,9 +89,7 @@ class CheckpointFolder:
             shutil.rmtree(rubbish)
         unfinished = self.path / f".unfinished_{step}"
         # one step can be saved more than once: before and after a dream, say
-        final = next(
-            path for n in count() if not (path := self.path / f"step_{step:010d}_{n:04d}").exists()
-        )
+        final = next(path for n in count() if not (path := self.path / f"step_{step:010d}_{n:04d}").exists())
         try:
             unfinished.mkdir()
             for name, content in files.items():

@@ -54,7 +54,9 @@ class LearningRun(Recorder):
             self.run_folder.keep_stretch(self.learner.agent.dream_against_reality())
             return self.run_folder.save(self.learner, self.spaces)
         except OSError as error:
-            self.warn(f"checkpoint not saved ({error}); training goes on, the older one stays: free some disk")
+            self.warn(
+                f"checkpoint not saved ({error}); training goes on, the older one stays: free some disk"
+            )
             return None
 
     def warn(self, text: str) -> None:

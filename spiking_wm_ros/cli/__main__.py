@@ -39,7 +39,6 @@ def _show(graph_name: str, given: dict[str, str]) -> None:
     """List the arguments of a graph, and the options that `train` takes besides."""
     from spiking_wm_ros.agents.options import known
     from spiking_wm_ros.agents.registry import settle
-    from spiking_wm_ros.agents.run_options import RunOptions
     from spiking_wm_ros.graph.specification import GRAPHS
 
     graph = GRAPHS[graph_name]

@@ -86,9 +86,7 @@ def _follow(processes: Processes, started: Started, console: Console) -> int:
                 began = began or (time.monotonic(), step)
                 elapsed = time.monotonic() - began[0]
                 speed = (step - began[1]) / elapsed if elapsed > 1 else 0.0
-                progress.update(
-                    task, completed=step, phase=latest["phase"], figures=_figures(latest, speed)
-                )
+                progress.update(task, completed=step, phase=latest["phase"], figures=_figures(latest, speed))
             return _code(ended)
     finally:
         node.destroy_node()

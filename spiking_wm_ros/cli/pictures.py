@@ -7,9 +7,9 @@ import matplotlib
 import numpy as np
 
 matplotlib.use("Agg")
-import matplotlib.pyplot as plt  # noqa: E402
+import matplotlib.pyplot as plt
 
-from spiking_wm_ros.agents.run import Run  # noqa: E402
+from spiking_wm_ros.agents.run import Run
 
 
 def draw(path: Path) -> list[Path]:
@@ -54,7 +54,9 @@ def dream_against_reality(run: Run, stretch: Mapping[str, np.ndarray]) -> Path:
     figure, grid = plt.subplots(rows, columns, figsize=(9, 2.1 * rows), squeeze=False, sharex=True)
     for axes, index in zip(grid.flat, shown):
         axes.plot(range(1, len(real) + 1), real[:, index], "k.-", label="real")
-        axes.plot(range(1, len(dream) + 1), dream[:, index], "o-", color="tab:purple", alpha=0.7, label="dreamed")
+        axes.plot(
+            range(1, len(dream) + 1), dream[:, index], "o-", color="tab:purple", alpha=0.7, label="dreamed"
+        )
         axes.set_ylabel(f"observation {index}")
     for axes in grid.flat[len(shown) :]:
         axes.axis("off")

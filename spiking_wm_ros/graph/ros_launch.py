@@ -1,9 +1,9 @@
 """The graphs as ROS 2 launch descriptions; the only module that needs `launch` and `launch_ros`."""
 
-from launch import LaunchContext, LaunchDescription
 from launch.actions import DeclareLaunchArgument, OpaqueFunction, Shutdown
 from launch_ros.actions import Node
 
+from launch import LaunchContext, LaunchDescription
 from spiking_wm_ros.graph.specification import GRAPHS, settle_graph
 
 

@@ -10,11 +10,11 @@ import numpy as np
 from diagnostic_msgs.msg import DiagnosticStatus
 from rclpy.node import Node
 from rosgraph_msgs.msg import Clock
+from spiking_wm_msgs.msg import Action, Observation, PolicyVersion
+from spiking_wm_msgs.msg import Transition as TransitionMessage
 from std_msgs.msg import String
 from std_srvs.srv import Trigger
 
-from spiking_wm_msgs.msg import Action, Observation, PolicyVersion
-from spiking_wm_msgs.msg import Transition as TransitionMessage
 from spiking_wm_ros.agents.contract import Transition
 from spiking_wm_ros.agents.options import option
 from spiking_wm_ros.agents.run import resume_point

@@ -10,12 +10,12 @@ from diagnostic_msgs.msg import DiagnosticStatus
 from rclpy.action import ActionServer, CancelResponse
 from rclpy.node import Node
 from rclpy.task import Future
-from std_msgs.msg import String
-from std_srvs.srv import Trigger
-
 from spiking_wm_msgs.action import Dream
 from spiking_wm_msgs.msg import PolicyVersion
 from spiking_wm_msgs.msg import Transition as TransitionMessage
+from std_msgs.msg import String
+from std_srvs.srv import Trigger
+
 from spiking_wm_ros.agents.contract import Budget
 from spiking_wm_ros.agents.learner import DREAMING
 from spiking_wm_ros.agents.options import option
@@ -158,7 +158,9 @@ class Dreamer(Node):
         if self._status["phase"] == DREAMING:
             return "a dream phase is under way: call ~/wake first"
         if not self._status["can_dream"]:
-            return "nothing to dream of: no world model (algorithm:=…_dream has one), or too little experience"
+            return (
+                "nothing to dream of: no world model (algorithm:=…_dream has one), or too little experience"
+            )
         return ""
 
     def _on_dream(self, _, response: Trigger.Response) -> Trigger.Response:
@@ -179,7 +181,9 @@ class Dreamer(Node):
         if self._learner:
             self._learner.send("save")
         response.success = self._learner is not None
-        response.message = "saving; the log says where, or why not" if self._learner else "nothing to save yet"
+        response.message = (
+            "saving; the log says where, or why not" if self._learner else "nothing to save yet"
+        )
         return response
 
     async def _dream_phase(self, goal) -> Dream.Result:

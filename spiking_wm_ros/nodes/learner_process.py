@@ -9,6 +9,7 @@ import signal
 import threading
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -46,10 +47,8 @@ class LearnerProcess:
 
     def send(self, *request: Any) -> None:
         """Send a transition or a request; nothing happens if the child has ended."""
-        try:
+        with suppress(OSError):
             self._pipe.send(request)
-        except (BrokenPipeError, OSError):
-            pass
 
     def stop(self, seconds: float) -> bool:
         """Ask for a last checkpoint and wait for the end; True if it came in time."""

@@ -4,9 +4,9 @@ import array
 
 import numpy as np
 from rclpy.time import Time
+from spiking_wm_msgs import msg
 from std_msgs.msg import Header
 
-from spiking_wm_msgs import msg
 from spiking_wm_ros.agents.contract import Transition
 
 

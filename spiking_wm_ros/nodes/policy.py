@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticStatus
 from rclpy.node import Node
-
 from spiking_wm_msgs.msg import Action, Observation, PolicyVersion
+
 from spiking_wm_ros.agents.bundle import load_bundle, make_policy
 from spiking_wm_ros.agents.contract import Policy
 from spiking_wm_ros.agents.exploration import exploration

@@ -178,7 +178,7 @@ def alif(
 
 def _recur(spike: Tensor, recurrent: Tensor) -> Tensor:
     """Recurrent current ``[M, B, N]`` of spikes ``[M, B, N]``, group by group."""
-    members, groups, width, _ = recurrent.shape
+    groups, width = recurrent.shape[1:3]
     per_group = spike.unflatten(-1, (groups, width)).transpose(1, 2)  # [M, G, B, N/G]
     return (per_group @ recurrent).transpose(1, 2).flatten(-2)
 
@@ -225,7 +225,7 @@ class _FusedALIF(torch.autograd.Function):
     @staticmethod
     def backward(ctx, grad_spikes, grad_readout):
         current, before_reset, adaptation, spikes, *neuron, recurrent = ctx.saved_tensors
-        ticks, members, batch, neurons = current.shape
+        ticks, members, _, neurons = current.shape
         groups, width = recurrent.shape[1:3]
         per_neuron = [p.contiguous().numpy() for p in neuron]
         grad_neuron = [torch.zeros(members, neurons) for _ in range(3)]

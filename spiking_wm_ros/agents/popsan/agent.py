@@ -96,7 +96,9 @@ class PopSANAgent(Agent):
                 else None
             )
         self.replay = Replay.of_transitions(options.replay, observation_size, action_size)
-        dreamed = {name: memory.shape[1] for name, memory in self.replay.fields.items() if name != "truncated"}
+        dreamed = {
+            name: memory.shape[1] for name, memory in self.replay.fields.items() if name != "truncated"
+        }
         self.dreams = Replay(options.dream_memory, dreamed)
 
     # --- awake ---
