@@ -79,6 +79,17 @@ def _checkpoint(arguments: Mapping[str, str], name: str = "checkpoint") -> tuple
     return checkpoint, Run(checkpoint.parent.parent)
 
 
+def _number(arguments: Mapping[str, str], name: str, kind: type = float) -> float:
+    try:
+        number = kind(arguments[name])
+    except ValueError:
+        number = -1
+    if not number >= 0:
+        what = "whole number" if kind is int else "number"
+        raise UserError(f"{name}:={arguments[name]} is not a {what} of 0 or more")
+    return number
+
+
 def _options(setup: Setup) -> dict[str, Any]:
     options = asdict(setup.agent_options) | asdict(setup.run_options)
     return {k: list(v) if isinstance(v, tuple) else v for k, v in options.items()}
@@ -130,7 +141,7 @@ def _train(arguments: Mapping[str, str], options: Mapping[str, str]) -> Started:
         "steps": schedule.steps,
         "evaluate_every": schedule.evaluate_every,
         "evaluation_episodes": schedule.evaluation_episodes,
-        "rate_hz": float(arguments["rate_hz"]),
+        "rate_hz": _number(arguments, "rate_hz"),
         "resume": resume,
     }
     named = {"algorithm": setup.algorithm, "env": env, "run": str(run), "resume": resume}
@@ -151,8 +162,8 @@ def _evaluate(arguments: Mapping[str, str], options: Mapping[str, str]) -> Start
     checkpoint, run = _checkpoint(arguments)
     bridge = {
         "env": run.config["env"],
-        "evaluation_episodes": int(arguments["episodes"]),
-        "rate_hz": float(arguments["rate_hz"]),
+        "evaluation_episodes": _number(arguments, "episodes", int),
+        "rate_hz": _number(arguments, "rate_hz"),
     }
     bundle = checkpoint / "policy.safetensors"
     nodes = [NodeSpec("bridge", bridge), NodeSpec("policy", {"bundle": str(bundle)})]
@@ -169,9 +180,9 @@ def _dream(arguments: Mapping[str, str], options: Mapping[str, str]) -> Started:
         "run": str(run.path),
         "resume": str(checkpoint),
         "dream_only": True,
-        "rollouts": int(arguments["rollouts"]),
-        "updates": int(arguments["updates"]),
-        "seconds": float(arguments["seconds"]),
+        "rollouts": _number(arguments, "rollouts", int),
+        "updates": _number(arguments, "updates", int),
+        "seconds": _number(arguments, "seconds"),
     }
     return Started([NodeSpec("dreamer", named | _options(setup))], run.path, **_shared(arguments))
 

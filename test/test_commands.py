@@ -1,0 +1,141 @@
+"""`./swm` as a user types it, bad input first."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from test.conftest import TINY
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def swm(*arguments: str, **environment: str) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [str(ROOT / "swm"), *arguments],
+        capture_output=True,
+        text=True,
+        timeout=200,
+        cwd=environment.pop("cwd", ROOT),
+        env={k: v for k, v in os.environ.items() if k != "SWM_ACTIVE"} | environment,
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("train", "algorithm:=popsn"), "unknown algorithm 'popsn'; did you mean 'popsan'"),
+        (("train", "env:=HalfCheeta-v5"), "did you mean 'HalfCheetah-v5'"),
+        (("train", "btach:=3"), "unknown parameter 'btach'; did you mean 'batch'"),
+        (("train", "batch:=1"), "batch:=1 is outside 2..65536"),
+        (("train", "discount:=1.5"), "discount:=1.5 is outside 0..1"),
+        (("train", "steps:=soon"), "steps:=soon is not a whole number"),
+        (("train", "rate_hz:=fast"), "rate_hz:=fast is not a number"),
+        (("train", "steps=100"), "'steps=100' is not of the form name:=value"),
+        (("train", "resume:=/nowhere"), "no checkpoint in /nowhere"),
+        (("train", "params_file:=/nowhere.yaml"), "does not exist"),
+        (("evaluate",), "checkpoint:= is missing"),
+        (("evaluate", "checkpoint:=/nowhere"), "no checkpoint in /nowhere"),
+        (("evaluate", "batch:=3"), "unknown argument 'batch'"),
+        (("dream", "checkpoint:=/nowhere"), "no checkpoint in /nowhere"),
+        (("launch", "trian.launch.py"), "did you mean 'train.launch.py'"),
+        (("bench", "popsam"), "did you mean 'popsan'"),
+        (("shell", "no-such-command"), "no command 'no-such-command'"),
+    ],
+)
+def test_bad_input_is_one_clear_line(arguments, message):
+    ended = swm(*arguments)
+    assert ended.returncode == 2, ended
+    assert ended.stderr.startswith("error: ") and ended.stderr.count("\n") == 1, ended.stderr
+    assert message in ended.stderr
+
+
+def test_a_run_is_never_overwritten(tmp_path):
+    (tmp_path / "config.yaml").write_text("{}")
+    ended = swm("train", f"run:={tmp_path}")
+    assert ended.returncode == 2 and "is a run already" in ended.stderr
+
+
+def test_a_discrete_environment_is_refused_with_the_reason(tmp_path):
+    ended = swm("train", "env:=CartPole-v1", f"run:={tmp_path / 'run'}")
+    assert ended.returncode == 2
+    assert "continuous actions" in ended.stderr and "choose another env:=" in ended.stderr
+
+
+def test_a_wrong_parameter_file_is_refused_by_the_node(tmp_path):
+    for text, message in (("btach: 3", "did you mean 'batch'"), ("discount: 3.0", "outside 0..1")):
+        file = tmp_path / "parameters.yaml"
+        file.write_text(f"/**/dreamer:\n  ros__parameters:\n    {text}\n")
+        ended = swm("train", f"params_file:={file}", f"run:={tmp_path / 'run'}")
+        assert ended.returncode == 2 and message in ended.stderr, ended.stderr
+
+
+def test_arguments_are_listed():
+    shown = swm("train", "--show-args").stdout
+    for name in ("algorithm", "env", "resume", "popsan_dream", "updates_per_step", "uncertainty_threshold"):
+        assert name in shown
+    assert "checkpoint" in swm("launch", "evaluate.launch.py", "--show-args").stdout
+
+
+def test_train_ends_with_pictures_and_says_where_they_are(tmp_path):
+    given = [f"{k}:={v}" for k, v in TINY.items()]
+    ended = swm("train", f"run:={tmp_path / 'run'}", *given)
+    assert ended.returncode == 0, ended.stderr
+    assert "everything is in" in ended.stdout and "curve.png" in ended.stdout
+    assert (tmp_path / "run" / "curve.png").stat().st_size > 10_000
+    again = swm("train", "--in-process", f"run:={tmp_path / 'two'}", *given)
+    assert again.returncode == 0, again.stderr
+    one, two = ((tmp_path / name / "episodes.csv").read_text() for name in ("run", "two"))
+    assert one == two
+
+
+@pytest.mark.parametrize(
+    ("missing", "message"),
+    [
+        ("python3", "python3 is missing"),
+        ("cmake", "cmake is missing: apt install cmake"),
+        ("g++", "a C++ compiler is missing: apt install g++"),
+        ("make", "make is missing: apt install make"),
+    ],
+)
+def test_a_missing_tool_is_named_before_anything_is_made(tmp_path, missing, message):
+    clone, tools = tmp_path / "clone", tmp_path / "tools"
+    tools.mkdir()
+    names = "bash env readlink dirname cd sha256sum cat find sort xargs awk df cut flock mkdir rm grep sed"
+    for name in (*names.split(), "python3", "cmake", "g++", "make"):
+        if name != missing and (found := shutil.which(name)):
+            (tools / name).symlink_to(found)
+    clone.mkdir()
+    for name in ("requirements", "interfaces"):
+        shutil.copytree(ROOT / name, clone / name)
+    shutil.copy(ROOT / "swm", clone)
+    clean = {k: v for k, v in os.environ.items() if k in ("HOME", "LANG", "PYENV_ROOT", "PYENV_VERSION")}
+    ended = subprocess.run(
+        [str(clone / "swm"), "train"], capture_output=True, text=True, env=clean | {"PATH": str(tools)}
+    )
+    assert ended.returncode == 2 and message in ended.stderr, ended.stderr
+    assert not (clone / ".venv").exists()
+
+
+def test_an_interrupted_set_up_is_done_again(tmp_path):
+    """Without its mark of completion an environment is not used: set-up starts (and is stopped here)."""
+    clone = tmp_path / "clone"
+    clone.mkdir()
+    for name in ("requirements", "interfaces"):
+        shutil.copytree(ROOT / name, clone / name)
+    shutil.copy(ROOT / "swm", clone)
+    (clone / ".venv" / "bin").mkdir(parents=True)
+    half = clone / ".venv" / "bin" / "python"
+    half.write_text("#!/bin/sh\necho half-made\n")
+    half.chmod(0o755)
+    environment = {k: v for k, v in os.environ.items() if k != "SWM_ACTIVE"}
+    # no index to install from: set-up begins anew, and fails at its first package
+    environment |= {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": "", "PIP_CONFIG_FILE": os.devnull}
+    ended = subprocess.run(
+        [str(clone / "swm"), "setup"], capture_output=True, text=True, env=environment, timeout=120
+    )
+    assert ended.returncode != 0
+    assert "setting up" in ended.stdout and "half-made" not in ended.stdout
+    assert not (clone / ".venv" / ".ready").exists()
