@@ -5,7 +5,9 @@ import time
 
 import pytest
 
-launch_pytest = pytest.importorskip("launch_pytest", reason="needs a full ROS 2: launch_pytest is on no registry")
+launch_pytest = pytest.importorskip(
+    "launch_pytest", reason="needs a full ROS 2: launch_pytest is on no registry"
+)
 
 from launch import LaunchDescription, LaunchService  # noqa: E402
 from launch.actions import IncludeLaunchDescription  # noqa: E402
@@ -66,5 +68,3 @@ def test_a_launched_run_trains_to_its_end(run_path):
 @pytest.mark.launch(fixture=training, shutdown=True)
 def test_it_has_shut_down_with_everything_saved(run_path):
     assert final_state(Run(run_path))[1]["step"] >= 60
-
-

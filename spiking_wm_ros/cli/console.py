@@ -7,7 +7,7 @@ from pathlib import Path
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from spiking_wm_ros.graph.processes import Processes
 from spiking_wm_ros.graph.specification import Started
@@ -56,7 +56,7 @@ def _code(ended: dict[str, int]) -> int:
 
 def _follow(processes: Processes, started: Started, console: Console) -> int:
     """Show the dreamer's status until a node ends."""
-    rclpy.init(signal_handler_options=rclpy.signals.SignalHandlerOptions.NO)
+    rclpy.init(args=[], signal_handler_options=rclpy.signals.SignalHandlerOptions.NO)
     node = rclpy.create_node("console", namespace=started.namespace)
     name = "/".join(part for part in (started.namespace.strip("/"), "dreamer") if part)
     latest: dict[str, str] = {}
@@ -69,10 +69,9 @@ def _follow(processes: Processes, started: Started, console: Console) -> int:
     node.create_subscription(DiagnosticArray, "/diagnostics", on_diagnostics, 10)
     columns = (
         TextColumn("{task.fields[phase]:>8}"),
-        BarColumn(),
+        BarColumn(bar_width=12),
         MofNCompleteColumn(),
         TextColumn("{task.fields[figures]}"),
-        TimeRemainingColumn(),
     )
     try:
         with Progress(*columns, console=console, refresh_per_second=4) as progress:
@@ -94,16 +93,11 @@ def _follow(processes: Processes, started: Started, console: Console) -> int:
 
 
 def _figures(latest: dict[str, str], speed: float) -> str:
-    parts = [f"{speed:.0f} steps/s"]
-    for key, text in (
-        ("episode_return", "return"),
-        ("evaluation_return", "greedy"),
-        ("dreams", "dreams"),
-        ("policy_version", "policy v"),
-    ):
+    parts = [f"{speed:.0f}/s"]
+    for key, text in (("episode_return", "return"), ("evaluation_return", "greedy")):
         if key in latest:
-            parts.append(f"{text} {latest[key]}")
-    return "  ".join(parts)
+            parts.append(f"{text} {float(latest[key]):.0f}")
+    return "  ".join([*parts, f"dreams {latest['dreams']}"])
 
 
 def conclude(run: Path, console: Console) -> None:

@@ -33,6 +33,7 @@ from spiking_wm_ros.nodes.parameters import declare, refuse_unknown
 
 _SAVING_TIME = 4.5  # seconds for the last checkpoint after SIGTERM
 _FEEDBACK_EVERY = 0.2  # seconds
+_UNTOLD = ("dream_started", "stopped")  # events that the status tells anyway
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,8 @@ class Dreamer(Node):
     def _handle_events(self) -> None:
         while self._events:
             kind, *content = self._events.popleft()
-            getattr(self, f"_event_{kind}", lambda *_: None)(*content)
+            if kind not in _UNTOLD:
+                getattr(self, f"_event_{kind}")(*content)
 
     def _event_status(self, status: dict) -> None:
         self._status = status
@@ -257,9 +259,9 @@ class Dreamer(Node):
 
     def close(self) -> None:
         """Save and end the learner, within the time that a SIGTERM leaves."""
+        self._closed = True  # from here on nothing is told
         if self._learner and not self._failed:
             self._learner.stop(_SAVING_TIME)
-        self._closed = True
         self._actions.destroy()
 
 
