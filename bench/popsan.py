@@ -19,7 +19,7 @@ from rich.table import Table
 from yardstick import gflops, median_ms
 
 from spiking_wm_ros.agents.contract import Transition
-from spiking_wm_ros.agents.popsan import Agent
+from spiking_wm_ros.agents.popsan.agent import Agent
 from spiking_wm_ros.agents.registry import settle
 from spiking_wm_ros.agents.run import Run
 from spiking_wm_ros.agents.spaces import Spaces

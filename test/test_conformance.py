@@ -9,7 +9,7 @@ import torch
 from spiking_wm_ros.agents.contract import Budget, Transition
 from spiking_wm_ros.agents.exploration import exploration
 from spiking_wm_ros.agents.options import known
-from spiking_wm_ros.agents.registry import algorithms, settle
+from spiking_wm_ros.agents.registry import agent_class, algorithms, settle
 from spiking_wm_ros.envs.session import Session
 from test.conftest import ENV, TINY
 
@@ -18,10 +18,10 @@ pytestmark = pytest.mark.parametrize("algorithm", algorithms())
 
 def make(algorithm: str, seed: int = 0):
     """An agent with options small enough to test, and a session of its environment."""
-    names = known(settle(algorithm, ENV, {}).agent.options_class)
+    names = known(type(settle(algorithm, ENV, {}).agent_options))
     setup = settle(algorithm, ENV, {k: v for k, v in TINY.items() if k in names})
     session = Session(ENV, seed, steps=10_000)
-    return setup.agent(setup.agent_options, session.spaces, seed), session
+    return agent_class(setup.agent)(setup.agent_options, session.spaces, seed), session
 
 
 def policy_of(agent, session):

@@ -9,11 +9,11 @@ launch_pytest = pytest.importorskip(
     "launch_pytest", reason="needs a full ROS 2: launch_pytest is on no registry"
 )
 
-from launch import LaunchDescription, LaunchService  # noqa: E402
 from launch.actions import IncludeLaunchDescription  # noqa: E402
 from launch.launch_description_sources import PythonLaunchDescriptionSource  # noqa: E402
 from launch_pytest.actions import ReadyToTest  # noqa: E402
 
+from launch import LaunchDescription, LaunchService  # noqa: E402
 from spiking_wm_ros.agents.run import Run  # noqa: E402
 from spiking_wm_ros.graph.specification import GRAPHS, settle_graph  # noqa: E402
 from test.conftest import TINY  # noqa: E402

@@ -17,7 +17,8 @@ from spiking_wm_ros.snn.neurons import (
     alif,
     clif,
 )
-from spiking_wm_ros.snn.popsan import EventDrivenPopSAN, PopSAN, PopSANSizes
+from spiking_wm_ros.snn.popsan import EventDrivenPopSAN, PopSAN
+from spiking_wm_ros.snn.sizes import PopSANSizes
 
 
 def test_clif_follows_its_equations_by_hand():

@@ -10,11 +10,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spiking_wm_ros.agents import storage
+from spiking_wm_ros.agents import files, storage
 from spiking_wm_ros.agents.contract import Transition
 from spiking_wm_ros.agents.normaliser import Normaliser
 from spiking_wm_ros.agents.options import override, parse
-from spiking_wm_ros.agents.popsan.options import PopSANOptions
+from spiking_wm_ros.agents.popsan.options import Options
 from spiking_wm_ros.agents.registry import settle
 from spiking_wm_ros.agents.replay import Replay
 from spiking_wm_ros.agents.run_options import RunOptions
@@ -80,7 +80,7 @@ def test_normaliser_is_numpys_mean_and_deviation():
 
 def test_options_are_parsed_from_text_and_checked():
     assert parse(RunOptions, "steps", "1e3") == 1000
-    assert parse(PopSANOptions, "actor_hidden", "[64, 32]") == (64, 32)
+    assert parse(Options, "actor_hidden", "[64, 32]") == (64, 32)
     assert parse(RunOptions, "stop_when_solved", "true") is True
     for name, value, message in (
         ("steps", "12.5", "not a whole number"),
@@ -95,7 +95,7 @@ def test_options_are_parsed_from_text_and_checked():
         with pytest.raises(UserError, match=message):
             parse(RunOptions, name, value)
     with pytest.raises(UserError, match="list of whole numbers"):
-        override(PopSANOptions(), {"actor_hidden": "64"})
+        override(Options(), {"actor_hidden": "64"})
 
 
 def test_what_is_given_beats_the_files_and_unknown_names_are_refused():
@@ -110,19 +110,19 @@ def test_what_is_given_beats_the_files_and_unknown_names_are_refused():
 
 def test_files_are_whole_or_absent(tmp_path, monkeypatch):
     file = tmp_path / "weights"
-    storage.write_atomically(file, b"old")
+    files.write_atomically(file, b"old")
 
     def full(_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="No space"):
-        storage.write_atomically(file, b"new")
+        files.write_atomically(file, b"new")
     assert file.read_bytes() == b"old" and list(tmp_path.iterdir()) == [file]
 
 
 def test_checkpoints_are_kept_whole_and_few(tmp_path, monkeypatch):
-    folder = storage.CheckpointFolder(tmp_path, keep=2)
+    folder = files.CheckpointFolder(tmp_path, keep=2)
     paths = [folder.save(step, {"a": b"1", "b": b"2"}) for step in (5, 10, 10, 20)]
     assert folder.all() == paths[-2:]
     monkeypatch.setattr(os, "replace", lambda *_: (_ for _ in ()).throw(OSError(28, "full")))
@@ -142,7 +142,7 @@ def test_damaged_and_missing_files_are_named(tmp_path):
     with pytest.raises(UserError, match="damaged"):
         storage.load(file)
     with pytest.raises(UserError, match="no checkpoint in"):
-        storage.newest_checkpoint(tmp_path)
+        files.newest_checkpoint(tmp_path)
 
 
 def test_nested_tensors_come_back():

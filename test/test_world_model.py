@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from spiking_wm_ros.snn.world_model import SpikingWorldModel, WorldModelSizes
+from spiking_wm_ros.snn.sizes import WorldModelSizes
+from spiking_wm_ros.snn.world_model import SpikingWorldModel
 
 PUBLISHED = WorldModelSizes(
     ticks=8,

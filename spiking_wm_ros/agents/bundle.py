@@ -5,10 +5,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from spiking_wm_ros.agents.contract import Policy, Weights
+from spiking_wm_ros.agents.files import sha256
 from spiking_wm_ros.agents.options import override
-from spiking_wm_ros.agents.registry import agent_class
+from spiking_wm_ros.agents.registry import agent_class, options_class
 from spiking_wm_ros.agents.spaces import Spaces
-from spiking_wm_ros.agents.storage import load, pack, sha256
+from spiking_wm_ros.agents.storage import load, pack
 from spiking_wm_ros.errors import UserError
 
 
@@ -51,9 +52,9 @@ def make_policy(bundle: Bundle, spaces: Spaces) -> Policy:
         UserError: if the bundle was made for other spaces, or its weights do not fit its options.
     """
     check_spaces(bundle.facts["spaces"], spaces, "policy")
-    agent = agent_class(bundle.facts["agent"])
-    options = override(agent.options_class(), bundle.facts["options"])
-    policy = agent.policy_class(options, spaces)
+    name = bundle.facts["agent"]
+    options = override(options_class(name)(), bundle.facts["options"])
+    policy = agent_class(name).policy_class(options, spaces)
     try:
         policy.load(bundle.weights)
     except (KeyError, RuntimeError, ValueError) as error:

@@ -8,14 +8,16 @@ algorithm that cannot serve some spaces says so with a `UserError` when it is ma
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
-from torch import Tensor
 
 from spiking_wm_ros.agents.spaces import Spaces
 
-Weights = dict[str, Tensor]
+if TYPE_CHECKING:  # the contract is also read where torch is not loaded
+    from torch import Tensor
+
+Weights = dict[str, "Tensor"]
 Metrics = dict[str, float]
 
 
@@ -73,7 +75,7 @@ class Policy(ABC):
         self.options, self.spaces = options, spaces
 
     @abstractmethod
-    def load(self, weights: Mapping[str, Tensor]) -> None:
+    def load(self, weights: "Mapping[str, Tensor]") -> None:
         """Take new weights; recurrent state that callers hold stays valid."""
 
     def initial_state(self) -> Any:
@@ -98,12 +100,11 @@ class Agent(ABC):
     """The learning half. All randomness comes from its seed, and all of it is in `snapshot`.
 
     Args:
-        options: the algorithm's options, of type ``options_class``.
+        options: the algorithm's options, an ``Options`` of its folder.
         spaces: the environment's spaces.
         seed: seed of initialisation, sampling and dreaming.
     """
 
-    options_class: ClassVar[type]
     policy_class: ClassVar[type[Policy]]
 
     def __init__(self, options: Any, spaces: Spaces, seed: int):
@@ -143,5 +144,5 @@ class Agent(ABC):
         """Everything needed to go on bit for bit, as tensors by name."""
 
     @abstractmethod
-    def restore(self, snapshot: Mapping[str, Tensor]) -> None:
+    def restore(self, snapshot: "Mapping[str, Tensor]") -> None:
         """Go on from a `snapshot` of an agent with the same options and spaces."""

@@ -9,19 +9,21 @@ algorithm's name options for that one.
 import importlib
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from spiking_wm_ros.agents.contract import Agent
 from spiking_wm_ros.agents.options import known, override, read_yaml, suggestion
 from spiking_wm_ros.agents.run_options import RunOptions
 from spiking_wm_ros.errors import UserError
 
+if TYPE_CHECKING:
+    from spiking_wm_ros.agents.contract import Agent
+
 
 class Setup(NamedTuple):
-    """An algorithm with all its options settled."""
+    """An algorithm, the agent folder that it names, and all its options settled."""
 
     algorithm: str
-    agent: type[Agent]
+    agent: str
     agent_options: Any
     run_options: RunOptions
 
@@ -41,27 +43,40 @@ def algorithms() -> list[str]:
     return sorted(path.stem for path in (config_folder() / "algorithms").glob("*.yaml"))
 
 
-def agent_class(name: str) -> type[Agent]:
-    """The agent in the folder ``spiking_wm_ros/agents/NAME``.
+def agent_class(name: str) -> "type[Agent]":
+    """``Agent`` of ``spiking_wm_ros/agents/NAME/agent.py``.
 
     Raises:
         UserError: if there is none.
     """
+    return _import(name, "agent").Agent
+
+
+def options_class(name: str) -> type:
+    """``Options`` of ``spiking_wm_ros/agents/NAME/options.py``; loads no torch.
+
+    Raises:
+        UserError: if there is none.
+    """
+    return _import(name, "options").Options
+
+
+def _import(name: str, module: str):
     try:
-        return importlib.import_module(f"spiking_wm_ros.agents.{name}").Agent
+        return importlib.import_module(f"spiking_wm_ros.agents.{name}.{module}")
     except ModuleNotFoundError:
-        raise UserError(f"no agent '{name}' in spiking_wm_ros/agents: this package is older?") from None
+        raise UserError(f"no agent '{name}' in spiking_wm_ros/agents: is this package older?") from None
 
 
-def algorithm_agent(algorithm: str) -> type[Agent]:
+def agent_of(algorithm: str) -> str:
     """The agent that an algorithm's file names.
 
     Raises:
         UserError: for an unknown algorithm, listing the known ones.
     """
     if algorithm not in algorithms():
-        raise UserError(f"unknown algorithm '{algorithm}'; known: {', '.join(algorithms())}")
-    return agent_class(_read_algorithm(algorithm)["agent"])
+        raise UserError(f"unknown algorithm '{algorithm}'{suggestion(algorithm, algorithms())}")
+    return _read_algorithm(algorithm)["agent"]
 
 
 def _read_algorithm(algorithm: str) -> dict[str, Any]:
@@ -74,20 +89,19 @@ def settle(algorithm: str, env_id: str, given: dict[str, Any]) -> Setup:
     Raises:
         UserError: for an unknown algorithm or option, or a value out of range.
     """
-    agent = algorithm_agent(algorithm)
-    chosen = _read_algorithm(algorithm)
-    agent_name = chosen.pop("agent")
+    agent = agent_of(algorithm)
+    chosen = {k: v for k, v in _read_algorithm(algorithm).items() if k != "agent"}
     env_file = config_folder() / "envs" / f"{env_id.replace('/', '-')}.yaml"
     suited = read_yaml(env_file) if env_file.exists() else {}
     sections = {key: suited.pop(key) for key in [*suited] if isinstance(suited[key], dict)}
-    values = suited | sections.get(agent_name, {}) | chosen | sections.get(algorithm, {}) | given
-    of_agent, of_run = known(agent.options_class), known(RunOptions)
+    values = suited | sections.get(agent, {}) | chosen | sections.get(algorithm, {}) | given
+    of_agent, of_run = known(options_class(agent)), known(RunOptions)
     for name in values:
         if name not in of_agent and name not in of_run:
             raise UserError(f"unknown parameter '{name}'{suggestion(name, [*of_agent, *of_run])}")
     return Setup(
         algorithm,
         agent,
-        override(agent.options_class(), {k: v for k, v in values.items() if k in of_agent}),
+        override(options_class(agent)(), {k: v for k, v in values.items() if k in of_agent}),
         override(RunOptions(), {k: v for k, v in values.items() if k in of_run}),
     )

@@ -12,16 +12,17 @@ from typing import Any
 
 import numpy as np
 import torch
-import yaml
 from torch.utils.tensorboard import SummaryWriter
 
 from spiking_wm_ros.agents import learner as learning
 from spiking_wm_ros.agents.bundle import check_spaces, load_bundle, pack_bundle
 from spiking_wm_ros.agents.contract import Metrics, Weights
+from spiking_wm_ros.agents.files import CheckpointFolder, newest_checkpoint, write_atomically
 from spiking_wm_ros.agents.learner import Learner
-from spiking_wm_ros.agents.registry import Setup, settle
+from spiking_wm_ros.agents.registry import Setup
+from spiking_wm_ros.agents.run_config import RunConfig, read_config, write_config
 from spiking_wm_ros.agents.spaces import Spaces
-from spiking_wm_ros.agents.storage import CheckpointFolder, load, newest_checkpoint, pack, write_atomically
+from spiking_wm_ros.agents.storage import load, pack
 from spiking_wm_ros.errors import UserError
 
 _POLICIES_KEPT = 5
@@ -45,35 +46,19 @@ class Run:
         self.policies = path / "policies"
 
     @property
-    def config(self) -> dict[str, Any]:
-        """What the run was started with: algorithm, env and every option.
+    def config(self) -> RunConfig:
+        """What the run was started with.
 
         Raises:
             UserError: if the folder is no run.
         """
-        file = self.path / "config.yaml"
-        if not file.exists():
-            raise UserError(f"{self.path} is not a run (it has no config.yaml): give a folder as runs/NAME")
-        return yaml.safe_load(file.read_text())
-
-    @property
-    def setup(self) -> Setup:
-        """The algorithm and options of `config`."""
-        config = self.config
-        options = dict(config["options"])
-        return settle(config["algorithm"], config["env"], options)
+        return read_config(self.path)
 
     @staticmethod
     def create(path: Path, setup: Setup, env_id: str) -> "Run":
         """Make the folder of a run, or write down the options with which one goes on."""
         run = Run(path)
-        options = asdict(setup.agent_options) | asdict(setup.run_options)
-        config = {
-            "algorithm": setup.algorithm,
-            "env": env_id,
-            "options": {k: list(v) if isinstance(v, tuple) else v for k, v in options.items()},
-        }
-        write_atomically(path / "config.yaml", yaml.safe_dump(config, sort_keys=False).encode())
+        write_config(path, setup, env_id)
         write_atomically(path / "versions.json", json.dumps(_versions(), indent=1).encode())
         return run
 
@@ -138,9 +123,7 @@ class Run:
             OSError: if it cannot be written; older ones then stay.
         """
         facts = {
-            "algorithm": self.config["algorithm"],
-            "env": self.config["env"],
-            "options": self.config["options"],
+            **self.config._asdict(),
             "spaces": spaces.to_json(),
             "learner": learning.counters(learner),
         }
@@ -149,7 +132,7 @@ class Run:
         actions = torch.from_numpy(np.array(learner.episode_actions))
         files = {
             "agent.safetensors": pack(learner.agent.snapshot(), facts),
-            "policy.safetensors": _bundle(acting.weights, self.setup, spaces, acting.version),
+            "policy.safetensors": _bundle(acting.weights, self.config.settle(), spaces, acting.version),
             "episode.safetensors": pack({"actions": actions}, place),
         }
         return self.checkpoints.save(learner.step, files)
@@ -185,8 +168,7 @@ class Run:
 
 
 def _bundle(weights: Weights, setup: Setup, spaces: Spaces, version: int) -> bytes:
-    agent = setup.agent.__module__.split(".")[-2]
-    return pack_bundle(weights, agent, asdict(setup.agent_options), spaces, version)
+    return pack_bundle(weights, setup.agent, asdict(setup.agent_options), spaces, version)
 
 
 def resume_point(checkpoint: Path) -> tuple[int, int, list[np.ndarray], int | None]:

@@ -1,12 +1,7 @@
-"""Files that appear whole or not at all, and tensors in them without pickle."""
+"""Tensors in files, without pickle."""
 
-import hashlib
 import json
-import os
-import shutil
-import tempfile
 from collections.abc import Mapping
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -15,25 +10,6 @@ from safetensors.torch import save
 from torch import Tensor
 
 from spiking_wm_ros.errors import UserError
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file so that readers and crashes see the old one or the new one.
-
-    Raises:
-        OSError: if it cannot be written (disk full, say); the old file then stays.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
 
 
 def pack(tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> bytes:
@@ -56,62 +32,3 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise UserError(f"{path} does not exist: give the folder of a run or of a checkpoint") from None
     except (SafetensorError, KeyError, json.JSONDecodeError) as error:
         raise UserError(f"{path} is damaged or not ours ({error}): use an older checkpoint") from None
-
-
-def sha256(path: Path) -> str:
-    """Digest of a file, in hexadecimal."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-class CheckpointFolder:
-    """Checkpoints by step; a folder named ``step_*`` is whole, anything else is rubbish.
-
-    Args:
-        path: the folder, made if need be.
-        keep: how many of the newest are kept.
-    """
-
-    def __init__(self, path: Path, keep: int = 2):
-        self.path, self._keep = path, keep
-
-    def all(self) -> list[Path]:
-        """Whole checkpoints, oldest first."""
-        return sorted(self.path.glob("step_*"))
-
-    def save(self, step: int, files: Mapping[str, bytes]) -> Path:
-        """Write a checkpoint and drop the oldest ones.
-
-        Raises:
-            OSError: if it cannot be written; the older checkpoints then stay.
-        """
-        self.path.mkdir(parents=True, exist_ok=True)
-        for rubbish in self.path.glob(".unfinished_*"):
-            shutil.rmtree(rubbish)
-        unfinished = self.path / f".unfinished_{step}"
-        # one step can be saved more than once: before and after a dream, say
-        final = next(path for n in count() if not (path := self.path / f"step_{step:010d}_{n:04d}").exists())
-        try:
-            unfinished.mkdir()
-            for name, content in files.items():
-                write_atomically(unfinished / name, content)
-            os.replace(unfinished, final)
-        except OSError:
-            shutil.rmtree(unfinished, ignore_errors=True)
-            raise
-        for old in self.all()[: -self._keep]:
-            shutil.rmtree(old)
-        return final
-
-
-def newest_checkpoint(path: Path) -> Path:
-    """The checkpoint that ``path`` means: itself, or the newest of a run.
-
-    Raises:
-        UserError: if there is none.
-    """
-    if path.name.startswith("step_") and path.is_dir():
-        return path
-    found = CheckpointFolder(path / "checkpoints").all()
-    if not found:
-        raise UserError(f"no checkpoint in {path}: give the folder of a run, as runs/NAME")
-    return found[-1]

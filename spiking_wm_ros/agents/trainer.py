@@ -6,6 +6,7 @@ from pathlib import Path
 from spiking_wm_ros.agents.bundle import load_bundle, make_policy
 from spiking_wm_ros.agents.exploration import exploration
 from spiking_wm_ros.agents.learner import DreamResult, Learner, Release
+from spiking_wm_ros.agents.registry import agent_class
 from spiking_wm_ros.agents.run import Recorder, Run
 from spiking_wm_ros.envs.session import Session
 from spiking_wm_ros.process import prepare_to_compute
@@ -24,10 +25,10 @@ class LearningRun(Recorder):
     def __init__(self, run: Run, spaces, resume: Path | None = None, on_release: Callable | None = None):
         super().__init__(run)
         self.run_folder, self.spaces, self._on_release = run, spaces, on_release
-        self.setup = run.setup
+        self.setup = run.config.settle()
         options = self.setup.run_options
         prepare_to_compute(options.threads)
-        agent = self.setup.agent(self.setup.agent_options, spaces, options.seed)
+        agent = agent_class(self.setup.agent)(self.setup.agent_options, spaces, options.seed)
         self.learner = Learner(agent, options, self)
         if resume:
             run.restore(self.learner, spaces, resume)
@@ -77,9 +78,9 @@ def train(
     Returns:
         The learner.
     """
-    options = run.setup.run_options
+    options = run.config.settle().run_options
     session = Session(
-        run.config["env"],
+        run.config.env,
         options.seed,
         options.steps,
         options.evaluate_every,

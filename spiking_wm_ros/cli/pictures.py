@@ -39,8 +39,8 @@ def learning_curve(run: Run) -> Path:
     for index, row in enumerate(dreams if len(dreams) <= 60 else []):
         label = "dream phase" if index == 0 else None
         axes.axvline(int(row["step"]), color="tab:purple", alpha=0.3, linewidth=1, label=label)
-    config = run.config
-    axes.set(xlabel="environment steps", ylabel="return", title=f"{config['algorithm']} in {config['env']}")
+    title = f"{run.config.algorithm} in {run.config.env}"
+    axes.set(xlabel="environment steps", ylabel="return", title=title)
     axes.legend(loc="best", fontsize="small")
     return _save(figure, run.path / "curve.png")
 
@@ -63,7 +63,7 @@ def dream_against_reality(run: Run, stretch: Mapping[str, np.ndarray]) -> Path:
     for axes in grid[-1]:
         axes.set_xlabel("steps without looking")
     grid.flat[0].legend(fontsize="small")
-    figure.suptitle(f"Dream against reality, held-out data, {run.config['env']}")
+    figure.suptitle(f"Dream against reality, held-out data, {run.config.env}")
     return _save(figure, run.path / "dream.png")
 
 

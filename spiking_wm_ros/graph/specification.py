@@ -2,14 +2,14 @@
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from spiking_wm_ros.agents.files import newest_checkpoint
 from spiking_wm_ros.agents.options import suggestion
 from spiking_wm_ros.agents.registry import Setup, algorithms, settle
-from spiking_wm_ros.agents.run import Run
-from spiking_wm_ros.agents.storage import newest_checkpoint
+from spiking_wm_ros.agents.run_config import RunConfig, is_run, options_of, read_config
 from spiking_wm_ros.envs.session import check_env
 from spiking_wm_ros.errors import UserError
 
@@ -72,11 +72,13 @@ def _shared(arguments: Mapping[str, str]) -> dict[str, str]:
     return {a.name: arguments[a.name] for a in _SHARED}
 
 
-def _checkpoint(arguments: Mapping[str, str], name: str = "checkpoint") -> tuple[Path, Run]:
+def _checkpoint(arguments: Mapping[str, str], name: str = "checkpoint") -> tuple[Path, Path, RunConfig]:
+    """A checkpoint, the folder of its run, and that run's config."""
     if not arguments[name]:
         raise UserError(f"{name}:= is missing: give a run folder, as {name}:=runs/NAME")
     checkpoint = newest_checkpoint(Path(arguments[name])).resolve()
-    return checkpoint, Run(checkpoint.parent.parent)
+    run = checkpoint.parent.parent
+    return checkpoint, run, read_config(run)
 
 
 def _number(arguments: Mapping[str, str], name: str, kind: type = float) -> float:
@@ -88,11 +90,6 @@ def _number(arguments: Mapping[str, str], name: str, kind: type = float) -> floa
         what = "whole number" if kind is int else "number"
         raise UserError(f"{name}:={arguments[name]} is not a {what} of 0 or more")
     return number
-
-
-def _options(setup: Setup) -> dict[str, Any]:
-    options = asdict(setup.agent_options) | asdict(setup.run_options)
-    return {k: list(v) if isinstance(v, tuple) else v for k, v in options.items()}
 
 
 def _new_run_path(arguments: Mapping[str, str], setup: Setup) -> Path:
@@ -119,14 +116,12 @@ def subject(arguments: Mapping[str, str], options: Mapping[str, str]) -> Subject
         UserError: for anything that could not run.
     """
     if arguments["resume"]:
-        checkpoint, run = _checkpoint(arguments, "resume")
-        config = run.config
-        setup = settle(config["algorithm"], config["env"], config["options"] | dict(options))
-        return Subject(setup, config["env"], run.path, checkpoint)
+        checkpoint, run, config = _checkpoint(arguments, "resume")
+        return Subject(config.settle(dict(options)), config.env, run, checkpoint)
     setup = settle(arguments["algorithm"], arguments["env"], dict(options))
     check_env(arguments["env"])
     path = _new_run_path(arguments, setup)
-    if (path / "config.yaml").exists():
+    if is_run(path):
         raise UserError(f"{path} is a run already: choose another run:=, or resume:={path}")
     return Subject(setup, arguments["env"], path, None)
 
@@ -149,7 +144,7 @@ def _train(arguments: Mapping[str, str], options: Mapping[str, str]) -> Started:
         [
             NodeSpec("bridge", bridge),
             NodeSpec("policy", {"seed": schedule.seed}),
-            NodeSpec("dreamer", named | _options(setup)),
+            NodeSpec("dreamer", named | options_of(setup)),
         ],
         run,
         steps=schedule.steps,
@@ -159,32 +154,31 @@ def _train(arguments: Mapping[str, str], options: Mapping[str, str]) -> Started:
 
 def _evaluate(arguments: Mapping[str, str], options: Mapping[str, str]) -> Started:
     _refuse(options, "evaluate")
-    checkpoint, run = _checkpoint(arguments)
+    checkpoint, run, config = _checkpoint(arguments)
     bridge = {
-        "env": run.config["env"],
+        "env": config.env,
         "evaluation_episodes": _number(arguments, "episodes", int),
         "rate_hz": _number(arguments, "rate_hz"),
     }
     bundle = checkpoint / "policy.safetensors"
     nodes = [NodeSpec("bridge", bridge), NodeSpec("policy", {"bundle": str(bundle)})]
-    return Started(nodes, run.path, **_shared(arguments))
+    return Started(nodes, run, **_shared(arguments))
 
 
 def _dream(arguments: Mapping[str, str], options: Mapping[str, str]) -> Started:
-    checkpoint, run = _checkpoint(arguments)
-    config = run.config
-    setup = settle(config["algorithm"], config["env"], config["options"] | dict(options))
+    checkpoint, run, config = _checkpoint(arguments)
+    setup = config.settle(dict(options))
     named = {
         "algorithm": setup.algorithm,
-        "env": config["env"],
-        "run": str(run.path),
+        "env": config.env,
+        "run": str(run),
         "resume": str(checkpoint),
         "dream_only": True,
         "rollouts": _number(arguments, "rollouts", int),
         "updates": _number(arguments, "updates", int),
         "seconds": _number(arguments, "seconds"),
     }
-    return Started([NodeSpec("dreamer", named | _options(setup))], run.path, **_shared(arguments))
+    return Started([NodeSpec("dreamer", named | options_of(setup))], run, **_shared(arguments))
 
 
 def _refuse(options: Mapping[str, str], graph: str) -> None:

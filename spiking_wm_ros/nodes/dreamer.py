@@ -19,7 +19,7 @@ from std_srvs.srv import Trigger
 from spiking_wm_ros.agents.contract import Budget
 from spiking_wm_ros.agents.learner import DREAMING
 from spiking_wm_ros.agents.options import option
-from spiking_wm_ros.agents.registry import Setup, algorithm_agent
+from spiking_wm_ros.agents.registry import Setup, agent_of, options_class
 from spiking_wm_ros.agents.run import Run, spaces_of
 from spiking_wm_ros.agents.run_options import RunOptions
 from spiking_wm_ros.agents.spaces import Spaces
@@ -56,8 +56,8 @@ class Dreamer(Node):
     def __init__(self):
         super().__init__("dreamer")
         self.options = declare(self, DreamerOptions)
-        agent = algorithm_agent(self.options.algorithm)
-        agent_options = declare(self, agent.options_class)
+        agent = agent_of(self.options.algorithm)
+        agent_options = declare(self, options_class(agent))
         run_options = declare(self, RunOptions)
         refuse_unknown(self)
         self._setup = Setup(self.options.algorithm, agent, agent_options, run_options)

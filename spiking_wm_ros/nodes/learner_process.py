@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from spiking_wm_ros.agents.contract import Budget, DreamProgress, Transition
+from spiking_wm_ros.agents.files import sha256
 from spiking_wm_ros.agents.learner import DreamResult, Evaluation, Release
 from spiking_wm_ros.agents.run import Run
 from spiking_wm_ros.agents.spaces import Spaces
-from spiking_wm_ros.agents.storage import sha256
 from spiking_wm_ros.agents.trainer import LearningRun
 from spiking_wm_ros.errors import UserError
 

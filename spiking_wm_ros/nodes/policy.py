@@ -15,9 +15,9 @@ from spiking_wm_msgs.msg import Action, Observation, PolicyVersion
 from spiking_wm_ros.agents.bundle import load_bundle, make_policy
 from spiking_wm_ros.agents.contract import Policy
 from spiking_wm_ros.agents.exploration import exploration
+from spiking_wm_ros.agents.files import sha256
 from spiking_wm_ros.agents.options import option
 from spiking_wm_ros.agents.spaces import Spaces
-from spiking_wm_ros.agents.storage import sha256
 from spiking_wm_ros.errors import UserError
 from spiking_wm_ros.nodes import qos
 from spiking_wm_ros.nodes.health import Health

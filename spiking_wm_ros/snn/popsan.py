@@ -1,7 +1,6 @@
 """The population-coded spiking actor (PopSAN, Tang et al. 2020)."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -11,21 +10,7 @@ from torch import Tensor, nn
 from spiking_wm_ros.snn import kernels
 from spiking_wm_ros.snn.coding import GaussianPopulation, PopulationDecoder, regular_spikes
 from spiking_wm_ros.snn.neurons import CLIFConstants, clif
-
-
-@dataclass(frozen=True)
-class PopSANSizes:
-    """Sizes and constants of the actor."""
-
-    ticks: int = 5
-    hidden: tuple[int, ...] = (256, 256)
-    population: int = 10
-    reach: float = 3.0
-    deviation: float = 0.4
-
-    def widths(self, observation_size: int, action_size: int) -> tuple[int, ...]:
-        """Neurons of the encoder and of every layer."""
-        return (observation_size * self.population, *self.hidden, action_size * self.population)
+from spiking_wm_ros.snn.sizes import PopSANSizes
 
 
 class PopSAN(nn.Module):

@@ -6,7 +6,6 @@ averages over ticks are taken before the read-out layers, there is no dropout, a
 head is learned. Recurrent currents are not layer-normalised, so a tick is a plain neuron update.
 """
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -14,25 +13,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from spiking_wm_ros.snn.neurons import ALIFParameters, alif
+from spiking_wm_ros.snn.sizes import WorldModelSizes
 from spiking_wm_ros.snn.stacked import StackedLayerNorm, StackedLinear
 
 _CODE_REACH = 3.0  # tuning curves and population read-out cover +-3 standard deviations
-
-
-@dataclass(frozen=True)
-class WorldModelSizes:
-    """Sizes and constants of the ensemble; the defaults are ours, `published` is in config."""
-
-    members: int = 3
-    ticks: int = 4
-    tuning_curves: int = 8
-    linear_input: bool = True
-    hidden: int = 128
-    blocks: int = 1
-    scales: int = 3
-    neurons_per_scale: int = 48
-    readout: tuple[int, ...] = (256,)
-    population_readout: float = 0.0
 
 
 class Prediction(NamedTuple):

@@ -9,10 +9,11 @@ import torch
 from gymnasium.spaces import Box
 from torch import Tensor
 
-from spiking_wm_ros.agents.contract import Agent, Budget, DreamProgress, Metrics, Policy, Transition, Weights
+from spiking_wm_ros.agents import contract
+from spiking_wm_ros.agents.contract import Budget, DreamProgress, Metrics, Transition, Weights
 from spiking_wm_ros.agents.normaliser import Normaliser
 from spiking_wm_ros.agents.popsan.dynamics import Dynamics
-from spiking_wm_ros.agents.popsan.options import PopSANOptions
+from spiking_wm_ros.agents.popsan.options import Options
 from spiking_wm_ros.agents.popsan.td3 import TD3
 from spiking_wm_ros.agents.replay import Replay
 from spiking_wm_ros.agents.spaces import Spaces
@@ -33,10 +34,10 @@ def _sizes(spaces: Spaces) -> tuple[int, int]:
     return observation.shape[0], action.shape[0]
 
 
-class PopSANPolicy(Policy):
+class PopSANPolicy(contract.Policy):
     """The spiking actor, event-driven, with its normaliser. Decisions have no memory."""
 
-    def __init__(self, options: PopSANOptions, spaces: Spaces):
+    def __init__(self, options: Options, spaces: Spaces):
         super().__init__(options, spaces)
         self._sizes = _sizes(spaces)
         self._middle = (spaces.action.high + spaces.action.low) / 2
@@ -73,13 +74,12 @@ class PopSANPolicy(Policy):
         return self._actor.spikes(self._normalised(observation))
 
 
-class PopSANAgent(Agent):
+class Agent(contract.Agent):
     """Learns from real transitions awake, and from imagined ones besides while it dreams."""
 
-    options_class = PopSANOptions
     policy_class = PopSANPolicy
 
-    def __init__(self, options: PopSANOptions, spaces: Spaces, seed: int):
+    def __init__(self, options: Options, spaces: Spaces, seed: int):
         super().__init__(options, spaces, seed)
         observation_size, action_size = _sizes(spaces)
         self._middle = torch.from_numpy((spaces.action.high + spaces.action.low) / 2)

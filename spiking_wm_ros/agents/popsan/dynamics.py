@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
 from spiking_wm_ros.agents.normaliser import Normaliser
-from spiking_wm_ros.agents.popsan.options import PopSANOptions
+from spiking_wm_ros.agents.popsan.options import Options
 from spiking_wm_ros.agents.replay import Replay
 from spiking_wm_ros.snn.world_model import SpikingWorldModel
 
@@ -42,9 +42,7 @@ class Dynamics(nn.Module):
         normaliser: the agent's own observation normaliser, shared with actor and critic.
     """
 
-    def __init__(
-        self, observation_size: int, action_size: int, options: PopSANOptions, normaliser: Normaliser
-    ):
+    def __init__(self, observation_size: int, action_size: int, options: Options, normaliser: Normaliser):
         super().__init__()
         self.options = options
         self.normaliser = normaliser

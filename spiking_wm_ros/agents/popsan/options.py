@@ -3,12 +3,11 @@
 from dataclasses import dataclass
 
 from spiking_wm_ros.agents.options import option
-from spiking_wm_ros.snn.popsan import PopSANSizes
-from spiking_wm_ros.snn.world_model import WorldModelSizes
+from spiking_wm_ros.snn.sizes import PopSANSizes, WorldModelSizes
 
 
 @dataclass(frozen=True)
-class PopSANOptions:
+class Options:
     """Hyper-parameters of PopSAN + TD3 + spiking world models; see `config/algorithms`."""
 
     # actor

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
-from spiking_wm_ros.agents.popsan.options import PopSANOptions
+from spiking_wm_ros.agents.popsan.options import Options
 from spiking_wm_ros.snn.popsan import PopSAN
 from spiking_wm_ros.snn.stacked import StackedLinear
 
@@ -43,7 +43,7 @@ class TD3(nn.Module):
         options: hyper-parameters.
     """
 
-    def __init__(self, actor: PopSAN, observation_size: int, action_size: int, options: PopSANOptions):
+    def __init__(self, actor: PopSAN, observation_size: int, action_size: int, options: Options):
         super().__init__()
         self.options = options
         self.actor, self.critic = actor, TwinCritic(observation_size, action_size, options.critic_hidden)

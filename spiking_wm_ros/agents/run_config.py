@@ -1,0 +1,52 @@
+"""``config.yaml`` of a run: algorithm, environment and every option."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+
+from spiking_wm_ros.agents.files import write_atomically
+from spiking_wm_ros.agents.options import read_yaml
+from spiking_wm_ros.agents.registry import Setup, settle
+from spiking_wm_ros.errors import UserError
+
+
+class RunConfig(NamedTuple):
+    """What a run was started, or last resumed, with."""
+
+    algorithm: str
+    env: str
+    options: dict[str, Any]
+
+    def settle(self, changes: dict[str, Any] | None = None) -> Setup:
+        """The algorithm with these options, some of them changed."""
+        return settle(self.algorithm, self.env, self.options | (changes or {}))
+
+
+def options_of(setup: Setup) -> dict[str, Any]:
+    """All options as YAML and ROS parameters hold them."""
+    options = asdict(setup.agent_options) | asdict(setup.run_options)
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in options.items()}
+
+
+def is_run(path: Path) -> bool:
+    """Whether a folder is a run."""
+    return (path / "config.yaml").exists()
+
+
+def read_config(path: Path) -> RunConfig:
+    """Read the config of the run in a folder.
+
+    Raises:
+        UserError: if the folder is no run.
+    """
+    if not is_run(path):
+        raise UserError(f"{path} is not a run (it has no config.yaml): give a folder as runs/NAME")
+    return RunConfig(**read_yaml(path / "config.yaml"))
+
+
+def write_config(path: Path, setup: Setup, env_id: str) -> None:
+    """Write the config of the run in a folder."""
+    config = {"algorithm": setup.algorithm, "env": env_id, "options": options_of(setup)}
+    write_atomically(path / "config.yaml", yaml.safe_dump(config, sort_keys=False).encode())
