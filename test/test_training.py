@@ -123,5 +123,5 @@ def test_the_world_model_beats_no_change_on_held_out_data(tmp_path):
     run = start(tmp_path, options)
     train(run)
     (row,) = run.table("dreams")
-    assert float(row["model_error_1_step"]) < 0.2
-    assert float(row["model_error_5_step"]) < 0.5
+    assert float(row["model_error_1_step"]) < 0.3
+    assert float(row["model_error_5_step"]) < 1.0
