@@ -13,10 +13,10 @@ from pathlib import Path
 import gymnasium as gym
 import numpy as np
 import torch
+from _yardstick import gflops, median_ms
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
-from yardstick import gflops, median_ms
 
 from spiking_wm_ros.agents.contract import Transition
 from spiking_wm_ros.agents.popsan.agent import Agent

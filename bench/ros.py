@@ -13,11 +13,11 @@ import time
 from pathlib import Path
 
 import rclpy
+from _yardstick import gflops
 from diagnostic_msgs.msg import DiagnosticArray
 from rich.console import Console
 from rich.table import Table
 from std_msgs.msg import Float32MultiArray
-from yardstick import gflops
 
 from spiking_wm_ros.graph.processes import Processes
 from spiking_wm_ros.graph.specification import settle_graph

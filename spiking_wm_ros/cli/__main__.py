@@ -137,7 +137,7 @@ def bench(name: Annotated[str, typer.Argument(help="popsan or ros")]) -> None:
     """Run a benchmark of bench/; its last line is JSON."""
     from spiking_wm_ros.agents.options import suggestion
 
-    known = sorted(path.stem for path in (ROOT / "bench").glob("*.py"))
+    known = sorted(path.stem for path in (ROOT / "bench").glob("[a-z]*.py"))
     if name not in known:
         raise UserError(f"unknown benchmark '{name}'{suggestion(name, known)}")
     raise typer.Exit(subprocess.call([sys.executable, str(ROOT / "bench" / f"{name}.py")]))
