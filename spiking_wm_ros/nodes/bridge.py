@@ -66,13 +66,15 @@ class Bridge(Node):
         self._returns: list[float] = []  # of evaluation episodes, the running one last
         self._applied, self._missed, self._waited_for = 0, 0, "policy and dreamer"
 
-        self._observations = self.create_publisher(Observation, "observation", qos.NEWEST)
-        self._transitions = self.create_publisher(TransitionMessage, "transition", qos.EVERY)
-        self._clock_publisher = self.create_publisher(Clock, "/clock", 10)
-        spaces = self.create_publisher(String, "spaces", qos.LATCHED)
+        self._observations = self.create_publisher(Observation, "observation", qos.NEWEST, **qos.PUBLISHES)
+        self._transitions = self.create_publisher(TransitionMessage, "transition", qos.EVERY, **qos.PUBLISHES)
+        self._clock_publisher = self.create_publisher(Clock, "/clock", 10, **qos.PUBLISHES)
+        spaces = self.create_publisher(String, "spaces", qos.LATCHED, **qos.PUBLISHES)
         spaces.publish(String(data=self._session.spaces.to_json()))
-        self.create_subscription(Action, "action", self._on_action, qos.NEWEST)
-        self.create_subscription(PolicyVersion, "policy_version", self._on_policy, qos.LATCHED)
+        self.create_subscription(Action, "action", self._on_action, qos.NEWEST, **qos.SUBSCRIBES)
+        self.create_subscription(
+            PolicyVersion, "policy_version", self._on_policy, qos.LATCHED, **qos.SUBSCRIBES
+        )
         self.create_service(Trigger, "~/reset", self._on_reset)
         self.create_timer(0.1, self._look_after)
         if o.rate_hz:

@@ -1,5 +1,6 @@
 """Learning and dreaming on the wire; the work itself is in `learner_process`."""
 
+import os
 import sys
 import time
 from collections import deque
@@ -32,6 +33,7 @@ from spiking_wm_ros.nodes.messages import from_transition
 from spiking_wm_ros.nodes.parameters import declare, refuse_unknown
 
 _SAVING_TIME = 4.5  # seconds for the last checkpoint after SIGTERM
+_NICENESS = 5
 _FEEDBACK_EVERY = 0.2  # seconds
 _UNTOLD = ("dream_started", "stopped")  # events that the status tells anyway
 
@@ -55,6 +57,7 @@ class Dreamer(Node):
 
     def __init__(self):
         super().__init__("dreamer")
+        os.nice(_NICENESS)  # and with it the learner: acting goes first
         self.options = declare(self, DreamerOptions)
         agent = agent_of(self.options.algorithm)
         agent_options = declare(self, options_class(agent))
@@ -71,8 +74,10 @@ class Dreamer(Node):
         self._failed = self._closed = False
         self._goal, self._goal_end, self._fed_back_at = None, None, 0.0
 
-        self._versions = self.create_publisher(PolicyVersion, "policy_version", qos.LATCHED)
-        self.create_subscription(TransitionMessage, "transition", self._on_transition, qos.EVERY)
+        self._versions = self.create_publisher(PolicyVersion, "policy_version", qos.LATCHED, **qos.PUBLISHES)
+        self.create_subscription(
+            TransitionMessage, "transition", self._on_transition, qos.EVERY, **qos.SUBSCRIBES
+        )
         self.create_service(Trigger, "~/dream", self._on_dream)
         self.create_service(Trigger, "~/wake", self._on_wake)
         self.create_service(Trigger, "~/save_checkpoint", self._on_save)
@@ -84,7 +89,7 @@ class Dreamer(Node):
             self._begin(spaces_of(Path(self.options.resume)))
             self._learner.send("dream", _budget(self.options))
         else:
-            self.create_subscription(String, "spaces", self._on_spaces, qos.LATCHED)
+            self.create_subscription(String, "spaces", self._on_spaces, qos.LATCHED, **qos.SUBSCRIBES)
 
     # --- the learner ---
 

@@ -52,19 +52,23 @@ class PolicyNode(Node):
         self._latencies = deque(maxlen=1000)
         self._refused = ""
 
-        self._actions = self.create_publisher(Action, "action", qos.NEWEST)
-        self.create_subscription(Observation, "observation", self._on_observation, qos.NEWEST)
+        self._actions = self.create_publisher(Action, "action", qos.NEWEST, **qos.PUBLISHES)
+        self.create_subscription(
+            Observation, "observation", self._on_observation, qos.NEWEST, **qos.SUBSCRIBES
+        )
         if self.options.bundle:
             self._act_by_bundle(Path(self.options.bundle))
         else:
-            self.create_subscription(PolicyVersion, "policy_version", self._on_version, qos.LATCHED)
+            self.create_subscription(
+                PolicyVersion, "policy_version", self._on_version, qos.LATCHED, **qos.SUBSCRIBES
+            )
         Health(self, self._report)
 
     # --- versions ---
 
     def _act_by_bundle(self, path: Path) -> None:
         self._take(path, None)
-        publisher = self.create_publisher(PolicyVersion, "policy_version", qos.LATCHED)
+        publisher = self.create_publisher(PolicyVersion, "policy_version", qos.LATCHED, **qos.PUBLISHES)
         version = PolicyVersion(version=self._version, until_step=_FOREVER, path=str(path))
         version.header.stamp = self.get_clock().now().to_msg()
         version.sha256 = sha256(path)
