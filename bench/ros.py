@@ -1,7 +1,9 @@
 """Observation to action to observation through the graph, beside a bare rclpy ping-pong.
 
-Run as ``./swm bench ros``. Both cross two processes over Fast DDS. The two are measured in turn, in
-one run, so that a busy machine slows both.
+Run as ``./swm bench ros``. All cross processes over Fast DDS and are measured in turn, in one run, so
+that a busy machine slows all. The graph's round trip is a control step of a robot that acts: bridge
+and policy, with the decision (published actor) and the simulation in it. The last column is the same
+with a dreamer that takes in every transition.
 """
 
 import json
@@ -19,11 +21,15 @@ from rich.console import Console
 from rich.table import Table
 from std_msgs.msg import Float32MultiArray
 
+from spiking_wm_ros.agents.registry import settle
+from spiking_wm_ros.agents.run import Run
+from spiking_wm_ros.agents.trainer import train
 from spiking_wm_ros.graph.processes import Processes
 from spiking_wm_ros.graph.specification import settle_graph
 
 ROUNDS, PINGS = 3, 2000
-OBSERVATION = [0.1] * 17  # HalfCheetah-v5's
+ENV = "InvertedPendulum-v5"  # what `./swm train` drives by default
+OBSERVATION = [0.1] * 4
 
 
 def echo() -> None:
@@ -67,39 +73,24 @@ def bare_roundtrip_ms() -> float:
     return statistics.median(times[200:]) * 1e3
 
 
-def graph_roundtrip_ms() -> float:
-    """Median period of lock-step in the train graph, HalfCheetah-v5, the learner only listening."""
-    with tempfile.TemporaryDirectory() as folder:
-        started = settle_graph(
-            "train",
-            {
-                "env": "HalfCheetah-v5",
-                "run": str(Path(folder) / "run"),
-                "steps": "1000000",
-                "learn_after": "1000000",
-                "policy_every": "1000000",
-                "warmup": "0",
-                "evaluate_every": "0",
-                "dream_every": "0",
-                "checkpoint_every": "0",
-            },
-        )
-        rclpy.init()
-        node = rclpy.create_node("listener")
-        found: list[float] = []
+def graph_roundtrip_ms(graph: str, given: dict[str, str]) -> float:
+    """Median period of lock-step in a graph, from one observation to the next."""
+    rclpy.init()
+    node = rclpy.create_node("listener")
+    found: list[float] = []
 
-        def on_diagnostics(message: DiagnosticArray) -> None:
-            for status in message.status:
-                values = {v.key: v.value for v in status.values}
-                if status.name == "bridge" and int(values["steps_applied"]) >= PINGS:
-                    found.append(float(values["period_median_ms"]))  # of the last 1000
+    def on_diagnostics(message: DiagnosticArray) -> None:
+        for status in message.status:
+            values = {v.key: v.value for v in status.values}
+            if status.name == "bridge" and int(values["steps_applied"]) >= PINGS:
+                found.append(float(values["period_median_ms"]))  # of the last 1000
 
-        node.create_subscription(DiagnosticArray, "/diagnostics", on_diagnostics, 10)
-        with Processes(started) as processes:
-            while len(found) < 2 and not processes.ended():
-                rclpy.spin_once(node, timeout_sec=1.0)
-        node.destroy_node()
-        rclpy.shutdown()
+    node.create_subscription(DiagnosticArray, "/diagnostics", on_diagnostics, 10)
+    with Processes(settle_graph(graph, given)) as processes:
+        while len(found) < 2 and not processes.ended():
+            rclpy.spin_once(node, timeout_sec=1.0)
+    node.destroy_node()
+    rclpy.shutdown()
     return found[-1]
 
 
@@ -107,17 +98,33 @@ def main() -> None:
     """Measure in turn, print a table, and one JSON object as the last line."""
     os.environ.setdefault("ROS_DOMAIN_ID", "86")
     speed = gflops()
-    bare, graph = [], []
-    for _ in range(ROUNDS):
-        bare.append(bare_roundtrip_ms())
-        graph.append(graph_roundtrip_ms())
-    ratios = [g / b for g, b in zip(graph, bare)]
-    table = Table("round", "bare ping-pong, ms", "obs→action→obs, ms", "ratio", title=f"{speed:.0f} GFLOP/s")
-    for index, row in enumerate(zip(bare, graph, ratios)):
+    bare, acting, training = [], [], []
+    idle = {"evaluate_every": "0", "dream_every": "0", "checkpoint_every": "0", "env": ENV}
+    with tempfile.TemporaryDirectory() as folder:
+        checkpoint = f"{folder}/checkpoint"
+        setup = settle("popsan_dream", ENV, {"steps": 1, "evaluate_every": 0, "actor_hidden": "[256,256]"})
+        train(Run.create(Path(checkpoint), setup, ENV))
+        endless = idle | dict.fromkeys(("steps", "learn_after", "policy_every"), "1000000")
+        for index in range(ROUNDS):
+            bare.append(bare_roundtrip_ms())
+            acting.append(graph_roundtrip_ms("evaluate", {"checkpoint": checkpoint, "episodes": "1000000"}))
+            training.append(
+                graph_roundtrip_ms("train", endless | {"run": f"{folder}/{index}", "warmup": "0"})
+            )
+    ratios = [g / b for g, b in zip(acting, bare)]
+    table = Table(
+        "round",
+        "bare ping-pong",
+        "bridge and policy",
+        "ratio",
+        "with dreamer",
+        title=f"ms, {speed:.0f} GFLOP/s",
+    )
+    for index, row in enumerate(zip(bare, acting, ratios, training)):
         table.add_row(str(index + 1), *(f"{value:.3f}" for value in row))
     Console(width=100).print(table)
     figures = {
-        "roundtrip_ms": round(statistics.median(graph), 4),
+        "roundtrip_ms": round(statistics.median(acting), 4),
         "bare_roundtrip_ms": round(statistics.median(bare), 4),
         "ratio": round(statistics.median(ratios), 3),
     }

@@ -18,7 +18,7 @@ class RunOptions:
     dream_after: int = option(1000, "steps before the first scheduled dream", 0)
     dream_rollouts: int = option(1024, "rollouts of a dream phase when nothing else is said", 1)
     evaluate_every: int = option(5000, "steps between evaluations; 0 for none", 0)
-    evaluation_episodes: int = option(10, "greedy episodes per evaluation", 1, 1000)
+    evaluation_episodes: int = option(10, "greedy episodes per evaluation", 1)
     stop_when_solved: bool = option(False, "end the run at the first evaluation that reaches `solved_at`")
     solved_at: float = option(float("inf"), "mean evaluation return that counts as solved")
     checkpoint_every: int = option(10_000, "steps between checkpoints; 0 for the last one only", 0)

@@ -36,7 +36,7 @@ class BridgeOptions:
     seed: int = option(0, "seed of the run; every episode's seed follows from it", 0, 2**31 - 1)
     steps: int = option(0, "training steps; 0 for evaluation only", 0)
     evaluate_every: int = option(0, "training steps between evaluations; 0 for none", 0)
-    evaluation_episodes: int = option(10, "greedy episodes per evaluation", 1, 1000)
+    evaluation_episodes: int = option(10, "greedy episodes per evaluation", 1)
     rate_hz: float = option(0.0, "steps per second of wall time; 0 for lock-step", 0, 10_000)
     resume: str = option("", "checkpoint whose episode to go on with")
 
