@@ -123,7 +123,10 @@ def test_files_are_whole_or_absent(tmp_path, monkeypatch):
 
 def test_checkpoints_are_kept_whole_and_few(tmp_path, monkeypatch):
     folder = files.CheckpointFolder(tmp_path, keep=2)
-    paths = [folder.save(step, {"a": b"1", "b": b"2"}) for step in (5, 10, 10, 20)]
+    for count in range(5):  # the newest stays the newest however often a step is saved
+        assert folder.save(5, {"a": str(count).encode()}) == folder.all()[-1]
+    assert [(path / "a").read_text() for path in folder.all()] == ["3", "4"]
+    paths = [folder.save(step, {"a": b"1", "b": b"2"}) for step in (10, 10, 20)]
     assert folder.all() == paths[-2:]
     monkeypatch.setattr(os, "replace", lambda *_: (_ for _ in ()).throw(OSError(28, "full")))
     with pytest.raises(OSError):

@@ -5,7 +5,6 @@ import os
 import shutil
 import tempfile
 from collections.abc import Mapping
-from itertools import count
 from pathlib import Path
 
 from spiking_wm_ros.errors import UserError
@@ -61,7 +60,9 @@ class CheckpointFolder:
             shutil.rmtree(rubbish)
         unfinished = self.path / f".unfinished_{step}"
         # one step can be saved more than once: before and after a dream, say
-        final = next(path for n in count() if not (path := self.path / f"step_{step:010d}_{n:04d}").exists())
+        same_step = [path for path in self.all() if path.name.startswith(f"step_{step:010d}_")]
+        number = int(same_step[-1].name.rsplit("_", 1)[1]) + 1 if same_step else 0
+        final = self.path / f"step_{step:010d}_{number:04d}"
         try:
             unfinished.mkdir()
             for name, content in files.items():
