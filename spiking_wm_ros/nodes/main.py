@@ -1,6 +1,7 @@
 """How every node starts, and ends: cleanly on SIGINT and SIGTERM, with one line on bad input."""
 
 import fcntl
+import gc
 import os
 import signal
 import sys
@@ -33,6 +34,7 @@ def run(make_node: Callable[[], Node]) -> int:
         lock = _claim_name(node)
         executor = rclpy.executors.SingleThreadedExecutor()
         executor.add_node(node)
+        gc.freeze()  # what is loaded stays; looking through it over and over stalls the loop
         while not asked_to_end:
             executor.spin_once(timeout_sec=_LISTENS_EVERY)
     except UserError as error:
