@@ -62,7 +62,7 @@ class PolicyNode(Node):
             self.create_subscription(
                 PolicyVersion, "policy_version", self._on_version, qos.LATCHED, **qos.SUBSCRIBES
             )
-        Health(self, self._report)
+        self._health = Health(self, self._report)
 
     # --- versions ---
 
@@ -87,6 +87,7 @@ class PolicyNode(Node):
         except UserError as error:
             self._refused = f"version {message.version} refused: {error}"
             self.get_logger().error(self._refused)
+            self._health.publish()  # the next version may come before the next beat
             return
         held, self._held = self._held, None
         if held:

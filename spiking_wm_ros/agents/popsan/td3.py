@@ -23,14 +23,14 @@ class TwinCritic(nn.Module):
         """Values ``[2, B]`` for ``[B, D]`` and ``[B, A]``."""
         x = torch.cat([observation, action], -1).expand(2, -1, -1)
         for layer in self.layers[:-1]:
-            x = F.relu(layer(x))
+            x = F.relu(layer(x), inplace=True)
         return self.layers[-1](x).squeeze(-1)
 
     def first(self, observation: Tensor, action: Tensor) -> Tensor:
         """Values ``[B]`` of the first network alone."""
         x = torch.cat([observation, action], -1)
         for layer in self.layers[:-1]:
-            x = F.relu(torch.addmm(layer.bias[0], x, layer.weight[0]))
+            x = F.relu(torch.addmm(layer.bias[0], x, layer.weight[0]), inplace=True)
         return torch.addmm(self.layers[-1].bias[0], x, self.layers[-1].weight[0]).squeeze(-1)
 
 
