@@ -1,7 +1,8 @@
 """Fused multi-tick neuron loops for float32 on the CPU, compiled by numba and cached on disk.
 
 They compute what the tick-by-tick PyTorch code in `neurons` computes, without a temporary per
-operation: about 5x faster forward and 15x faster backward at batch 256 (``./swm bench popsan``).
+operation, which is several times faster (a CLIF layer of 256 at batch 256, 5 ticks: 1.4 ms forward
+and backward instead of 8).
 Inner loops run over short contiguous rows, one array written by each, so that the compiler can
 rule out overlaps and vectorise them.
 """
