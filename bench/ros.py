@@ -27,7 +27,7 @@ from spiking_wm_ros.agents.trainer import train
 from spiking_wm_ros.graph.processes import Processes
 from spiking_wm_ros.graph.specification import settle_graph
 
-ROUNDS, PINGS = 3, 2000
+ROUNDS, PINGS = 5, 2000
 ENV = "InvertedPendulum-v5"  # what `./swm train` drives by default
 OBSERVATION = [0.1] * 4
 

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticStatus
-from rclpy.node import Node
 from rosgraph_msgs.msg import Clock
 from spiking_wm_msgs.msg import Action, Observation, PolicyVersion
 from spiking_wm_msgs.msg import Transition as TransitionMessage
@@ -23,6 +22,7 @@ from spiking_wm_ros.nodes import qos
 from spiking_wm_ros.nodes.health import Health
 from spiking_wm_ros.nodes.main import run
 from spiking_wm_ros.nodes.messages import from_array, to_array, to_header, to_transition
+from spiking_wm_ros.nodes.node import Node
 from spiking_wm_ros.nodes.parameters import declare, refuse_unknown
 
 _RESEND_AFTER = 1.0  # seconds without an answer
@@ -66,15 +66,13 @@ class Bridge(Node):
         self._returns: list[float] = []  # of evaluation episodes, the running one last
         self._applied, self._missed, self._waited_for = 0, 0, "policy and dreamer"
 
-        self._observations = self.create_publisher(Observation, "observation", qos.NEWEST, **qos.PUBLISHES)
-        self._transitions = self.create_publisher(TransitionMessage, "transition", qos.EVERY, **qos.PUBLISHES)
-        self._clock_publisher = self.create_publisher(Clock, "/clock", 10, **qos.PUBLISHES)
-        spaces = self.create_publisher(String, "spaces", qos.LATCHED, **qos.PUBLISHES)
+        self._observations = self.create_publisher(Observation, "observation", qos.OFFERED_NEWEST)
+        self._transitions = self.create_publisher(TransitionMessage, "transition", qos.EVERY)
+        self._clock_publisher = self.create_publisher(Clock, "/clock", 10)
+        spaces = self.create_publisher(String, "spaces", qos.LATCHED)
         spaces.publish(String(data=self._session.spaces.to_json()))
-        self.create_subscription(Action, "action", self._on_action, qos.NEWEST, **qos.SUBSCRIBES)
-        self.create_subscription(
-            PolicyVersion, "policy_version", self._on_policy, qos.LATCHED, **qos.SUBSCRIBES
-        )
+        self.create_subscription(Action, "action", self._on_action, qos.NEWEST)
+        self.create_subscription(PolicyVersion, "policy_version", self._on_policy, qos.LATCHED)
         self.create_service(Trigger, "~/reset", self._on_reset)
         self.create_timer(0.1, self._look_after)
         if o.rate_hz:
@@ -165,8 +163,8 @@ class Bridge(Node):
         if transition.evaluation:
             self._tally(transition)
         self._time += self._dt
+        self._send()  # first: the policy can think while the rest is packed
         self._clock_publisher.publish(Clock(clock=to_header(self._time).stamp))
-        self._send()  # before the transition: the policy can think while that is packed
         self._transitions.publish(to_transition(transition, stamp))
 
     def _tally(self, transition: Transition) -> None:

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from diagnostic_msgs.msg import DiagnosticStatus
 from rclpy.action import ActionServer, CancelResponse
-from rclpy.node import Node
 from rclpy.task import Future
 from spiking_wm_msgs.action import Dream
 from spiking_wm_msgs.msg import PolicyVersion
@@ -30,6 +29,7 @@ from spiking_wm_ros.nodes.health import Health
 from spiking_wm_ros.nodes.learner_process import LearnerProcess
 from spiking_wm_ros.nodes.main import run
 from spiking_wm_ros.nodes.messages import from_transition
+from spiking_wm_ros.nodes.node import Node
 from spiking_wm_ros.nodes.parameters import declare, refuse_unknown
 
 _SAVING_TIME = 4.5  # seconds for the last checkpoint after SIGTERM
@@ -66,7 +66,6 @@ class Dreamer(Node):
         self._setup = Setup(self.options.algorithm, agent, agent_options, run_options)
         self._learner: LearnerProcess | None = None
         self._events: deque[tuple] = deque()
-        self._something_came = self.create_guard_condition(self._handle_events)
         self._spaces: Spaces | None = None
         self._status = {"phase": "waiting for the bridge", "can_dream": False}
         self._figures: dict[str, float] = {}
@@ -74,10 +73,8 @@ class Dreamer(Node):
         self._failed = self._closed = False
         self._goal, self._goal_end, self._fed_back_at = None, None, 0.0
 
-        self._versions = self.create_publisher(PolicyVersion, "policy_version", qos.LATCHED, **qos.PUBLISHES)
-        self.create_subscription(
-            TransitionMessage, "transition", self._on_transition, qos.EVERY, **qos.SUBSCRIBES
-        )
+        self._versions = self.create_publisher(PolicyVersion, "policy_version", qos.LATCHED)
+        self.create_subscription(TransitionMessage, "transition", self._on_transition, qos.EVERY)
         self.create_service(Trigger, "~/dream", self._on_dream)
         self.create_service(Trigger, "~/wake", self._on_wake)
         self.create_service(Trigger, "~/save_checkpoint", self._on_save)
@@ -86,16 +83,20 @@ class Dreamer(Node):
         )
         self._health = Health(self, self._report)
         if self.options.dream_only:
-            self._begin(spaces_of(Path(self.options.resume)))
-            self._learner.send("dream", _budget(self.options))
+            self._start = self.create_timer(0.0, self._dream_once)
         else:
-            self.create_subscription(String, "spaces", self._on_spaces, qos.LATCHED, **qos.SUBSCRIBES)
+            self.create_subscription(String, "spaces", self._on_spaces, qos.LATCHED)
 
     # --- the learner ---
 
     def _on_spaces(self, message: String) -> None:
         if self._learner is None:
             self._begin(Spaces.from_json(message.data))
+
+    def _dream_once(self) -> None:
+        self._start.cancel()
+        self._begin(spaces_of(Path(self.options.resume)))
+        self._learner.send("dream", _budget(self.options))
 
     def _begin(self, spaces: Spaces) -> None:
         o = self.options
@@ -112,7 +113,7 @@ class Dreamer(Node):
     def _on_event(self, event: tuple) -> None:  # in the pipe's thread
         self._events.append(event)
         if not self._closed:
-            self._something_came.trigger()
+            self.call_soon(self._handle_events)
 
     def _handle_events(self) -> None:
         while self._events:

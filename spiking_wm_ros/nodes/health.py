@@ -5,8 +5,6 @@ from collections.abc import Callable
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.node import Node
 
-from spiking_wm_ros.nodes.qos import PUBLISHES
-
 
 class Health:
     """Publishes one status of a node every second.
@@ -18,7 +16,7 @@ class Health:
 
     def __init__(self, node: Node, report: Callable[[], tuple[bytes, str, dict]]):
         self._node, self._report = node, report
-        self._publisher = node.create_publisher(DiagnosticArray, "/diagnostics", 10, **PUBLISHES)
+        self._publisher = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
         node.create_timer(1.0, self.publish)
 
     def publish(self) -> None:

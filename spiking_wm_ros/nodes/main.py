@@ -9,10 +9,11 @@ import tempfile
 from collections.abc import Callable
 
 import rclpy
-from rclpy.node import Node
+from rclpy.experimental import EventsExecutor
 from rclpy.signals import SignalHandlerOptions
 
 from spiking_wm_ros.errors import UserError
+from spiking_wm_ros.nodes.node import Node
 
 BAD_INPUT = 2  # exit code
 _LISTENS_EVERY = 0.2  # seconds between looks at signals, at the longest
@@ -32,11 +33,15 @@ def run(make_node: Callable[[], Node]) -> int:
         rclpy.init(args=sys.argv, signal_handler_options=SignalHandlerOptions.NO)
         node = make_node()
         lock = _claim_name(node)
-        executor = rclpy.executors.SingleThreadedExecutor()
+        # the default executor looks at everything the node has on every turn of its loop, which costs
+        # more than a message does; this one is told what came
+        executor = EventsExecutor()
         executor.add_node(node)
         gc.freeze()  # what is loaded stays; looking through it over and over stalls the loop
         while not asked_to_end:
             executor.spin_once(timeout_sec=_LISTENS_EVERY)
+            if node.raised:
+                raise node.raised
     except UserError as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
         return BAD_INPUT

@@ -3,7 +3,7 @@
 import array
 
 import numpy as np
-from rclpy.time import Time
+from builtin_interfaces.msg import Time
 from spiking_wm_msgs import msg
 from std_msgs.msg import Header
 
@@ -33,7 +33,8 @@ def from_array(message: msg.Array, dtype: np.dtype = np.float32) -> np.ndarray:
 
 def to_header(seconds: float) -> Header:
     """A header stamped with a time in seconds."""
-    return Header(stamp=Time(nanoseconds=round(seconds * 1e9)).to_msg())
+    whole, nanoseconds = divmod(round(seconds * 1e9), 10**9)
+    return Header(stamp=Time(sec=whole, nanosec=nanoseconds))
 
 
 def to_transition(transition: Transition, header: Header) -> msg.Transition:

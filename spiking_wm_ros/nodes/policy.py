@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticStatus
-from rclpy.node import Node
 from spiking_wm_msgs.msg import Action, Observation, PolicyVersion
 
 from spiking_wm_ros.agents.bundle import load_bundle, make_policy
@@ -23,6 +22,7 @@ from spiking_wm_ros.nodes import qos
 from spiking_wm_ros.nodes.health import Health
 from spiking_wm_ros.nodes.main import run
 from spiking_wm_ros.nodes.messages import from_array, to_array
+from spiking_wm_ros.nodes.node import Node
 from spiking_wm_ros.nodes.parameters import declare, refuse_unknown
 from spiking_wm_ros.process import prepare_to_compute
 
@@ -49,26 +49,23 @@ class PolicyNode(Node):
         self._version = 0
         self._states: dict[bool, Any] = {}  # by evaluation or not
         self._held: Observation | None = None  # waits for its policy version
+        self._answered, self._answer = Observation(), Action()  # the last ones
         self._latencies = deque(maxlen=1000)
         self._refused = ""
 
-        self._actions = self.create_publisher(Action, "action", qos.NEWEST, **qos.PUBLISHES)
-        self.create_subscription(
-            Observation, "observation", self._on_observation, qos.NEWEST, **qos.SUBSCRIBES
-        )
+        self._actions = self.create_publisher(Action, "action", qos.OFFERED_NEWEST)
+        self.create_subscription(Observation, "observation", self._on_observation, qos.NEWEST)
         if self.options.bundle:
             self._act_by_bundle(Path(self.options.bundle))
         else:
-            self.create_subscription(
-                PolicyVersion, "policy_version", self._on_version, qos.LATCHED, **qos.SUBSCRIBES
-            )
+            self.create_subscription(PolicyVersion, "policy_version", self._on_version, qos.LATCHED)
         self._health = Health(self, self._report)
 
     # --- versions ---
 
     def _act_by_bundle(self, path: Path) -> None:
         self._take(path, None)
-        publisher = self.create_publisher(PolicyVersion, "policy_version", qos.LATCHED, **qos.PUBLISHES)
+        publisher = self.create_publisher(PolicyVersion, "policy_version", qos.LATCHED)
         version = PolicyVersion(version=self._version, until_step=_FOREVER, path=str(path))
         version.header.stamp = self.get_clock().now().to_msg()
         version.sha256 = sha256(path)
@@ -99,6 +96,9 @@ class PolicyNode(Node):
         if self._policy is None or message.policy_version > self._version:
             self._held = message
             return
+        if _same(message, self._answered):  # the answer was lost: thinking twice would change the memory
+            self._actions.publish(self._answer)
+            return
         began = time.perf_counter()
         spaces = self._policy.spaces
         try:
@@ -110,19 +110,19 @@ class PolicyNode(Node):
         rng = None if message.evaluation else exploration(self.options.seed, message.step)
         action, state = self._policy.act(observation, self._states[message.evaluation], rng)
         self._states[message.evaluation] = state
-        self._actions.publish(
-            Action(
-                header=message.header,
-                episode=message.episode,
-                step=message.step,
-                evaluation=message.evaluation,
-                policy_version=self._version,
-                action=to_array(action),
-            )
+        self._answered = message
+        self._answer = Action(
+            header=message.header,
+            episode=message.episode,
+            step=message.step,
+            evaluation=message.evaluation,
+            policy_version=self._version,
+            action=to_array(action),
         )
+        self._actions.publish(self._answer)
         self._latencies.append(time.perf_counter() - began)
 
-    # --- health and end ---
+    # --- health ---
 
     def _report(self) -> tuple[bytes, str, dict]:
         figures = {"policy_version": self._version}
@@ -132,8 +132,10 @@ class PolicyNode(Node):
         level = DiagnosticStatus.ERROR if self._refused else DiagnosticStatus.OK
         return level, self._refused or ("acting" if self._policy else "waiting for a policy version"), figures
 
-    def close(self) -> None:
-        """Nothing is held."""
+
+def _same(one: Observation, other: Observation) -> bool:
+    names = ("step", "episode", "evaluation", "observation")
+    return all(getattr(one, name) == getattr(other, name) for name in names)
 
 
 def main() -> None:

@@ -1,10 +1,14 @@
 """Quality of service by kind of topic, after REP-2003 and Nav2."""
 
-from rclpy.event_handler import PublisherEventCallbacks, SubscriptionEventCallbacks
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 
-# Observations and actions: only the newest matters; a lost one would stall lock-step, so reliable.
-NEWEST = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.VOLATILE)
+# Observations and actions: only the newest matters. Our nodes ask for no acknowledgements, which would
+# cross in the middle of each control step; in lock-step the bridge repeats an observation that nobody
+# answered. Publishers offer reliability all the same, so that any subscriber can listen.
+NEWEST = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT, durability=DurabilityPolicy.VOLATILE)
+OFFERED_NEWEST = QoSProfile(
+    depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.VOLATILE
+)
 
 # Transitions are learned from: none may be lost.
 EVERY = QoSProfile(
@@ -17,8 +21,3 @@ EVERY = QoSProfile(
 LATCHED = QoSProfile(
     depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL
 )
-
-# rclpy looks at every topic's event handlers on each turn of its loop, which costs more than the
-# messages do. Keyword arguments for topics that do without.
-PUBLISHES = {"event_callbacks": PublisherEventCallbacks(use_default_callbacks=False)}
-SUBSCRIBES = {"event_callbacks": SubscriptionEventCallbacks(use_default_callbacks=False)}

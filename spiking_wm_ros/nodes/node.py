@@ -1,0 +1,38 @@
+"""What all nodes share."""
+
+from collections.abc import Callable
+
+import rclpy.node
+
+
+class Node(rclpy.node.Node):
+    """A node that ends by an exception in any of its callbacks; `main.run` raises it again.
+
+    The executor itself would log its own account of an exception first, and loses those of tasks.
+    """
+
+    raised: BaseException | None = None
+
+    def create_subscription(self, msg_type, topic, callback, qos_profile, **kwargs):
+        """As rclpy's."""
+        return super().create_subscription(msg_type, topic, self._keeping(callback), qos_profile, **kwargs)
+
+    def create_timer(self, timer_period_sec, callback, **kwargs):
+        """As rclpy's."""
+        return super().create_timer(timer_period_sec, self._keeping(callback), **kwargs)
+
+    def call_soon(self, callback: Callable[[], None]) -> None:
+        """Have the node's executor call it; for other threads."""
+        self.executor.create_task(self._keeping(callback))
+
+    def close(self) -> None:
+        """Let go of what the node holds; called once, however it ends."""
+
+    def _keeping(self, callback: Callable) -> Callable:
+        def call(*args) -> None:
+            try:
+                callback(*args)
+            except BaseException as error:
+                self.raised = error
+
+        return call
