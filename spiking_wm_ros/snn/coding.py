@@ -28,46 +28,48 @@ class GaussianPopulation(nn.Module):
         return torch.exp(-0.5 * distance.square()).flatten(-2)
 
 
-def regular_spikes(activity: Tensor, ticks: int, threshold: float = 0.999) -> Tensor:
-    """Deterministic rate code: integrate the activity, spike above ``threshold``, subtract it.
+THRESHOLD = 0.999  # membrane potential above which a spike of the encoder is sent
+
+
+def regular_spikes(activity: Tensor, ticks: int) -> Tensor:
+    """Deterministic rate code: integrate the activity, spike above `THRESHOLD`, subtract it.
 
     The gradient passes straight through every spike (Tang et al. 2020, deterministic encoding).
 
     Args:
         activity: ``[..., N]`` in ``[0, 1]``.
         ticks: number of ticks ``T``.
-        threshold: membrane potential above which a spike is sent.
 
     Returns:
         Spikes ``[T, ..., N]``.
     """
     if torch.is_grad_enabled():
-        return _RegularSpikes.apply(activity, ticks, threshold)
-    return _integrate_and_fire(activity, ticks, threshold)
+        return _RegularSpikes.apply(activity, ticks)
+    return _integrate_and_fire(activity, ticks)
 
 
-def _integrate_and_fire(activity, ticks, threshold):
+def _integrate_and_fire(activity, ticks):
     spikes = activity.new_empty(ticks, *activity.shape)
     if fused(activity):
         flat = activity.detach().contiguous().numpy().reshape(-1)
-        kernels.regular_spikes(flat, spikes.numpy().reshape(ticks, -1), threshold)
+        kernels.regular_spikes(flat, spikes.numpy().reshape(ticks, -1), THRESHOLD)
         return spikes
     membrane = torch.zeros_like(activity)
     for t in range(ticks):
         membrane = membrane + activity
-        spikes[t] = membrane > threshold
-        membrane = membrane - threshold * spikes[t]
+        spikes[t] = membrane > THRESHOLD
+        membrane = membrane - THRESHOLD * spikes[t]
     return spikes
 
 
 class _RegularSpikes(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, activity, ticks, threshold):
-        return _integrate_and_fire(activity, ticks, threshold)
+    def forward(ctx, activity, ticks):
+        return _integrate_and_fire(activity, ticks)
 
     @staticmethod
     def backward(ctx, grad_spikes):
-        return grad_spikes.sum(0), None, None
+        return grad_spikes.sum(0), None
 
 
 class PopulationDecoder(nn.Module):

@@ -3,8 +3,9 @@
 Shape legend used in this package: ``M`` ensemble members, ``B`` batch, ``N`` neurons,
 ``T`` ticks (spike steps within one decision), ``P`` neurons per population.
 
-Each neuron is written down twice: tick by tick in PyTorch (any device and precision, the
-definition), and fused in `kernels` (float32 on the CPU). The tests hold one against the other.
+Each neuron is written down tick by tick in PyTorch, the definition, for any device and precision.
+What training spends its time on is there a second time, fused by `kernels` for float32 on the CPU
+(adaptive LIF here, current-based LIF in `clif_layers`). The tests hold one against the other.
 """
 
 from typing import NamedTuple
@@ -19,10 +20,6 @@ from spiking_wm_ros.snn import kernels
 def fused(*tensors: Tensor) -> bool:
     """Whether the fused kernels can evaluate these tensors."""
     return all(t.dtype == torch.float32 and t.device.type == "cpu" for t in tensors)
-
-
-def _array(tensor: Tensor, *shape: int):
-    return tensor.detach().numpy().reshape(shape)
 
 
 # --- current-based LIF (PopSAN) ---------------------------------------------------------------
@@ -64,62 +61,16 @@ def clif(
     if state is None:
         rest = torch.zeros_like(drive[0])
         state = CLIFState(rest, rest, rest)
-    if not fused(drive, *state):
-        return _clif_by_tick(drive, state, constants)
-    if torch.is_grad_enabled():
-        spikes, current, membrane = _FusedCLIF.apply(drive, *state, constants)
-        return spikes, CLIFState(current, membrane, spikes[-1])
-    spikes, membranes, current = _clif_fused(drive, *state, constants)
-    return spikes, CLIFState(current, membranes[-1], spikes[-1])
-
-
-def _clif_by_tick(drive, state, constants):
     current, membrane, spike = state
     spikes = []
     for tick_drive in drive:
         current = constants.current_decay * current + tick_drive
         membrane = constants.membrane_decay * (membrane * (1 - spike)) + current
         # `rect` fires at >= 0; the paper's neuron fires above the threshold
-        above = torch.where(membrane == constants.threshold, -1e-9, membrane - constants.threshold)
+        above = membrane - constants.threshold - 1e-9 * (membrane == constants.threshold)
         spike = surrogate.rect.apply(above, 1.0)
         spikes.append(spike)
     return torch.stack(spikes), CLIFState(current, membrane, spike)
-
-
-def _clif_fused(drive, current, membrane, spike, constants):
-    drive, current = drive.contiguous(), current.clone(memory_format=torch.contiguous_format)
-    membranes, spikes = torch.empty_like(drive), torch.empty_like(drive)
-    kernels.clif_forward(
-        _array(drive, len(drive), -1),
-        *(_array(x.contiguous(), -1) for x in (current, membrane, spike)),
-        *(_array(x, len(drive), -1) for x in (membranes, spikes)),
-        *constants,
-    )
-    return spikes, membranes, current
-
-
-class _FusedCLIF(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, drive, current, membrane, spike, constants):
-        spikes, membranes, current = _clif_fused(drive, current, membrane, spike, constants)
-        ctx.constants = constants
-        ctx.save_for_backward(membranes, spikes, membrane, spike)
-        return spikes, current, membranes[-1]
-
-    @staticmethod
-    def backward(ctx, grad_spikes, grad_current, grad_membrane):
-        membranes, spikes, membrane, spike = ctx.saved_tensors
-        ticks = (len(membranes), -1)
-        grad_state = [grad_current.clone(), grad_membrane.clone(), torch.zeros_like(grad_membrane)]
-        grad_drive = torch.empty_like(membranes)
-        kernels.clif_backward(
-            *(_array(x.contiguous(), *ticks) for x in (grad_spikes, membranes, spikes)),
-            *(_array(x.contiguous(), -1) for x in (membrane, spike)),
-            *(_array(x, -1) for x in grad_state),
-            _array(grad_drive, *ticks),
-            *ctx.constants,
-        )
-        return grad_drive, *grad_state, None
 
 
 # --- adaptive LIF, recurrent (world model) ------------------------------------------------------

@@ -4,12 +4,12 @@ from collections.abc import Mapping
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from spiking_wm_ros.snn import kernels
-from spiking_wm_ros.snn.coding import GaussianPopulation, PopulationDecoder, regular_spikes
-from spiking_wm_ros.snn.neurons import CLIFConstants, clif
+from spiking_wm_ros.snn.clif_layers import firing_rates, spike_trains
+from spiking_wm_ros.snn.coding import THRESHOLD, GaussianPopulation, PopulationDecoder
+from spiking_wm_ros.snn.neurons import CLIFConstants
 from spiking_wm_ros.snn.sizes import PopSANSizes
 
 
@@ -35,16 +35,16 @@ class PopSAN(nn.Module):
 
     def spikes(self, observation: Tensor) -> list[Tensor]:
         """Spike trains ``[T, B, N]`` of the encoder and of every layer, for ``[B, D]``."""
-        reach = self.sizes.reach
-        activity = self.encoder(observation.clamp(-reach, reach))
-        trains = [regular_spikes(activity, self.sizes.ticks)]
-        for layer in self.layers:
-            trains.append(clif(F.linear(trains[-1], layer.weight, layer.bias))[0])
-        return trains
+        return spike_trains(self._activity(observation), self.sizes.ticks, self.layers)
 
     def forward(self, observation: Tensor) -> Tensor:
         """Actions ``[B, A]`` in ``[-1, 1]`` for normalised observations ``[B, D]``."""
-        return torch.tanh(self.decoder(self.spikes(observation)[-1].mean(0)))
+        rates = firing_rates(self._activity(observation), self.sizes.ticks, self.layers)
+        return torch.tanh(self.decoder(rates))
+
+    def _activity(self, observation: Tensor) -> Tensor:
+        reach = self.sizes.reach
+        return self.encoder(observation.clamp(-reach, reach))
 
 
 class EventDrivenPopSAN:
@@ -81,7 +81,7 @@ class EventDrivenPopSAN:
         distance = (observation.clip(-reach, reach)[:, None] - self._centre) / self._deviation
         activity = np.exp(np.float32(-0.5) * distance * distance).ravel()
         trains = [np.empty((ticks, len(activity)), np.float32)]
-        kernels.regular_spikes(activity, trains[0], 0.999)
+        kernels.regular_spikes(activity, trains[0], THRESHOLD)
         for weight, bias in self._layers:
             spikes = np.empty((ticks, len(bias)), np.float32)
             kernels.clif_events(trains[-1], weight, bias, spikes, *CLIFConstants())

@@ -1,0 +1,74 @@
+"""Layers of current-based LIF neurons in a row: activity of an encoder in, firing rates out.
+
+As adaptive LIF neurons, written down twice: layer by layer (`spike_trains`, the definition), and
+fused over all layers for float32 on the CPU.
+"""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from spiking_wm_ros.snn import kernels
+from spiking_wm_ros.snn.coding import regular_spikes
+from spiking_wm_ros.snn.neurons import CLIFConstants, clif, fused
+
+
+def spike_trains(activity: Tensor, ticks: int, layers: Sequence[nn.Linear]) -> list[Tensor]:
+    """Spike trains ``[T, B, N]`` of the encoder and of every layer, for activity ``[B, N]``."""
+    trains = [regular_spikes(activity, ticks)]
+    for layer in layers:
+        trains.append(clif(F.linear(trains[-1], layer.weight, layer.bias))[0])
+    return trains
+
+
+def firing_rates(activity: Tensor, ticks: int, layers: Sequence[nn.Linear]) -> Tensor:
+    """Firing rates ``[B, N]`` of the last layer: the mean over ticks of its `spike_trains`."""
+    parameters = [p for layer in layers for p in (layer.weight, layer.bias)]
+    if not fused(activity, *parameters):
+        return spike_trains(activity, ticks, layers)[-1].mean(0)
+    if torch.is_grad_enabled():
+        return _FusedLayers.apply(activity, ticks, *parameters)
+    trains, _ = _run(activity, ticks, parameters, keep=False)
+    return trains[-1].mean(0)
+
+
+def _run(activity: Tensor, ticks: int, parameters: Sequence[Tensor], keep: bool):
+    """Spike trains of the encoder and of every layer, and membrane potentials of every layer."""
+    batch = len(activity)
+    trains, membranes = [regular_spikes(activity, ticks)], []
+    for weight, bias in zip(parameters[::2], parameters[1::2]):
+        drive = (trains[-1].flatten(0, 1) @ weight.t()).view(ticks, batch, -1)
+        spikes = torch.empty_like(drive)
+        membranes.append(torch.empty_like(drive) if keep else drive)
+        arrays = (x.detach().numpy() for x in (drive, bias, membranes[-1], spikes))
+        kernels.clif_forward(*arrays, keep, *CLIFConstants())
+        trains.append(spikes)
+    return trains, membranes
+
+
+class _FusedLayers(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, activity, ticks, *parameters):
+        trains, membranes = _run(activity, ticks, parameters, keep=True)
+        ctx.layers = len(membranes)
+        ctx.save_for_backward(*trains[:-1], *membranes, *parameters[::2])
+        return trains[-1].mean(0)
+
+    @staticmethod
+    def backward(ctx, grad_rates):
+        saved, count = ctx.saved_tensors, ctx.layers
+        trains, membranes, weights = saved[:count], saved[count : 2 * count], saved[2 * count :]
+        grad_spikes = (grad_rates / len(trains[0])).unsqueeze(0)  # the same at every tick
+        grads = []
+        for inputs, membrane, weight in reversed(list(zip(trains, membranes, weights))):
+            grad_drive, grad_bias = torch.empty_like(membrane), torch.zeros(len(weight))
+            arrays = (x.numpy() for x in (grad_spikes.contiguous(), membrane, grad_drive, grad_bias))
+            kernels.clif_backward(*arrays, *CLIFConstants())
+            by_row = grad_drive.flatten(0, 1)
+            grads = [by_row.t() @ inputs.flatten(0, 1), grad_bias, *grads]
+            if inputs is not trains[0]:
+                grad_spikes = (by_row @ weight).view_as(inputs)
+        # straight through every spike of the encoder, so the sum over ticks may come first
+        return grad_drive.sum(0) @ weight, None, *grads
