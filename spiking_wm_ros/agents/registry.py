@@ -29,18 +29,19 @@ class Setup(NamedTuple):
 
 
 @cache
-def config_folder() -> Path:
-    """The folder ``config`` of the source tree, or of the installed package."""
+def package_folder(name: str) -> Path:
+    """A data folder (``config``, ``sim``) of the source tree, or of the installed package."""
     for parent in Path(__file__).resolve().parents:
-        for folder in (parent / "config", parent / "share" / "spiking_wm_ros" / "config"):
-            if (folder / "algorithms").is_dir():
-                return folder
-    raise UserError("the package's config folder is missing: install it again (colcon build)")
+        share = parent / "share" / "spiking_wm_ros"
+        for folder in (parent, share):
+            if (folder / "package.xml").is_file() and (folder / name).is_dir():
+                return folder / name
+    raise UserError(f"the package's folder '{name}' is missing: install it again (colcon build)")
 
 
 def algorithms() -> list[str]:
     """Names that ``algorithm:=`` takes."""
-    return sorted(path.stem for path in (config_folder() / "algorithms").glob("*.yaml"))
+    return sorted(path.stem for path in (package_folder("config") / "algorithms").glob("*.yaml"))
 
 
 def agent_class(name: str) -> "type[Agent]":
@@ -80,7 +81,7 @@ def agent_of(algorithm: str) -> str:
 
 
 def _read_algorithm(algorithm: str) -> dict[str, Any]:
-    return read_yaml(config_folder() / "algorithms" / f"{algorithm}.yaml")
+    return read_yaml(package_folder("config") / "algorithms" / f"{algorithm}.yaml")
 
 
 def settle(algorithm: str, env_id: str, given: dict[str, Any]) -> Setup:
@@ -91,7 +92,7 @@ def settle(algorithm: str, env_id: str, given: dict[str, Any]) -> Setup:
     """
     agent = agent_of(algorithm)
     chosen = {k: v for k, v in _read_algorithm(algorithm).items() if k != "agent"}
-    env_file = config_folder() / "envs" / f"{env_id.replace('/', '-')}.yaml"
+    env_file = package_folder("config") / "envs" / f"{env_id.replace('/', '-')}.yaml"
     suited = read_yaml(env_file) if env_file.exists() else {}
     sections = {key: suited.pop(key) for key in [*suited] if isinstance(suited[key], dict)}
     values = suited | sections.get(agent, {}) | chosen | sections.get(algorithm, {}) | given

@@ -1,1 +1,5 @@
 """Environments as the stack sees them. No ROS here."""
+
+import gymnasium
+
+gymnasium.register("Rover-v0", "spiking_wm_ros.envs.rover:Rover", max_episode_steps=1000)

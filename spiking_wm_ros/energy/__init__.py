@@ -1,0 +1,1 @@
+"""Energy and what follows from it: batteries, and the phases of a robot's day. Knows nothing of ROS."""

@@ -1,0 +1,52 @@
+"""A battery that work, idling and computing drain, and a dock charges. Units SI."""
+
+from dataclasses import dataclass
+
+from spiking_wm_ros.agents.options import option
+
+
+@dataclass(frozen=True)
+class BatteryOptions:
+    """Capacity and drain model of a battery."""
+
+    capacity_j: float = option(1500.0, "energy of the full battery, in joules", 1e-3)
+    idle_w: float = option(2.0, "draw of the robot at rest, in watts", 0)
+    computing_w: float = option(3.0, "draw of computing besides, while the robot acts or dreams, in watts", 0)
+    efficiency: float = option(0.7, "mechanical work done per electrical energy spent on it", 1e-3, 1)
+    charging_w: float = option(60.0, "power of the dock, in watts", 0)
+
+
+class Battery:
+    """The energy left in a battery, between 0 and its capacity.
+
+    Args:
+        options: capacity and drain model.
+        percentage: charge at the start, 0 to 1.
+    """
+
+    def __init__(self, options: BatteryOptions = BatteryOptions(), percentage: float = 1.0):
+        self.options = options
+        self.percentage = percentage
+
+    @property
+    def percentage(self) -> float:
+        """Charge from 0 to 1, as in ``sensor_msgs/BatteryState``."""
+        return self.energy_j / self.options.capacity_j
+
+    @percentage.setter
+    def percentage(self, value: float) -> None:
+        if not 0 <= value <= 1:
+            raise ValueError(f"a battery's percentage lies between 0 and 1, not {value}")
+        self.energy_j = value * self.options.capacity_j
+
+    def pass_time(self, seconds: float, work_j: float = 0.0, computing: bool = True, docked: bool = False):
+        """Drain the battery by some time and mechanical work, and charge it if it is docked.
+
+        Returns:
+            The power drawn over that time in watts, the dock's not counted.
+        """
+        o = self.options
+        spent = seconds * (o.idle_w + computing * o.computing_w) + work_j / o.efficiency
+        gained = docked * seconds * o.charging_w
+        self.energy_j = min(max(self.energy_j + gained - spent, 0.0), o.capacity_j)
+        return spent / seconds
