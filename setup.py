@@ -35,6 +35,7 @@ setup(
             f"bridge = {NAME}.nodes.bridge:main",
             f"policy = {NAME}.nodes.policy:main",
             f"dreamer = {NAME}.nodes.dreamer:main",
+            f"scheduler = {NAME}.nodes.scheduler:main",
         ]
     },
 )

@@ -119,6 +119,23 @@ def test_a_missing_tool_is_named_before_anything_is_made(tmp_path, missing, mess
     assert not (clone / ".venv").exists()
 
 
+def test_a_full_disk_is_named_before_anything_is_made(tmp_path):
+    """`df` alone is stood in for: no test can fill the disk of the machine that it runs on."""
+    clone = tmp_path / "clone"
+    clone.mkdir()
+    for name in ("requirements", "interfaces"):
+        shutil.copytree(ROOT / name, clone / name)
+    shutil.copy(ROOT / "swm", clone)
+    df = tmp_path / "df"
+    df.write_text("#!/bin/sh\necho Filesystem 1024-blocks Used Available\necho disk 9 9 2048000 9% /\n")
+    df.chmod(0o755)
+    environment = {k: v for k, v in os.environ.items() if k != "SWM_ACTIVE"}
+    environment["PATH"] = f"{tmp_path}:{environment['PATH']}"
+    ended = subprocess.run([str(clone / "swm"), "train"], capture_output=True, text=True, env=environment)
+    assert ended.returncode == 2 and "only 2000 MB of disk are free" in ended.stderr
+    assert not (clone / ".venv").exists()
+
+
 def test_an_interrupted_set_up_is_done_again(tmp_path):
     """Without its mark of completion an environment is not used: set-up starts (and is stopped here)."""
     clone = tmp_path / "clone"

@@ -25,6 +25,13 @@ from spiking_wm_ros.errors import UserError
 from test.conftest import ENV
 
 
+def test_a_dream_without_an_accepted_transition_is_stored_as_nothing():
+    replay = filled(5)
+    before = replay.snapshot()
+    replay.extend({name: values[:0] for name, values in replay.at(torch.arange(5)).items()})
+    assert len(replay) == 5 and all(torch.equal(v, before[k]) for k, v in replay.snapshot().items())
+
+
 def filled(count, capacity=1200, episode=30):
     replay = Replay.of_transitions(capacity, 2, 1)
     for i in range(count):

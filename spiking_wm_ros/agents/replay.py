@@ -48,7 +48,7 @@ class Replay:
         count = len(next(iter(batch.values())))
         rows = (torch.arange(count) + self.written) % self.capacity
         for name, memory in self.fields.items():
-            memory[rows] = batch[name].reshape(count, -1)
+            memory[rows] = batch[name].reshape(count, memory.shape[1])
         self.written += count
 
     def at(self, rows: Tensor) -> dict[str, Tensor]:

@@ -37,9 +37,8 @@ def _parse(arguments: list[str] | None) -> dict[str, str]:
 
 def _show(graph_name: str, given: dict[str, str]) -> None:
     """List the arguments of a graph, and the options that `train` takes besides."""
-    from spiking_wm_ros.agents.options import known
     from spiking_wm_ros.agents.registry import settle
-    from spiking_wm_ros.graph.specification import GRAPHS
+    from spiking_wm_ros.graph.specification import ENERGY, GRAPHS
 
     graph = GRAPHS[graph_name]
     console = Console()
@@ -54,8 +53,16 @@ def _show(graph_name: str, given: dict[str, str]) -> None:
     chosen = {k: given.get(k, declared[k]) for k in ("algorithm", "env")}
     setup = settle(chosen["algorithm"], chosen["env"], {})
     console.print(f"\nOptions of {chosen['algorithm']} in {chosen['env']}, as option:=value:")
+    _show_options(console, setup.run_options, setup.agent_options)
+    console.print("\nOptions of battery and phases, with battery:=own or battery:=virtual:")
+    _show_options(console, *(options_class() for classes in ENERGY.values() for options_class in classes))
+
+
+def _show_options(console: Console, *shown) -> None:
+    from spiking_wm_ros.agents.options import known
+
     table = Table("option", "value", "range", "what it is", box=None)
-    for options in (setup.run_options, setup.agent_options):
+    for options in shown:
         for name, f in known(type(options)).items():
             allowed = " ".join(f.metadata["choices"]) or str(f.metadata["range"]).strip(".")
             table.add_row(name, str(getattr(options, name)), allowed, f.metadata["text"])

@@ -48,6 +48,16 @@ class PhaseOptions:
             )
 
 
+@dataclass(frozen=True)
+class DreamBounds:
+    """What a dream phase may take; it ends with the first bound, or when the robot wakes."""
+
+    rollouts: int = option(0, "imagined rollouts of a dream phase at most; 0: no bound", 0)
+    updates: int = option(0, "policy updates of a dream phase at most; 0: no bound", 0)
+    seconds: float = option(3600.0, "seconds of a dream phase at most; 0: no bound", 0)
+    joules: float = option(0.0, "energy of computing in a dream phase at most; 0: no bound", 0)
+
+
 class Scheduler:
     """Decides the phase from battery, idleness, requests and the emergency stop.
 

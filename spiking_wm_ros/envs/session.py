@@ -9,6 +9,8 @@ import numpy as np
 from spiking_wm_ros.agents.contract import Transition
 from spiking_wm_ros.agents.options import suggestion
 from spiking_wm_ros.agents.spaces import Spaces
+from spiking_wm_ros.energy.battery import BatteryOptions
+from spiking_wm_ros.envs.battery import EnvBattery
 from spiking_wm_ros.errors import UserError
 
 _EVALUATION_SEEDS = 1_000_003  # evaluations start from the same states every time, apart from training's
@@ -71,10 +73,19 @@ class Session:
         self.spaces = Spaces.of(self._training)
         self._seed, self._steps = seed, steps
         self._evaluate_every, self._evaluation_episodes = evaluate_every, evaluation_episodes
+        self.battery: EnvBattery | None = None
         self._judged_at: int | None = None  # training step of the last evaluation
         self._judging: Pending | None = None
         self._end_requested = False
         self._training_pending = self._begin(episode=0, step=0)
+
+    def fit_battery(self, kind: str, options: BatteryOptions) -> None:
+        """Have a battery in training, whose charge outlasts episodes; evaluations go without.
+
+        Raises:
+            UserError: if an own battery is asked for and the environment has none.
+        """
+        self.battery = EnvBattery(self._training, kind, options)
 
     # --- what waits for an action ---
 
@@ -118,6 +129,8 @@ class Session:
         )
         if not pending.evaluation:
             self._end_requested = False
+            if self.battery:
+                self.battery.step(self.step_seconds())
         self._advance(pending, transition)
         return transition
 
@@ -145,8 +158,15 @@ class Session:
         return self._reset(self._evaluation, _EVALUATION_SEEDS + episode, episode, step, True)
 
     def _reset(self, env, seed: int, episode: int, step: int, evaluation: bool) -> Pending:
-        observation, _ = env.reset(seed=seed % 2**31)
+        options = self.battery.reset_options() if self.battery and not evaluation else None
+        observation, _ = env.reset(seed=seed % 2**31, options=options)
         return Pending(self.spaces.check_observation(observation), episode, step, 0, evaluation)
+
+    def begin_again(self) -> None:
+        """Sense the start of a training episode anew, after time has passed; else do nothing."""
+        pending = self._training_pending
+        if pending.episode_step == 0:
+            self._training_pending = self._begin(pending.episode, pending.step)
 
     def end_episode(self) -> None:
         """Truncate the training episode at its next step."""

@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from spiking_wm_ros.agents.files import newest_checkpoint
-from spiking_wm_ros.agents.options import suggestion
+from spiking_wm_ros.agents.options import known, parse, suggestion
 from spiking_wm_ros.agents.registry import Setup, algorithms, settle
 from spiking_wm_ros.agents.run_config import RunConfig, is_run, options_of, read_config
+from spiking_wm_ros.energy.battery import BatteryOptions
+from spiking_wm_ros.energy.phases import DreamBounds, PhaseOptions
 from spiking_wm_ros.envs.session import check_env
 from spiking_wm_ros.errors import UserError
 
@@ -126,7 +128,29 @@ def subject(arguments: Mapping[str, str], options: Mapping[str, str]) -> Subject
     return Subject(setup, arguments["env"], path, None)
 
 
+ENERGY = {"bridge": (BatteryOptions,), "scheduler": (PhaseOptions, DreamBounds)}  # options by node
+
+
+def _energy(battery: str, options: Mapping[str, str]) -> tuple[dict[str, dict], dict[str, str]]:
+    """Parameters of battery and phases by node, and the options that are left."""
+    left, parameters = dict(options), {}
+    for node, classes in ENERGY.items():
+        parameters[node] = {
+            name: parse(options_class, name, left.pop(name))
+            for options_class in classes
+            for name in known(options_class)
+            if name in left
+        }
+    if battery == "none":
+        for name in [*parameters["bridge"], *parameters["scheduler"]]:
+            raise UserError(f"{name}:= says something of a battery: give battery:=own or virtual besides")
+        return {}, left
+    parameters["bridge"]["battery"] = battery
+    return parameters, left
+
+
 def _train(arguments: Mapping[str, str], options: Mapping[str, str]) -> Started:
+    energy, options = _energy(arguments["battery"], options)
     setup, env, run, checkpoint = subject(arguments, options)
     run, schedule = run.resolve(), setup.run_options
     resume = str(checkpoint or "")
@@ -142,9 +166,10 @@ def _train(arguments: Mapping[str, str], options: Mapping[str, str]) -> Started:
     named = {"algorithm": setup.algorithm, "env": env, "run": str(run), "resume": resume}
     return Started(
         [
-            NodeSpec("bridge", bridge),
+            NodeSpec("bridge", bridge | energy.get("bridge", {})),
             NodeSpec("policy", {"seed": schedule.seed}),
             NodeSpec("dreamer", named | options_of(setup)),
+            *([NodeSpec("scheduler", energy["scheduler"])] if energy else []),
         ],
         run,
         steps=schedule.steps,
@@ -177,6 +202,7 @@ def _dream(arguments: Mapping[str, str], options: Mapping[str, str]) -> Started:
         "rollouts": _number(arguments, "rollouts", int),
         "updates": _number(arguments, "updates", int),
         "seconds": _number(arguments, "seconds"),
+        "joules": _number(arguments, "joules"),
     }
     return Started([NodeSpec("dreamer", named | options_of(setup))], run, **_shared(arguments))
 
@@ -197,6 +223,12 @@ GRAPHS: dict[str, Graph] = {
             *_SUBJECT,
             Argument("run", "", "folder of the run; empty: a new one in runs/"),
             Argument("resume", "", "run folder or checkpoint to go on from"),
+            Argument(
+                "battery",
+                "none",
+                "the environment's own battery, or a virtual one; with it the robot sleeps when it is low",
+                ("none", "own", "virtual"),
+            ),
             _RATE,
             *_SHARED,
         ),
@@ -209,6 +241,7 @@ GRAPHS: dict[str, Graph] = {
             Argument("rollouts", "0", "imagined rollouts at most; 0: no bound"),
             Argument("updates", "0", "policy updates at most; 0: no bound"),
             Argument("seconds", "0", "time at most, in seconds; 0: no bound"),
+            Argument("joules", "0", "energy of computing at most, in joules; 0: no bound"),
             *_SHARED,
         ),
         _dream,

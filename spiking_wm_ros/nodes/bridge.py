@@ -1,4 +1,4 @@
-"""The environment on the wire: publishes observations and transitions, applies actions."""
+"""The environment on the wire: publishes observations and transitions, applies actions, rests."""
 
 import sys
 import time
@@ -9,23 +9,28 @@ from pathlib import Path
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticStatus
 from rosgraph_msgs.msg import Clock
-from spiking_wm_msgs.msg import Action, Observation, PolicyVersion
+from sensor_msgs.msg import BatteryState
+from spiking_wm_msgs.msg import Action, Observation, Phase, PolicyVersion
 from spiking_wm_msgs.msg import Transition as TransitionMessage
-from std_msgs.msg import String
+from std_msgs.msg import Bool, String
 from std_srvs.srv import Trigger
 
 from spiking_wm_ros.agents.contract import Transition
 from spiking_wm_ros.agents.options import option
 from spiking_wm_ros.agents.run import resume_point
+from spiking_wm_ros.energy.battery import BatteryOptions
+from spiking_wm_ros.envs.battery import OWN, VIRTUAL
 from spiking_wm_ros.envs.session import Session
 from spiking_wm_ros.nodes import qos
 from spiking_wm_ros.nodes.health import Health
 from spiking_wm_ros.nodes.main import run
-from spiking_wm_ros.nodes.messages import from_array, to_array, to_header, to_transition
+from spiking_wm_ros.nodes.messages import from_array, to_array, to_battery_state, to_header, to_transition
 from spiking_wm_ros.nodes.node import Node
 from spiking_wm_ros.nodes.parameters import declare, refuse_unknown
 
 _RESEND_AFTER = 1.0  # seconds without an answer
+_REST_TICK = 0.2  # seconds
+BATTERIES = ("none", OWN, VIRTUAL)
 
 
 @dataclass(frozen=True)
@@ -39,17 +44,20 @@ class BridgeOptions:
     evaluation_episodes: int = option(10, "greedy episodes per evaluation", 1)
     rate_hz: float = option(0.0, "steps per second of wall time; 0 for lock-step", 0, 10_000)
     resume: str = option("", "checkpoint whose episode to go on with")
+    battery: str = option("none", "battery: the environment's own, or a virtual one", choices=BATTERIES)
 
 
 class Bridge(Node):
     """Steps an environment in lock-step with the policy, or at a fixed rate.
 
-    Training never runs ahead of the learner: steps wait for a policy version that covers them.
+    Training never runs ahead of the learner: steps wait for a policy version that covers them. In
+    every phase but awake the robot rests: the episode ends with the rest action, then only time passes.
     """
 
     def __init__(self):
         super().__init__("bridge")
         self.options = declare(self, BridgeOptions)
+        battery_options = declare(self, BatteryOptions)
         refuse_unknown(self)
         o = self.options
         # with no training steps, one evaluation is all there is to do
@@ -57,6 +65,8 @@ class Bridge(Node):
         self._session = Session(o.env, o.seed, o.steps, evaluate_every, o.evaluation_episodes)
         if o.resume:
             self._session.resume(*resume_point(Path(o.resume)))
+        if o.battery != "none":
+            self._session.fit_battery(o.battery, battery_options)
         self._dt = self._session.step_seconds()
         self._time = self._session.training_step * self._dt  # simulation time never goes back
         self._policy = PolicyVersion()
@@ -65,6 +75,7 @@ class Bridge(Node):
         self._answer: Action | None = None
         self._returns: list[float] = []  # of evaluation episodes, the running one last
         self._applied, self._missed, self._waited_for = 0, 0, "policy and dreamer"
+        self._phase, self._lies_down, self._resting = Phase.AWAKE, False, False
 
         self._observations = self.create_publisher(Observation, "observation", qos.OFFERED_NEWEST)
         self._transitions = self.create_publisher(TransitionMessage, "transition", qos.EVERY)
@@ -73,7 +84,12 @@ class Bridge(Node):
         spaces.publish(String(data=self._session.spaces.to_json()))
         self.create_subscription(Action, "action", self._on_action, qos.NEWEST)
         self.create_subscription(PolicyVersion, "policy_version", self._on_policy, qos.LATCHED)
+        self._rests = self.create_publisher(Bool, "resting", qos.LATCHED)
+        self._rests.publish(Bool(data=False))
+        self._batteries = self.create_publisher(BatteryState, "battery_state", qos.OFFERED_SENSOR)
+        self.create_subscription(Phase, "phase", self._on_phase, qos.LATCHED)
         self.create_service(Trigger, "~/reset", self._on_reset)
+        self.create_timer(_REST_TICK, self._pass_time)
         self.create_timer(0.1, self._look_after)
         if o.rate_hz:
             self.create_timer(1 / o.rate_hz, self._tick)
@@ -91,8 +107,10 @@ class Bridge(Node):
         return not pending.evaluation and pending.step >= self.options.steps
 
     def _send(self) -> None:
-        """Publish what waits for an action, if the learner allows it."""
+        """Publish what waits for an action, if the learner and the phase allow it."""
         self._sent = None
+        if self._lies_down or self._resting:
+            return
         if self._over():
             self._waited_for = "nothing: all steps are done"
             if not self.options.steps:
@@ -100,6 +118,9 @@ class Bridge(Node):
             return
         if not self._covered():
             self._waited_for = "the learner"
+            return
+        if self._phase != Phase.AWAKE:
+            self._lie_down()
             return
         self._waited_for = ""
         self._sent = self._session.pending()
@@ -138,6 +159,46 @@ class Bridge(Node):
                 self._send()
         elif self._sent and time.monotonic() - self._sent_at > _RESEND_AFTER:
             self._publish_observation()
+
+    # --- rest ---
+
+    def _on_phase(self, message: Phase) -> None:
+        self._phase = message.phase
+        if self._phase != Phase.AWAKE:
+            if self._sent:
+                self._lie_down()
+        elif self._resting:
+            self._session.begin_again()  # the battery has changed meanwhile
+            self._tell_resting(False)
+            self._send()
+
+    def _lie_down(self) -> None:
+        """Give the rest command, which ends a training episode; an evaluation stands still."""
+        self._lies_down, self._answer = True, None
+        if not self._session.pending().evaluation:
+            self._session.end_episode()
+            self._rest_step()
+        self._sent, self._lies_down = None, False
+        self._tell_resting(True)
+
+    def _rest_step(self) -> None:
+        action = to_array(self._session.rest_action())
+        self._apply(Action(action=action, policy_version=self._policy.version))
+
+    def _tell_resting(self, resting: bool) -> None:
+        self._resting, self._waited_for = resting, "the robot to wake" if resting else ""
+        self._rests.publish(Bool(data=resting))
+
+    def _pass_time(self) -> None:
+        """Publish the battery; while the robot rests, let the simulation's time pass as it does here."""
+        battery = self._session.battery
+        if self._resting:
+            self._time += _REST_TICK
+            self._clock_publisher.publish(Clock(clock=to_header(self._time).stamp))
+            if battery:
+                battery.rest(_REST_TICK, dreaming=self._phase == Phase.DREAMING)
+        if battery:
+            self._batteries.publish(to_battery_state(battery.percentage, battery.charging, self._time))
 
     # --- what comes back ---
 
@@ -189,8 +250,9 @@ class Bridge(Node):
         answer, self._answer = self._answer, None
         if answer is None:
             self._missed += 1
-            answer = Action(action=to_array(self._session.rest_action()))
-        self._apply(answer)
+            self._rest_step()
+        else:
+            self._apply(answer)
 
     def _on_reset(self, _, response: Trigger.Response) -> Trigger.Response:
         self._session.end_episode()

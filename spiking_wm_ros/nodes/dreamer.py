@@ -50,6 +50,8 @@ class DreamerOptions:
     rollouts: int = option(0, "of the one dream: imagined rollouts at most; 0: no bound", 0)
     updates: int = option(0, "of the one dream: policy updates at most; 0: no bound", 0)
     seconds: float = option(0.0, "of the one dream: time at most; 0: no bound", 0)
+    joules: float = option(0.0, "of the one dream: energy of computing at most; 0: no bound", 0)
+    computing_w: float = option(3.0, "draw of computing while it dreams, in watts", 1e-6)
 
 
 class Dreamer(Node):
@@ -96,7 +98,7 @@ class Dreamer(Node):
     def _dream_once(self) -> None:
         self._start.cancel()
         self._begin(spaces_of(Path(self.options.resume)))
-        self._learner.send("dream", _budget(self.options))
+        self._learner.send("dream", self._budget(self.options))
 
     def _begin(self, spaces: Spaces) -> None:
         o = self.options
@@ -194,13 +196,18 @@ class Dreamer(Node):
         )
         return response
 
+    def _budget(self, asked) -> Budget:
+        """Bounds of a goal, or of the node's own parameters; 0 is none."""
+        times = [t for t in (asked.seconds, asked.joules / self.options.computing_w) if t]
+        return Budget(asked.rollouts or None, asked.updates or None, min(times, default=None))
+
     async def _dream_phase(self, goal) -> Dream.Result:
         refusal = "another goal is under way" if self._goal else self._refusal()
         if refusal:
             goal.abort()
             return Dream.Result(message=refusal)
         self._goal, self._goal_end = goal, Future()
-        self._learner.send("dream", _budget(goal.request))
+        self._learner.send("dream", self._budget(goal.request))
         result = await self._goal_end
         if goal.is_cancel_requested:
             goal.canceled()
@@ -269,11 +276,6 @@ class Dreamer(Node):
         if self._learner and not self._failed:
             self._learner.stop(_SAVING_TIME)
         self._actions.destroy()
-
-
-def _budget(asked) -> Budget:
-    """Bounds of a goal, or of the node's own parameters; 0 is none."""
-    return Budget(asked.rollouts or None, asked.updates or None, asked.seconds or None)
 
 
 def main() -> None:

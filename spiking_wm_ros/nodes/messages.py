@@ -4,6 +4,7 @@ import array
 
 import numpy as np
 from builtin_interfaces.msg import Time
+from sensor_msgs.msg import BatteryState
 from spiking_wm_msgs import msg
 from std_msgs.msg import Header
 
@@ -35,6 +36,25 @@ def to_header(seconds: float) -> Header:
     """A header stamped with a time in seconds."""
     whole, nanoseconds = divmod(round(seconds * 1e9), 10**9)
     return Header(stamp=Time(sec=whole, nanosec=nanoseconds))
+
+
+def to_battery_state(percentage: float, charging: bool, seconds: float) -> BatteryState:
+    """A battery's charge, 0 to 1, as a message; what is not known is NaN."""
+    nan = float("nan")
+    return BatteryState(
+        header=to_header(seconds),
+        voltage=nan,
+        temperature=nan,
+        current=nan,
+        charge=nan,
+        capacity=nan,
+        design_capacity=nan,
+        percentage=percentage,
+        power_supply_status=BatteryState.POWER_SUPPLY_STATUS_CHARGING
+        if charging
+        else BatteryState.POWER_SUPPLY_STATUS_DISCHARGING,
+        present=True,
+    )
 
 
 def to_transition(transition: Transition, header: Header) -> msg.Transition:

@@ -10,6 +10,12 @@ OFFERED_NEWEST = QoSProfile(
     depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.VOLATILE
 )
 
+# As REP-2003 has it for sensors: fresh rather than complete. Offered reliably, as above.
+SENSOR = QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT, durability=DurabilityPolicy.VOLATILE)
+OFFERED_SENSOR = QoSProfile(
+    depth=5, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.VOLATILE
+)
+
 # Transitions are learned from: none may be lost.
 EVERY = QoSProfile(
     history=HistoryPolicy.KEEP_ALL,

@@ -1,0 +1,140 @@
+"""Phases on the wire: when the robot acts, rests and dreams."""
+
+import sys
+import time
+
+from diagnostic_msgs.msg import DiagnosticStatus
+from rclpy.action import ActionClient
+from sensor_msgs.msg import BatteryState
+from spiking_wm_msgs.action import Dream
+from spiking_wm_msgs.msg import Phase as PhaseMessage
+from std_msgs.msg import Bool, Empty
+from std_srvs.srv import Trigger
+
+from spiking_wm_ros.energy.phases import Decision, DreamBounds, Phase, PhaseOptions, Scheduler
+from spiking_wm_ros.nodes import qos
+from spiking_wm_ros.nodes.health import Health
+from spiking_wm_ros.nodes.main import run
+from spiking_wm_ros.nodes.node import Node
+from spiking_wm_ros.nodes.parameters import declare, refuse_unknown
+
+_EVERY = 0.1  # seconds between two looks at the battery
+
+
+class SchedulerNode(Node):
+    """Tells the robot its phase, and has the dreamer dream once the robot is at rest."""
+
+    def __init__(self):
+        super().__init__("scheduler")
+        self._scheduler = Scheduler(declare(self, PhaseOptions), time.monotonic())
+        self._bounds = declare(self, DreamBounds)
+        refuse_unknown(self)
+        self._published: Decision | None = None
+        self._changes = 0
+        self._resting = False
+        self._charge = float("nan")
+        self._asked = False  # a goal is on its way to the dreamer, or under way
+        self._goal = None
+
+        self._phases = self.create_publisher(PhaseMessage, "phase", qos.LATCHED)
+        self.create_subscription(BatteryState, "battery_state", self._on_battery, qos.SENSOR)
+        self.create_subscription(Bool, "resting", self._on_resting, qos.LATCHED)
+        self.create_subscription(Bool, "emergency_stop", self._on_emergency_stop, 10)
+        self.create_subscription(Empty, "work", lambda _: self._scheduler.worked(time.monotonic()), 10)
+        for name in ("sleep", "wake", "stop", "resume"):
+            self.create_service(Trigger, f"~/{name}", getattr(self, f"_on_{name}"))
+        self._dreams = ActionClient(self, Dream, "dreamer/dream_phase")
+        self.create_timer(_EVERY, self._look)
+        Health(self, self._report)
+
+    # --- what comes in ---
+
+    def _on_battery(self, message: BatteryState) -> None:
+        self._charge = message.percentage
+        self._scheduler.battery(message.percentage, time.monotonic())
+
+    def _on_resting(self, message: Bool) -> None:
+        self._resting = message.data
+        self._look()
+
+    def _on_emergency_stop(self, message: Bool) -> None:
+        if message.data:  # False does not resume: that takes ~/resume
+            self._scheduler.stop()
+            self._follow()
+
+    def _on_stop(self, _, response: Trigger.Response) -> Trigger.Response:
+        self._scheduler.stop()
+        return self._answer("", response)
+
+    def _on_sleep(self, _, response: Trigger.Response) -> Trigger.Response:
+        return self._answer(self._scheduler.sleep(time.monotonic()), response)
+
+    def _on_wake(self, _, response: Trigger.Response) -> Trigger.Response:
+        return self._answer(self._scheduler.wake(time.monotonic()), response)
+
+    def _on_resume(self, _, response: Trigger.Response) -> Trigger.Response:
+        return self._answer(self._scheduler.resume(time.monotonic()), response)
+
+    def _answer(self, refusal: str, response: Trigger.Response) -> Trigger.Response:
+        self._follow()
+        response.success, response.message = not refusal, refusal or self._scheduler.decision.reason
+        return response
+
+    # --- what follows ---
+
+    def _look(self) -> None:
+        self._scheduler.can_dream = self._dreams.server_is_ready()
+        self._scheduler.tick(time.monotonic())
+        self._follow()
+
+    def _follow(self) -> None:
+        """Publish a new phase, and start or end the dream that it asks for."""
+        decision = self._scheduler.decision
+        if decision != self._published:
+            self._changes += self._published is None or decision.phase is not self._published.phase
+            self._published = decision
+            message = PhaseMessage(phase=getattr(PhaseMessage, decision.phase.name), reason=decision.reason)
+            message.header.stamp = self.get_clock().now().to_msg()
+            self._phases.publish(message)
+            self.get_logger().info(f"{decision.phase}: {decision.reason}")
+        if decision.phase is Phase.DREAMING:
+            if self._resting and not self._asked:
+                self._ask()
+        elif self._goal is not None:
+            goal, self._goal = self._goal, None
+            goal.cancel_goal_async()
+
+    def _ask(self) -> None:
+        self._asked = True
+        b = self._bounds
+        goal = Dream.Goal(rollouts=b.rollouts, updates=b.updates, seconds=b.seconds, joules=b.joules)
+        self._dreams.send_goal_async(goal).add_done_callback(self._on_goal)
+
+    def _on_goal(self, future) -> None:
+        self._goal = future.result()
+        self._goal.get_result_async().add_done_callback(self._on_result)
+        self._follow()  # the phase may have changed meanwhile
+
+    def _on_result(self, future) -> None:
+        result = future.result().result
+        self._goal, self._asked = None, False
+        dreamt = f"dreamt {result.rollouts} rollouts, {result.updates} updates"
+        self._scheduler.dream_ended(result.message or dreamt, time.monotonic())
+        self._follow()
+
+    # --- health ---
+
+    def _report(self) -> tuple[bytes, str, dict]:
+        phase, reason = self._scheduler.decision
+        level = DiagnosticStatus.WARN if phase is Phase.STOPPED else DiagnosticStatus.OK
+        figures = {"phase": phase, "phase_changes": self._changes, "percentage": round(self._charge, 4)}
+        return level, f"{phase}: {reason}", figures
+
+
+def main() -> None:
+    """Entry point of ``ros2 run spiking_wm_ros scheduler``."""
+    sys.exit(run(SchedulerNode))
+
+
+if __name__ == "__main__":
+    main()

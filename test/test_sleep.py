@@ -1,0 +1,158 @@
+"""Battery, phases and emergency stop, over real processes and Fast DDS."""
+
+import math
+import time
+
+import numpy as np
+import pytest
+from diagnostic_msgs.msg import DiagnosticArray
+from sensor_msgs.msg import BatteryState
+from spiking_wm_msgs.msg import Observation, Phase, Transition
+from std_msgs.msg import Bool
+from std_srvs.srv import Trigger
+
+from spiking_wm_ros.agents.options import UserError
+from spiking_wm_ros.graph.specification import settle_graph
+from spiking_wm_ros.nodes import qos
+from test.graph import client, run_to_end
+from test.test_graph import dreamer_figures, endless, start, when_it_can_dream
+
+ROVER = {
+    "env": "Rover-v0",
+    "battery": "own",
+    "actor_hidden": "[16]",
+    "critic_hidden": "[16]",
+    "capacity_j": 30,
+    "charging_w": 5,
+    "idle_w": 0,
+    "computing_w": 0.5,
+    "efficiency": 0.1,
+    "hold": 1,
+    "wake_above": 0.6,
+}
+
+
+class Robot:
+    """What one hears of a robot that sleeps."""
+
+    def __init__(self, made):
+        self.made = made
+        self.phases = made.listen(Phase, "phase", qos.LATCHED)
+        self.resting = made.listen(Bool, "resting", qos.LATCHED)
+        self.transitions = made.listen(Transition, "transition", qos.EVERY)
+        self.observations = made.listen(Observation, "observation", qos.OFFERED_NEWEST)
+        self.charges = made.listen(BatteryState, "battery_state", qos.SENSOR)
+        self.emergency = made.node.create_publisher(Bool, "emergency_stop", 10)
+
+    def until(self, phase: int, seconds: float = 60.0) -> Phase:
+        self.made.until(lambda: self.phases and self.phases[-1].phase == phase, seconds)
+        return self.phases[-1]
+
+    def ask(self, name: str) -> Trigger.Response:
+        return self.made.call(Trigger, f"scheduler/{name}")[0]
+
+    def acts(self) -> bool:
+        """Whether transitions come, after what is on its way has arrived."""
+        self.made.until(lambda when=time.monotonic() + 0.3: time.monotonic() > when)
+        before = len(self.transitions)
+        self.made.until(lambda when=time.monotonic() + 0.7: time.monotonic() > when)
+        return len(self.transitions) > before
+
+
+def test_a_low_battery_makes_the_rover_dream_on_its_dock(tmp_path, tiny):
+    with client() as made, start(tmp_path / "run", endless(tiny) | ROVER):
+        robot = Robot(made)
+        health = made.listen(DiagnosticArray, "/diagnostics", 10)
+        asleep = robot.until(Phase.DREAMING)
+        assert "battery at" in asleep.reason
+        made.until(lambda: robot.resting[-1].data and robot.transitions[-1].truncated)
+        last = robot.transitions[-1]
+        assert last.truncated and not last.terminated and list(last.action.values) == [0, 0]
+        lowest = min(c.percentage for c in robot.charges)
+        assert lowest < 0.25
+        robot.until(Phase.AWAKE)
+        assert robot.phases[-1].reason == "battery charged"
+        charging = [c for c in robot.charges if c.power_supply_status == 1]
+        assert charging and max(c.percentage for c in charging) >= 0.6
+        made.until(lambda: robot.transitions[-1].step > last.step + 20)
+        following = next(o for o in robot.observations if o.step == last.step + 1)
+        assert following.episode_start and following.episode == last.episode + 1
+        steps = [t.step for t in robot.transitions]
+        assert steps == list(range(steps[0], steps[0] + len(steps)))  # sleep counts no steps
+        first = next(t for t in robot.transitions if t.step == last.step + 1)
+        assert first.observation.values[17] == pytest.approx(0.6, abs=0.2)  # the charge went on
+        made.until(lambda: int(dreamer_figures(health[-1]).get("dream_rollouts", 0)) > 0)
+
+
+def test_the_emergency_stop_holds_in_every_phase_until_resumed(tmp_path, tiny):
+    options = endless(tiny) | ROVER | {"capacity_j": 100_000}
+    with client() as made, start(tmp_path / "run", options):
+        robot = Robot(made)
+        when_it_can_dream(made)
+        for sleeping in (False, True):
+            if sleeping:
+                assert robot.ask("sleep").success
+                robot.until(Phase.DREAMING)
+                made.until(lambda: robot.resting[-1].data)
+            else:
+                assert robot.acts()
+            robot.emergency.publish(Bool(data=True))
+            robot.until(Phase.STOPPED, 1.0)
+            made.until(lambda: robot.resting[-1].data, 1.0)
+            robot.emergency.publish(Bool(data=False))  # letting go of the button is not a resume
+            assert not robot.acts()
+            for name in ("sleep", "wake"):
+                refused = robot.ask(name)
+                assert not refused.success and "call ~/resume" in refused.message
+            assert robot.ask("resume").success
+            robot.until(Phase.AWAKE)
+            assert robot.acts()
+        assert not robot.ask("resume").success
+
+
+def test_sleep_and_wake_on_request(tmp_path, tiny):
+    options = endless(tiny) | ROVER | {"capacity_j": 100_000, "updates": 3}
+    with client() as made, start(tmp_path / "run", options):
+        robot = Robot(made)
+        when_it_can_dream(made)
+        assert robot.ask("sleep").success
+        robot.until(Phase.DREAMING)
+        assert not robot.ask("sleep").success
+        robot.until(Phase.AWAKE)
+        assert "3 updates" in robot.phases[-1].reason
+        assert robot.acts()
+
+
+def test_a_battery_that_says_nothing_changes_nothing(tmp_path, tiny):
+    options = endless(tiny) | {"battery": "virtual", "capacity_j": 100_000, "hold": 0.5}
+    with client() as made, start(tmp_path / "run", options):
+        robot = Robot(made)
+        made.until(lambda: robot.transitions and robot.charges)
+        wild = made.node.create_publisher(BatteryState, "battery_state", qos.OFFERED_SENSOR)
+        for percentage in 10 * [math.nan, -1.0, math.inf, 25.0]:
+            wild.publish(BatteryState(percentage=percentage))
+        assert robot.acts()
+        assert [p.phase for p in robot.phases] == [Phase.AWAKE]
+        charges = [c.percentage for c in robot.charges if 0 <= c.percentage <= 1]
+        assert np.all(np.diff(charges) <= 0)  # the virtual battery drains while it acts
+
+
+def test_dreaming_only_within_an_energy_budget(tmp_path, tiny):
+    run_to_end("train", tiny | {"run": tmp_path / "run"})
+    began = time.monotonic()
+    run_to_end("dream", {"checkpoint": tmp_path / "run", "joules": 6})  # 3 W of computing: 2 s
+    assert time.monotonic() - began > 2
+
+
+def test_a_battery_of_its_own_must_be_there(capfd, tmp_path, tiny):
+    with start(tmp_path / "run", tiny | {"battery": "own"}) as processes:
+        while not processes.ended():
+            time.sleep(0.1)
+    assert "InvertedPendulum-v5 has no battery of its own: choose battery:=virtual" in capfd.readouterr().err
+
+
+def test_options_of_a_battery_need_one(tmp_path):
+    with pytest.raises(UserError, match="sleep_below:= .* battery:=own or virtual"):
+        settle_graph("train", {"sleep_below": "0.3", "run": str(tmp_path / "run")})
+    with pytest.raises(UserError, match="wake_above:=2.0 is outside 0..1"):
+        settle_graph("train", {"wake_above": "2", "battery": "own", "run": str(tmp_path / "run")})
