@@ -130,8 +130,9 @@ def test_services_answer_while_it_learns_and_a_dream_is_cancelled_within_a_secon
         ({"rollouts": 32}, lambda r: r.rollouts == 32),
         ({"updates": 5}, lambda r: r.updates == 5),
         ({"seconds": 0.5}, lambda r: r.rollouts > 0),
+        ({"joules": 1.5}, lambda r: r.rollouts > 0),
     ],
-    ids=["rollouts", "updates", "seconds"],
+    ids=["rollouts", "updates", "seconds", "joules"],
 )
 def test_dream_goals_end_with_their_budget_and_a_new_version(tmp_path, tiny, goal, check):
     with client() as made, start(tmp_path, endless(tiny)):

@@ -1,6 +1,5 @@
 """Learning and dreaming on the wire; the work itself is in `learner_process`."""
 
-import os
 import sys
 import time
 from collections import deque
@@ -33,7 +32,6 @@ from spiking_wm_ros.nodes.node import Node
 from spiking_wm_ros.nodes.parameters import declare, refuse_unknown
 
 _SAVING_TIME = 4.5  # seconds for the last checkpoint after SIGTERM
-_NICENESS = 5
 _FEEDBACK_EVERY = 0.2  # seconds
 _UNTOLD = ("dream_started", "stopped")  # events that the status tells anyway
 
@@ -59,7 +57,6 @@ class Dreamer(Node):
 
     def __init__(self):
         super().__init__("dreamer")
-        os.nice(_NICENESS)  # and with it the learner: acting goes first
         self.options = declare(self, DreamerOptions)
         agent = agent_of(self.options.algorithm)
         agent_options = declare(self, options_class(agent))

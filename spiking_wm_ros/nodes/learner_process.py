@@ -5,6 +5,7 @@ the other; requests are met between two units of work (an update, or a part of a
 """
 
 import multiprocessing
+import os
 import signal
 import threading
 from collections import deque
@@ -23,6 +24,7 @@ from spiking_wm_ros.agents.trainer import LearningRun
 from spiking_wm_ros.errors import UserError
 
 _STATUS_EVERY = 50  # updates between two reports
+_NICENESS = 5
 
 
 class LearnerProcess:
@@ -68,6 +70,7 @@ class LearnerProcess:
 
 
 def _main(pipe: Connection, run: Path, spaces: str, resume: Path | None) -> None:
+    os.nice(_NICENESS)  # acting, and answering requests, go first
     # the parent decides when this process ends, also after Ctrl-C in a terminal
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)

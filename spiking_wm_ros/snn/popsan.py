@@ -50,7 +50,7 @@ class PopSAN(nn.Module):
 class EventDrivenPopSAN:
     """A `PopSAN` for one observation at a time, without gradients: work is done per spike.
 
-    About one neuron in ten spikes in a tick, so a decision touches a tenth of the weights.
+    A neuron that is silent in a tick costs nothing: its weights are not touched.
 
     Args:
         weights: the ``state_dict`` of a `PopSAN`.
