@@ -102,6 +102,8 @@ def test_services_answer_while_it_learns_and_a_dream_is_cancelled_within_a_secon
     busy = endless(tiny) | {"batch": 2048, "actor_hidden": "[256,256]", "updates_per_step": 4}
     with client() as made, start(tmp_path, busy):
         when_it_can_dream(made)
+        for name in ("wake", "save_checkpoint"):
+            made.call(Trigger, f"dreamer/{name}")  # discovered from here on
         spent = sorted(made.call(Trigger, "dreamer/wake")[1] for _ in range(20))
         print("services while learning:", spent)
         assert spent[len(spent) // 2] < 1.0  # far below what is under way; figures are in the README
