@@ -224,9 +224,11 @@ class Bridge(Node):
         if transition.evaluation:
             self._tally(transition)
         self._time += self._dt
-        self._send()  # first: the policy can think while the rest is packed
-        self._clock_publisher.publish(Clock(clock=to_header(self._time).stamp))
-        self._transitions.publish(to_transition(transition, stamp))
+        self._send()  # first: the policy can think while the rest is packed, for those who listen
+        if self._clock_publisher.get_subscription_count():
+            self._clock_publisher.publish(Clock(clock=to_header(self._time).stamp))
+        if self._transitions.get_subscription_count():
+            self._transitions.publish(to_transition(transition, stamp))
 
     def _tally(self, transition: Transition) -> None:
         if transition.step == 0:
