@@ -155,4 +155,5 @@ def test_an_interrupted_set_up_is_done_again(tmp_path):
     )
     assert ended.returncode != 0
     assert "setting up" in ended.stdout and "half-made" not in ended.stdout
+    assert "python packages" not in ended.stdout  # the first failure ends it
     assert not (clone / ".venv" / ".ready").exists()

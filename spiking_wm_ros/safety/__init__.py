@@ -1,0 +1,1 @@
+"""What stands between a policy and the motors. Knows nothing of ROS."""
