@@ -23,6 +23,16 @@ def swm(*arguments: str, **environment: str) -> subprocess.CompletedProcess:
     )
 
 
+def bare_clone(folder: Path) -> Path:
+    """As much of a fresh clone as set-up looks at before it begins."""
+    clone = folder / "clone"
+    clone.mkdir()
+    for name in ("requirements", "interfaces"):
+        shutil.copytree(ROOT / name, clone / name)
+    shutil.copy(ROOT / "swm", clone)
+    return clone
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -101,16 +111,12 @@ def test_train_ends_with_pictures_and_says_where_they_are(tmp_path):
     ],
 )
 def test_a_missing_tool_is_named_before_anything_is_made(tmp_path, missing, message):
-    clone, tools = tmp_path / "clone", tmp_path / "tools"
+    clone, tools = bare_clone(tmp_path), tmp_path / "tools"
     tools.mkdir()
     names = "bash env readlink dirname cd sha256sum cat find sort xargs awk df cut flock mkdir rm grep sed"
     for name in (*names.split(), "python3", "cmake", "g++", "make"):
         if name != missing and (found := shutil.which(name)):
             (tools / name).symlink_to(found)
-    clone.mkdir()
-    for name in ("requirements", "interfaces"):
-        shutil.copytree(ROOT / name, clone / name)
-    shutil.copy(ROOT / "swm", clone)
     clean = {k: v for k, v in os.environ.items() if k in ("HOME", "LANG", "PYENV_ROOT", "PYENV_VERSION")}
     ended = subprocess.run(
         [str(clone / "swm"), "train"], capture_output=True, text=True, env=clean | {"PATH": str(tools)}
@@ -121,11 +127,7 @@ def test_a_missing_tool_is_named_before_anything_is_made(tmp_path, missing, mess
 
 def test_a_full_disk_is_named_before_anything_is_made(tmp_path):
     """`df` alone is stood in for: no test can fill the disk of the machine that it runs on."""
-    clone = tmp_path / "clone"
-    clone.mkdir()
-    for name in ("requirements", "interfaces"):
-        shutil.copytree(ROOT / name, clone / name)
-    shutil.copy(ROOT / "swm", clone)
+    clone = bare_clone(tmp_path)
     df = tmp_path / "df"
     df.write_text("#!/bin/sh\necho Filesystem 1024-blocks Used Available\necho disk 9 9 2048000 9% /\n")
     df.chmod(0o755)
@@ -138,11 +140,7 @@ def test_a_full_disk_is_named_before_anything_is_made(tmp_path):
 
 def test_an_interrupted_set_up_is_done_again(tmp_path):
     """Without its mark of completion an environment is not used: set-up starts (and is stopped here)."""
-    clone = tmp_path / "clone"
-    clone.mkdir()
-    for name in ("requirements", "interfaces"):
-        shutil.copytree(ROOT / name, clone / name)
-    shutil.copy(ROOT / "swm", clone)
+    clone = bare_clone(tmp_path)
     (clone / ".venv" / "bin").mkdir(parents=True)
     half = clone / ".venv" / "bin" / "python"
     half.write_text("#!/bin/sh\necho half-made\n")

@@ -12,6 +12,7 @@ from rclpy.action import ActionClient
 from rosgraph_msgs.msg import Clock
 from spiking_wm_msgs.action import Dream
 from spiking_wm_msgs.msg import Action, Observation, PolicyVersion, Transition
+from spiking_wm_msgs.srv import Reset
 from std_srvs.srv import Trigger
 
 from spiking_wm_ros.agents.bundle import load_bundle
@@ -83,6 +84,20 @@ def test_topics_carry_counts_versions_and_stamps(tmp_path, tiny):
     assert len(times) > 50 and all(a < b for a, b in zip(times, times[1:]))  # also over resets
     bundle = load_bundle(Run(tmp_path).policy_path(versions[-1].version), versions[-1].sha256)
     assert bundle.version == versions[-1].version
+
+
+def test_an_episode_can_be_reset_to_a_chosen_seed(tmp_path, tiny):
+    with client() as made, start(tmp_path, endless(tiny) | {"evaluate_every": 0}):
+        transitions = made.listen(Transition, "transition", qos.EVERY)
+        assert not made.call(Reset, "bridge/reset", Reset.Request(seed=2**31))[0].success
+        firsts = []
+        for _ in range(2):
+            assert made.call(Reset, "bridge/reset", Reset.Request(seed=5))[0].success
+            del transitions[:]
+            made.until(lambda: any(t.seed == 5 for t in transitions))
+            firsts.append(list(next(t for t in transitions if t.seed == 5).observation.values))
+            made.until(lambda: transitions[-1].seed == -1)  # the one after it is the run's own again
+        assert firsts[0] == firsts[1]
 
 
 def test_parameters_are_described_and_can_be_read(tmp_path, tiny):

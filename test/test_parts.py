@@ -223,7 +223,7 @@ def test_session_goes_on_in_the_middle_of_an_episode():
     last = seen[40]
     begun = next(i for i in range(40, -1, -1) if i == 0 or seen[i - 1].done)
     resumed = Session(ENV, 3, steps=100)
-    resumed.resume(last.episode, 40, actions[begun:40], None)
+    resumed.resume(last.episode, 40, actions[begun:40])
     for old, action in zip(seen[40:], actions[40:]):
         new = resumed.apply(action, 1)
         np.testing.assert_array_equal(new.next_observation, old.next_observation)
@@ -235,6 +235,23 @@ def test_session_truncates_on_request_only():
     session.end_episode()
     assert session.apply(np.zeros(1, np.float32), 1).truncated
     assert not session.apply(np.zeros(1, np.float32), 1).truncated
+
+
+def test_a_seed_chosen_for_the_next_episode():
+    session, other = Session(ENV, 0, steps=100), Session(ENV, 1, steps=100)
+    zero = np.zeros(1, np.float32)
+    for each in (session, other):
+        each.end_episode(next_seed=7)
+        assert each.apply(zero, 1).seed == -1
+    first, same = session.apply(zero, 1), other.apply(zero, 1)
+    assert first.seed == 7
+    np.testing.assert_array_equal(first.observation, same.observation)
+    resumed = Session(ENV, 0, steps=100)
+    resumed.resume(episode=1, step=2, actions=[zero], episode_seed=7)
+    np.testing.assert_array_equal(resumed.pending().observation, first.next_observation)
+    session.end_episode()  # the seed held for one episode
+    session.apply(zero, 1)
+    assert session.apply(zero, 1).seed == -1
 
 
 def test_unknown_environment_is_named_with_its_neighbour():

@@ -26,7 +26,8 @@ class Transition(NamedTuple):
 
     ``step`` counts the environment steps of training before this one; in an evaluation it counts
     that evaluation's steps. ``terminated`` (the task ended) and ``truncated`` (time ran out, the
-    next state still has a value) are never merged.
+    next state still has a value) are never merged. ``seed`` is the episode's if it was chosen, else
+    -1: it follows from the run's.
     """
 
     observation: np.ndarray
@@ -39,6 +40,7 @@ class Transition(NamedTuple):
     step: int
     policy_version: int
     evaluation: bool = False
+    seed: int = -1
 
     @property
     def done(self) -> bool:

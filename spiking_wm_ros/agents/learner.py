@@ -95,6 +95,7 @@ class Learner:
         self.dream_updates = 0
         self.acting: Release | None = None
         self.episode = 0
+        self.episode_seed = -1  # as in `Transition`
         self.episode_actions: list[np.ndarray] = []
         self.evaluated_at: int | None = None
         self.finished = False
@@ -129,11 +130,12 @@ class Learner:
         self.step += 1
         self._episode_return += transition.reward
         self.episode_actions.append(transition.action)
+        self.episode_seed = transition.seed
         if transition.done:
             length = len(self.episode_actions)
             self.observer.episode_ended(self.step, transition.episode, self._episode_return, length)
             self.episode = transition.episode + 1
-            self._episode_return, self.episode_actions = 0.0, []
+            self._episode_return, self.episode_actions, self.episode_seed = 0.0, [], -1
         if self.step >= self.options.steps and not self.options.evaluate_every:
             self.finished = True
 
@@ -259,7 +261,7 @@ class Learner:
 
 
 _COUNTERS = ("step", "updates", "version", "dreams", "dream_rollouts", "dream_updates", "episode")
-_PLACES = ("evaluated_at", "_episode_return", "_dreamed_at", "_saved_at")
+_PLACES = ("evaluated_at", "episode_seed", "_episode_return", "_dreamed_at", "_saved_at")
 
 
 def counters(learner: Learner) -> dict:

@@ -26,6 +26,7 @@ from spiking_wm_ros.agents.storage import load, pack
 from spiking_wm_ros.errors import UserError
 
 _POLICIES_KEPT = 5
+_RESUMED_AT = ("episode", "step", "evaluated_at", "episode_seed")  # where a checkpoint's environment was
 _TABLES = {
     "episodes": ("step", "episode", "return", "length"),
     "evaluations": ("step", "policy_version", "mean", "std", "seconds", "returns"),
@@ -128,7 +129,7 @@ class Run:
             "learner": learning.counters(learner),
         }
         acting = learner.acting
-        place = {name: getattr(learner, name) for name in ("episode", "step", "evaluated_at")}
+        place = {name: getattr(learner, name) for name in _RESUMED_AT}
         actions = torch.from_numpy(np.array(learner.episode_actions))
         files = {
             "agent.safetensors": pack(learner.agent.snapshot(), facts),
@@ -171,14 +172,14 @@ def _bundle(weights: Weights, setup: Setup, spaces: Spaces, version: int) -> byt
     return pack_bundle(weights, setup.agent, asdict(setup.agent_options), spaces, version)
 
 
-def resume_point(checkpoint: Path) -> tuple[int, int, list[np.ndarray], int | None]:
-    """Where a checkpoint's environment was, as `Session.resume` takes it.
+def resume_point(checkpoint: Path) -> dict[str, Any]:
+    """Where a checkpoint's environment was: the arguments of `Session.resume`.
 
     Raises:
         UserError: if the checkpoint is missing or damaged.
     """
     episode, facts = load(checkpoint / "episode.safetensors")
-    return facts["episode"], facts["step"], list(episode["actions"].numpy()), facts["evaluated_at"]
+    return {name: facts[name] for name in _RESUMED_AT} | {"actions": list(episode["actions"].numpy())}
 
 
 def spaces_of(checkpoint: Path) -> Spaces:

@@ -7,7 +7,7 @@ from spiking_wm_ros.agents.bundle import load_bundle, make_policy
 from spiking_wm_ros.agents.exploration import exploration
 from spiking_wm_ros.agents.learner import DreamResult, Learner, Release
 from spiking_wm_ros.agents.registry import agent_class
-from spiking_wm_ros.agents.run import Recorder, Run
+from spiking_wm_ros.agents.run import Recorder, Run, resume_point
 from spiking_wm_ros.envs.session import Session
 from spiking_wm_ros.process import prepare_to_compute
 
@@ -95,7 +95,7 @@ def train(
     learning = LearningRun(run, session.spaces, resume, act_from_now_on)
     learner = learning.learner
     if resume:
-        session.resume(learner.episode, learner.step, learner.episode_actions, learner.evaluated_at)
+        session.resume(**resume_point(resume))
     state = None
     try:
         while learner.work():

@@ -6,7 +6,7 @@ import numpy as np
 from spiking_wm_ros.energy.battery import Battery, BatteryOptions
 from spiking_wm_ros.errors import UserError
 
-OWN, VIRTUAL = "own", "virtual"
+BATTERIES = NONE, OWN, VIRTUAL = "none", "own", "virtual"
 
 
 class EnvBattery:

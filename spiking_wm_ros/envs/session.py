@@ -77,6 +77,7 @@ class Session:
         self._judged_at: int | None = None  # training step of the last evaluation
         self._judging: Pending | None = None
         self._end_requested = False
+        self._episode_seed = self._next_seed = -1  # as in `Transition`
         self._training_pending = self._begin(episode=0, step=0)
 
     def fit_battery(self, kind: str, options: BatteryOptions) -> None:
@@ -126,6 +127,7 @@ class Session:
             pending.step,
             policy_version,
             pending.evaluation,
+            -1 if pending.evaluation else self._episode_seed,
         )
         if not pending.evaluation:
             self._end_requested = False
@@ -139,6 +141,7 @@ class Session:
             last = pending.episode + 1 >= self._evaluation_episodes
             following = None if last else self._begin_evaluation(pending.episode + 1, pending.step + 1)
         elif transition.done:
+            self._episode_seed, self._next_seed = self._next_seed, -1
             following = self._begin(pending.episode + 1, pending.step + 1)
         else:
             following = pending._replace(
@@ -152,7 +155,9 @@ class Session:
             self._training_pending = following
 
     def _begin(self, episode: int, step: int) -> Pending:
-        return self._reset(self._training, self._seed * 100_003 + episode, episode, step, False)
+        chosen = self._episode_seed >= 0
+        seed = self._episode_seed if chosen else self._seed * 100_003 + episode
+        return self._reset(self._training, seed, episode, step, False)
 
     def _begin_evaluation(self, episode: int, step: int) -> Pending:
         return self._reset(self._evaluation, _EVALUATION_SEEDS + episode, episode, step, True)
@@ -168,9 +173,9 @@ class Session:
         if pending.episode_step == 0:
             self._training_pending = self._begin(pending.episode, pending.step)
 
-    def end_episode(self) -> None:
-        """Truncate the training episode at its next step."""
-        self._end_requested = True
+    def end_episode(self, next_seed: int = -1) -> None:
+        """Truncate the training episode at its next step; the one after it may have a chosen seed."""
+        self._end_requested, self._next_seed = True, next_seed
 
     def rest_action(self) -> np.ndarray:
         """The action for want of a better one: zero, or as near to it as the space allows."""
@@ -189,13 +194,19 @@ class Session:
     # --- going on after a stop ---
 
     def resume(
-        self, episode: int, step: int, actions: Sequence[np.ndarray], evaluated_at: int | None
+        self,
+        episode: int,
+        step: int,
+        actions: Sequence[np.ndarray],
+        evaluated_at: int | None = None,
+        episode_seed: int = -1,
     ) -> None:
         """Go on at ``step``, ``len(actions)`` steps into an episode, by playing that episode again.
 
-        ``evaluated_at`` is the training step of the last evaluation that was finished, if any.
+        ``evaluated_at`` is the training step of the last evaluation that was finished, if any;
+        ``episode_seed`` as in `Transition`.
         """
-        self._judging, self._judged_at = None, evaluated_at
+        self._judging, self._judged_at, self._episode_seed = None, evaluated_at, episode_seed
         self._training_pending = self._begin(episode, step - len(actions))
         for action in actions:
             env_action = action if action.ndim else action[()]

@@ -12,6 +12,7 @@ from spiking_wm_ros.agents.registry import Setup, algorithms, settle
 from spiking_wm_ros.agents.run_config import RunConfig, is_run, options_of, read_config
 from spiking_wm_ros.energy.battery import BatteryOptions
 from spiking_wm_ros.energy.phases import DreamBounds, PhaseOptions
+from spiking_wm_ros.envs.battery import BATTERIES, NONE
 from spiking_wm_ros.envs.session import check_env
 from spiking_wm_ros.errors import UserError
 
@@ -141,7 +142,7 @@ def _energy(battery: str, options: Mapping[str, str]) -> tuple[dict[str, dict], 
             for name in known(options_class)
             if name in left
         }
-    if battery == "none":
+    if battery == NONE:
         for name in [*parameters["bridge"], *parameters["scheduler"]]:
             raise UserError(f"{name}:= says something of a battery: give battery:=own or virtual besides")
         return {}, left
@@ -225,9 +226,9 @@ GRAPHS: dict[str, Graph] = {
             Argument("resume", "", "run folder or checkpoint to go on from"),
             Argument(
                 "battery",
-                "none",
+                NONE,
                 "the environment's own battery, or a virtual one; with it the robot sleeps when it is low",
-                ("none", "own", "virtual"),
+                BATTERIES,
             ),
             _RATE,
             *_SHARED,

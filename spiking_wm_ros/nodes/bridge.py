@@ -12,14 +12,14 @@ from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import BatteryState
 from spiking_wm_msgs.msg import Action, Observation, Phase, PolicyVersion
 from spiking_wm_msgs.msg import Transition as TransitionMessage
+from spiking_wm_msgs.srv import Reset
 from std_msgs.msg import Bool, String
-from std_srvs.srv import Trigger
 
 from spiking_wm_ros.agents.contract import Transition
 from spiking_wm_ros.agents.options import option
 from spiking_wm_ros.agents.run import resume_point
 from spiking_wm_ros.energy.battery import BatteryOptions
-from spiking_wm_ros.envs.battery import OWN, VIRTUAL
+from spiking_wm_ros.envs.battery import BATTERIES, NONE
 from spiking_wm_ros.envs.session import Session
 from spiking_wm_ros.nodes import qos
 from spiking_wm_ros.nodes.health import Health
@@ -30,7 +30,6 @@ from spiking_wm_ros.nodes.parameters import declare, refuse_unknown
 
 _RESEND_AFTER = 1.0  # seconds without an answer
 _REST_TICK = 0.2  # seconds
-BATTERIES = ("none", OWN, VIRTUAL)
 
 
 @dataclass(frozen=True)
@@ -44,7 +43,7 @@ class BridgeOptions:
     evaluation_episodes: int = option(10, "greedy episodes per evaluation", 1)
     rate_hz: float = option(0.0, "steps per second of wall time; 0 for lock-step", 0, 10_000)
     resume: str = option("", "checkpoint whose episode to go on with")
-    battery: str = option("none", "battery: the environment's own, or a virtual one", choices=BATTERIES)
+    battery: str = option(NONE, "battery: the environment's own, or a virtual one", choices=BATTERIES)
 
 
 class Bridge(Node):
@@ -64,8 +63,8 @@ class Bridge(Node):
         evaluate_every = o.evaluate_every if o.steps else 1
         self._session = Session(o.env, o.seed, o.steps, evaluate_every, o.evaluation_episodes)
         if o.resume:
-            self._session.resume(*resume_point(Path(o.resume)))
-        if o.battery != "none":
+            self._session.resume(**resume_point(Path(o.resume)))
+        if o.battery != NONE:
             self._session.fit_battery(o.battery, battery_options)
         self._dt = self._session.step_seconds()
         self._time = self._session.training_step * self._dt  # simulation time never goes back
@@ -88,7 +87,7 @@ class Bridge(Node):
         self._rests.publish(Bool(data=False))
         self._batteries = self.create_publisher(BatteryState, "battery_state", qos.OFFERED_SENSOR)
         self.create_subscription(Phase, "phase", self._on_phase, qos.LATCHED)
-        self.create_service(Trigger, "~/reset", self._on_reset)
+        self.create_service(Reset, "~/reset", self._on_reset)
         self.create_timer(_REST_TICK, self._pass_time)
         self.create_timer(0.1, self._look_after)
         if o.rate_hz:
@@ -256,9 +255,13 @@ class Bridge(Node):
         else:
             self._apply(answer)
 
-    def _on_reset(self, _, response: Trigger.Response) -> Trigger.Response:
-        self._session.end_episode()
-        response.success, response.message = True, "the episode is truncated at its next step"
+    def _on_reset(self, request: Reset.Request, response: Reset.Response) -> Reset.Response:
+        response.success = request.seed < 2**31
+        if response.success:
+            self._session.end_episode(max(request.seed, -1))
+            response.message = "the episode is truncated at its next step"
+        else:
+            response.message = f"seed {request.seed} is outside 0..{2**31 - 1}"
         return response
 
     # --- health and end ---

@@ -199,6 +199,14 @@ class Dreamer(Node):
         return Budget(asked.rollouts or None, asked.updates or None, min(times, default=None))
 
     async def _dream_phase(self, goal) -> Dream.Result:
+        try:
+            return await self._dream_towards(goal)
+        except BaseException as error:  # lost in a task otherwise
+            self.raised = error
+            goal.abort()
+            return Dream.Result(message=str(error))
+
+    async def _dream_towards(self, goal) -> Dream.Result:
         refusal = "another goal is under way" if self._goal else self._refusal()
         if refusal:
             goal.abort()

@@ -65,6 +65,7 @@ def to_transition(transition: Transition, header: Header) -> msg.Transition:
         step=transition.step,
         evaluation=transition.evaluation,
         policy_version=transition.policy_version,
+        seed=transition.seed,
         observation=to_array(transition.observation),
         action=to_array(transition.action),
         reward=transition.reward,
@@ -87,6 +88,7 @@ def from_transition(message: msg.Transition, action_dtype: np.dtype) -> Transiti
         message.step,
         message.policy_version,
         message.evaluation,
+        message.seed,
     )
 
 
