@@ -40,8 +40,8 @@ def load_bundle(path: Path, digest: str | None = None) -> Bundle:
     if digest is not None and path.exists() and sha256(path) != digest:
         raise UserError(f"{path} does not match its SHA-256: publish it again")
     weights, facts = load(path)
-    if "agent" not in facts or "version" not in facts:
-        raise UserError(f"{path} is no policy bundle")
+    if "agent" not in facts or "version" not in facts or '"period"' not in facts["spaces"]:
+        raise UserError(f"{path} is no policy bundle, or of an older kind: train it again")
     return Bundle(weights, facts)
 
 

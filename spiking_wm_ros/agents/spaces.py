@@ -1,4 +1,4 @@
-"""What a policy sees and does: checks, and a form that JSON can hold."""
+"""What a policy sees and does, and how often: checks, and a form that JSON can hold."""
 
 import json
 from typing import Any, NamedTuple
@@ -10,17 +10,18 @@ from spiking_wm_ros.errors import UserError
 
 
 class Spaces(NamedTuple):
-    """Observation and action space of an environment.
+    """Observation and action space of an environment, and the time between two actions in seconds.
 
     Vectors are float32 whatever the environment's own type, pixels stay uint8.
     """
 
     observation: gym_spaces.Box
     action: gym_spaces.Box | gym_spaces.Discrete
+    period: float
 
     @staticmethod
     def of(env) -> "Spaces":
-        """The spaces of a Gymnasium environment.
+        """The spaces of a Gymnasium environment; its period is 0.02 s where it does not tell.
 
         Raises:
             UserError: for spaces other than a box of observations and box or discrete actions.
@@ -34,7 +35,9 @@ class Spaces(NamedTuple):
             observation = gym_spaces.Box(
                 observation.low.astype(np.float32), observation.high.astype(np.float32), dtype=np.float32
             )
-        return Spaces(observation, action)
+        fps = env.unwrapped.metadata.get("render_fps")
+        period = getattr(env.unwrapped, "dt", None) or (1 / fps if fps else 0.02)
+        return Spaces(observation, action, float(period))
 
     def check_observation(self, observation: np.ndarray) -> np.ndarray:
         """Return the observation as this space types it.
@@ -66,13 +69,14 @@ class Spaces(NamedTuple):
 
     def to_json(self) -> str:
         """Text that tells two different pairs of spaces apart."""
-        return json.dumps({"observation": _describe(self.observation), "action": _describe(self.action)})
+        described = {"observation": _describe(self.observation), "action": _describe(self.action)}
+        return json.dumps(described | {"period": round(self.period, 9)})
 
     @staticmethod
     def from_json(text: str) -> "Spaces":
         """Undo `to_json`."""
         described = json.loads(text)
-        return Spaces(_build(described["observation"]), _build(described["action"]))
+        return Spaces(_build(described["observation"]), _build(described["action"]), described["period"])
 
 
 def _build(described: dict[str, Any]) -> gym_spaces.Space:

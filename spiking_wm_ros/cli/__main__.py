@@ -77,7 +77,7 @@ def _launch(graph_name: str, arguments: list[str] | None, show_args: bool) -> No
     from spiking_wm_ros.cli.console import watch
     from spiking_wm_ros.graph.specification import settle_graph
 
-    raise typer.Exit(watch(settle_graph(graph_name, given), learning=graph_name != "evaluate"))
+    raise typer.Exit(watch(settle_graph(graph_name, given), learning=graph_name in ("train", "dream")))
 
 
 @app.command()
@@ -103,7 +103,9 @@ def train(
 
 @app.command()
 def launch(
-    file: Annotated[str, typer.Argument(help="train.launch.py, dream.launch.py or evaluate.launch.py")],
+    file: Annotated[
+        str, typer.Argument(help="train.launch.py, dream.launch.py, evaluate.launch.py or deploy.launch.py")
+    ],
     arguments: Arguments = None,
     show_args: ShowArguments = False,
 ) -> None:
@@ -128,6 +130,12 @@ def dream(arguments: Arguments = None, show_args: ShowArguments = False) -> None
 def evaluate(arguments: Arguments = None, show_args: ShowArguments = False) -> None:
     """Let a checkpoint's policy act greedily: checkpoint:=RUN episodes:=10."""
     _launch("evaluate", arguments, show_args)
+
+
+@app.command()
+def deploy(arguments: Arguments = None, show_args: ShowArguments = False) -> None:
+    """Let a policy drive a robot behind a safety gate: robot:=NAME policy:=RUN."""
+    _launch("deploy", arguments, show_args)
 
 
 @app.command(context_settings=_PASS_ON)

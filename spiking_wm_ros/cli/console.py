@@ -34,7 +34,7 @@ def watch(started: Started, learning: bool) -> int:
         with Processes(started) as processes:
             code = _follow(processes, started, console) if learning else _wait(processes)
     except _Stopped:
-        console.print("stopped; the newest checkpoint is kept")
+        console.print("stopped; the newest checkpoint is kept" if learning else "stopped")
         code = 0
     finally:
         for number, handler in previous.items():

@@ -132,7 +132,7 @@ class Session:
         if not pending.evaluation:
             self._end_requested = False
             if self.battery:
-                self.battery.step(self.step_seconds())
+                self.battery.step(self.spaces.period)
         self._advance(pending, transition)
         return transition
 
@@ -184,12 +184,6 @@ class Session:
         return np.zeros(self.spaces.action.shape, np.float32).clip(
             self.spaces.action.low, self.spaces.action.high
         )
-
-    def step_seconds(self) -> float:
-        """Simulation time of one step, in seconds; 0.02 where the environment does not tell."""
-        env = self._training.unwrapped
-        fps = env.metadata.get("render_fps")
-        return float(getattr(env, "dt", None) or (1 / fps if fps else 0.02))
 
     # --- going on after a stop ---
 

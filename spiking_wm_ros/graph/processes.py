@@ -1,5 +1,6 @@
 """Starting a graph's nodes without ROS's own `launch`, from the same specification."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -15,7 +16,7 @@ _PATIENCE = 6.0  # seconds that nodes have to end after SIGTERM (the dreamer sav
 
 
 class Processes:
-    """The nodes of a graph as child processes; when one ends, all are ended.
+    """The nodes of a graph as child processes; when a vital one ends, all are to be ended.
 
     Use as a context manager: leaving it ends what still runs.
     """
@@ -23,6 +24,8 @@ class Processes:
     def __init__(self, started: Started):
         self._folder = tempfile.TemporaryDirectory(prefix="swm-")
         self._children = {node.executable: self._start(node, started) for node in started.nodes}
+        self._vital = {node.executable for node in started.nodes if node.vital}
+        self._missed: set[str] = set()  # have ended, which was told
 
     def _start(self, node: NodeSpec, started: Started) -> subprocess.Popen:
         file = Path(self._folder.name) / f"{node.executable}.yaml"
@@ -36,9 +39,21 @@ class Processes:
         return subprocess.Popen(command, start_new_session=True)
 
     def ended(self) -> dict[str, int]:
-        """Exit codes of the nodes that have ended."""
+        """Exit codes of the vital nodes that have ended; the end of others is told, once."""
         codes = {name: child.poll() for name, child in self._children.items()}
-        return {name: code for name, code in codes.items() if code is not None}
+        ended = {name: code for name, code in codes.items() if code is not None}
+        for name in ended.keys() - self._vital - self._missed:
+            self._missed.add(name)
+            print(
+                f"warning: {name} has ended (exit code {ended[name]}), the others go on",
+                file=sys.stderr,
+                flush=True,
+            )
+        return {name: code for name, code in ended.items() if name in self._vital}
+
+    def signal(self, name: str, number: int) -> None:
+        """Send a signal to a node and all that it has started."""
+        os.killpg(self._children[name].pid, number)
 
     def __enter__(self) -> "Processes":
         return self

@@ -33,7 +33,7 @@ def _nodes(name: str, context: LaunchContext) -> list[Node]:
             arguments=["--ros-args", "--log-level", started.log_level],
             output="screen",
             sigterm_timeout="6",
-            on_exit=Shutdown(reason=f"{node.executable} ended"),
+            on_exit=Shutdown(reason=f"{node.executable} ended") if node.vital else None,
         )
         for node in started.nodes
     ]

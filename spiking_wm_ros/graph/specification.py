@@ -10,11 +10,13 @@ from spiking_wm_ros.agents.files import newest_checkpoint
 from spiking_wm_ros.agents.options import known, parse, suggestion
 from spiking_wm_ros.agents.registry import Setup, algorithms, settle
 from spiking_wm_ros.agents.run_config import RunConfig, is_run, options_of, read_config
+from spiking_wm_ros.agents.spaces import Spaces
 from spiking_wm_ros.energy.battery import BatteryOptions
 from spiking_wm_ros.energy.phases import DreamBounds, PhaseOptions
 from spiking_wm_ros.envs.battery import BATTERIES, NONE
 from spiking_wm_ros.envs.session import check_env
 from spiking_wm_ros.errors import UserError
+from spiking_wm_ros.robots.description import load_robot
 
 
 class Argument(NamedTuple):
@@ -28,10 +30,11 @@ class Argument(NamedTuple):
 
 @dataclass(frozen=True)
 class NodeSpec:
-    """One node: executable and name are the same. When it ends, the whole graph ends."""
+    """One node: executable and name are the same. When a vital one ends, the whole graph ends."""
 
     executable: str
     parameters: dict[str, Any]
+    vital: bool = True
 
 
 @dataclass(frozen=True)
@@ -132,16 +135,24 @@ def subject(arguments: Mapping[str, str], options: Mapping[str, str]) -> Subject
 ENERGY = {"bridge": (BatteryOptions,), "scheduler": (PhaseOptions, DreamBounds)}  # options by node
 
 
-def _energy(battery: str, options: Mapping[str, str]) -> tuple[dict[str, dict], dict[str, str]]:
-    """Parameters of battery and phases by node, and the options that are left."""
+def _route(
+    options: Mapping[str, str], classes_of: Mapping[str, tuple[type, ...]]
+) -> tuple[dict[str, dict], dict[str, str]]:
+    """Parameters by node, and the options that none of them has."""
     left, parameters = dict(options), {}
-    for node, classes in ENERGY.items():
+    for node, classes in classes_of.items():
         parameters[node] = {
             name: parse(options_class, name, left.pop(name))
             for options_class in classes
             for name in known(options_class)
             if name in left
         }
+    return parameters, left
+
+
+def _energy(battery: str, options: Mapping[str, str]) -> tuple[dict[str, dict], dict[str, str]]:
+    """Parameters of battery and phases by node, and the options that are left."""
+    parameters, left = _route(options, ENERGY)
     if battery == NONE:
         for name in [*parameters["bridge"], *parameters["scheduler"]]:
             raise UserError(f"{name}:= says something of a battery: give battery:=own or virtual besides")
@@ -199,7 +210,7 @@ def _dream(arguments: Mapping[str, str], options: Mapping[str, str]) -> Started:
         "env": config.env,
         "run": str(run),
         "resume": str(checkpoint),
-        "dream_only": True,
+        "mode": "once",
         "rollouts": _number(arguments, "rollouts", int),
         "updates": _number(arguments, "updates", int),
         "seconds": _number(arguments, "seconds"),
@@ -208,12 +219,50 @@ def _dream(arguments: Mapping[str, str], options: Mapping[str, str]) -> Started:
     return Started([NodeSpec("dreamer", named | options_of(setup))], run, **_shared(arguments))
 
 
+def _deploy(arguments: Mapping[str, str], options: Mapping[str, str]) -> Started:
+    dreams, simulated = arguments["dream"] == "true", arguments["simulated"] == "true"
+    robot = load_robot(arguments["robot"])
+    if simulated and not robot.driver:
+        raise UserError(
+            f"robot:={robot.name} names no driver that could be simulated: say 'driver:' in its file"
+        )
+    classes = {"scheduler": (PhaseOptions, DreamBounds)} if dreams else {}
+    parameters, left = _route(options, classes | ({robot.driver: (BatteryOptions,)} if simulated else {}))
+    of_robot = {"robot": arguments["robot"]}
+    nodes = [NodeSpec("gate", of_robot), NodeSpec("robot", of_robot)]
+    if dreams:
+        checkpoint, run, config = _checkpoint(arguments, "policy")
+        bundle, setup = checkpoint / "policy.safetensors", config.settle(left)
+        named = {"algorithm": setup.algorithm, "env": config.env, "run": str(run), "resume": str(checkpoint)}
+        dreamer = named | {"mode": "at_rest"} | options_of(setup)
+        nodes += [NodeSpec("policy", {}, vital=False), NodeSpec("dreamer", dreamer, vital=False)]
+        nodes += [NodeSpec("scheduler", parameters["scheduler"], vital=False)]
+    else:
+        _refuse(left, "deploy")
+        bundle = _bundle(arguments)
+        run = bundle.parent
+        nodes += [NodeSpec("policy", {"bundle": str(bundle)}, vital=False)]
+    from spiking_wm_ros.agents.bundle import load_bundle  # brings torch, which no other graph waits for
+
+    robot.check_fits(Spaces.from_json(load_bundle(bundle).facts["spaces"]))
+    if simulated:
+        nodes.append(NodeSpec(robot.driver, parameters[robot.driver], vital=False))
+    return Started(nodes, run, **_shared(arguments))
+
+
+def _bundle(arguments: Mapping[str, str]) -> Path:
+    """The file of a policy bundle, or the newest one of a run."""
+    given = Path(arguments["policy"])
+    return given.resolve() if given.is_file() else _checkpoint(arguments, "policy")[0] / "policy.safetensors"
+
+
 def _refuse(options: Mapping[str, str], graph: str) -> None:
     for name in options:
         known = [a.name for a in GRAPHS[graph].arguments]
         raise UserError(f"unknown argument '{name}'{suggestion(name, known)}")
 
 
+_YES_OR_NO = ("true", "false")
 _RATE = Argument("rate_hz", "0", "steps per second of wall time; 0 for lock-step, as fast as it goes")
 
 GRAPHS: dict[str, Graph] = {
@@ -251,6 +300,19 @@ GRAPHS: dict[str, Graph] = {
         "Let a checkpoint's policy act greedily, without learning.",
         (_CHECKPOINT, Argument("episodes", "10", "episodes"), _RATE, *_SHARED),
         _evaluate,
+    ),
+    "deploy": Graph(
+        "Let a trained policy drive a robot, behind a safety gate; with dream:=true it dreams at rest.",
+        (
+            Argument("robot", "rover", "name of a file in config/robots, or path of one of your own"),
+            Argument("policy", "", "policy bundle, or run folder for its newest one"),
+            Argument(
+                "dream", "false", "dream at rest; policy:= is a run with a world model then", _YES_OR_NO
+            ),
+            Argument("simulated", "false", "start the robot's simulated driver besides", _YES_OR_NO),
+            *_SHARED,
+        ),
+        _deploy,
     ),
 }
 

@@ -66,7 +66,7 @@ class Bridge(Node):
             self._session.resume(**resume_point(Path(o.resume)))
         if o.battery != NONE:
             self._session.fit_battery(o.battery, battery_options)
-        self._dt = self._session.step_seconds()
+        self._dt = self._session.spaces.period
         self._time = self._session.training_step * self._dt  # simulation time never goes back
         self._policy = PolicyVersion()
         self._started, self._sent_at, self._sent = False, 0.0, None

@@ -33,6 +33,7 @@ from spiking_wm_ros.nodes.parameters import declare, refuse_unknown
 
 _SAVING_TIME = 4.5  # seconds for the last checkpoint after SIGTERM
 _FEEDBACK_EVERY = 0.2  # seconds
+TRAIN, ONCE, AT_REST = "train", "once", "at_rest"
 _UNTOLD = ("dream_started", "stopped")  # events that the status tells anyway
 
 
@@ -44,7 +45,11 @@ class DreamerOptions:
     env: str = option("InvertedPendulum-v5", "environment that the run is about")
     run: str = option("runs/unnamed", "folder of the run")
     resume: str = option("", "checkpoint to go on from")
-    dream_only: bool = option(False, "no environment: dream once from the checkpoint, save, and end")
+    mode: str = option(
+        TRAIN,
+        "learn from transitions; or from a checkpoint alone: dream once, save and end; or dream when asked",
+        choices=(TRAIN, ONCE, AT_REST),
+    )
     rollouts: int = option(0, "of the one dream: imagined rollouts at most; 0: no bound", 0)
     updates: int = option(0, "of the one dream: policy updates at most; 0: no bound", 0)
     seconds: float = option(0.0, "of the one dream: time at most; 0: no bound", 0)
@@ -73,7 +78,6 @@ class Dreamer(Node):
         self._goal, self._goal_end, self._fed_back_at = None, None, 0.0
 
         self._versions = self.create_publisher(PolicyVersion, "policy_version", qos.LATCHED)
-        self.create_subscription(TransitionMessage, "transition", self._on_transition, qos.EVERY)
         self.create_service(Trigger, "~/dream", self._on_dream)
         self.create_service(Trigger, "~/wake", self._on_wake)
         self.create_service(Trigger, "~/save_checkpoint", self._on_save)
@@ -81,10 +85,11 @@ class Dreamer(Node):
             self, Dream, "~/dream_phase", self._dream_phase, cancel_callback=self._on_cancel
         )
         self._health = Health(self, self._report)
-        if self.options.dream_only:
-            self._start = self.create_timer(0.0, self._dream_once)
-        else:
+        if self.options.mode == TRAIN:
+            self.create_subscription(TransitionMessage, "transition", self._on_transition, qos.EVERY)
             self.create_subscription(String, "spaces", self._on_spaces, qos.LATCHED)
+        else:
+            self._start = self.create_timer(0.0, self._begin_from_checkpoint)
 
     # --- the learner ---
 
@@ -92,10 +97,11 @@ class Dreamer(Node):
         if self._learner is None:
             self._begin(Spaces.from_json(message.data))
 
-    def _dream_once(self) -> None:
+    def _begin_from_checkpoint(self) -> None:
         self._start.cancel()
         self._begin(spaces_of(Path(self.options.resume)))
-        self._learner.send("dream", self._budget(self.options))
+        if self.options.mode == ONCE:
+            self._learner.send("dream", self._budget(self.options))
 
     def _begin(self, spaces: Spaces) -> None:
         o = self.options
@@ -244,7 +250,7 @@ class Dreamer(Node):
     def _event_dream_ended(
         self, rollouts: int, updates: int, completed: bool, metrics: dict, version: int
     ) -> None:
-        if self.options.dream_only:
+        if self.options.mode == ONCE:
             self.get_logger().info(
                 f"dreamed {rollouts} rollouts, {updates} updates: policy version {version}"
             )
@@ -260,7 +266,7 @@ class Dreamer(Node):
         )
 
     def _event_dream_refused(self, text: str) -> None:
-        if self.options.dream_only:
+        if self.options.mode == ONCE:
             raise UserError(text)
         self._end_goal(Dream.Result(message=text))
 

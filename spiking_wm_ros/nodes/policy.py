@@ -73,7 +73,9 @@ class PolicyNode(Node):
 
     def _take(self, path: Path, digest: str | None) -> None:
         bundle = load_bundle(path, digest)
-        self._policy = make_policy(bundle, Spaces.from_json(bundle.facts["spaces"]))
+        # what acts already says what there is to see and to do
+        spaces = self._policy.spaces if self._policy else Spaces.from_json(bundle.facts["spaces"])
+        self._policy = make_policy(bundle, spaces)
         self._version = bundle.version
 
     def _on_version(self, message: PolicyVersion) -> None:

@@ -10,6 +10,12 @@ OFFERED_NEWEST = QoSProfile(
     depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.VOLATILE
 )
 
+# What answers are matched with: the newest, and those just before it.
+RECENT = QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT, durability=DurabilityPolicy.VOLATILE)
+
+# Commands to actuators, as ros2_control's controllers hear them: the newest counts, resent every period.
+COMMAND = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.VOLATILE)
+
 # As REP-2003 has it for sensors: fresh rather than complete. Offered reliably, as above.
 SENSOR = QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT, durability=DurabilityPolicy.VOLATILE)
 OFFERED_SENSOR = QoSProfile(

@@ -61,12 +61,16 @@ class Gate:
         self._good = self._rest  # what was commanded last, by a policy in order
         self._came_at: float | None = None
         self._emergency = False
+        self._resting = ""  # why, if it rests
         self.reason = "waiting for the first command"
         self.tripped = False
 
     def command(self, action: np.ndarray, now: float) -> None:
-        """A command has come; a bad one trips the gate at once."""
-        if self.tripped:
+        """A command has come; a bad one trips the gate at once.
+
+        ``now`` may be earlier, when what it answers was sensed: its age counts from there.
+        """
+        if self.tripped or self._resting:
             return
         before, since = self._good, self._came_at
         if fault := self._fault(np.asarray(action), before, None if since is None else now - since):
@@ -113,13 +117,29 @@ class Gate:
         self.reason = "waiting for the first command"
         return ""
 
+    def rest(self, why: str) -> None:
+        """Command the safe action, without tripping, until `wake`."""
+        self._resting = why
+
+    def wake(self) -> None:
+        """Follow commands again, from the next one on, unless the gate is tripped."""
+        if self._resting:
+            self._resting = ""
+            if not self.tripped:
+                self.resume()
+
     def output(self, now: float) -> Output:
         """What to command now; call it once every control period."""
+        if self._resting and not self.tripped:
+            return Output(self._safe(), self._resting)
         if not self.tripped and self._came_at is not None and now - self._came_at > self.options.max_age:
             self._trip(f"no command for {(now - self._came_at) * 1e3:.0f} ms")
         if self.reason:
-            return Output(self._good if self.options.safe == HOLD else self._rest, self.reason)
+            return Output(self._safe(), self.reason)
         return Output(self._good, "")
+
+    def _safe(self) -> np.ndarray:
+        return self._good if self.options.safe == HOLD else self._rest
 
     def _trip(self, reason: str) -> None:
         if not self.tripped or self._emergency:

@@ -23,7 +23,7 @@ from spiking_wm_ros.snn.popsan import EventDrivenPopSAN, PopSAN
 
 
 def _sizes(spaces: Spaces) -> tuple[int, int]:
-    observation, action = spaces
+    observation, action, _ = spaces
     if len(observation.shape) != 1 or not isinstance(action, Box) or len(action.shape) != 1:
         raise UserError(
             f"popsan drives environments with vector observations and continuous actions, not"

@@ -1,0 +1,175 @@
+"""The safety gate on the robot's side of the link: between the policy's actions and the actuators."""
+
+import sys
+import time
+from collections import deque
+from dataclasses import dataclass
+
+import numpy as np
+from diagnostic_msgs.msg import DiagnosticStatus
+from spiking_wm_msgs.msg import Action, Observation, Phase
+from std_msgs.msg import Bool
+from std_srvs.srv import Trigger
+
+from spiking_wm_ros.agents.options import option
+from spiking_wm_ros.nodes import qos
+from spiking_wm_ros.nodes.health import Health
+from spiking_wm_ros.nodes.main import run
+from spiking_wm_ros.nodes.messages import from_array
+from spiking_wm_ros.nodes.node import Node
+from spiking_wm_ros.nodes.parameters import declare, refuse_unknown
+from spiking_wm_ros.nodes.robot_messages import check_messages, command_writer, message_type
+from spiking_wm_ros.robots.description import load_robot
+from spiking_wm_ros.safety.gate import Gate
+
+_REMEMBERED = 10  # observations whose time is known, to tell the age of what answers them
+_PHASES = {Phase.IDLE: "idle", Phase.DREAMING: "dreaming", Phase.STOPPED: "stopped"}
+
+
+@dataclass(frozen=True)
+class GateNodeOptions:
+    """Parameters of the gate; what it lets through is in the robot's file."""
+
+    robot: str = option("rover", "name of a file in config/robots, or path of one")
+
+
+class GateNode(Node):
+    """Commands what the policy asks for while everything is right, else the safe action.
+
+    A command goes out as soon as it comes; twice in every control period the gate looks whether one
+    is missing. Time is the steady clock's throughout: the age of an action counts from when the gate
+    saw the observation that it answers.
+    """
+
+    def __init__(self):
+        super().__init__("gate")
+        self._robot = robot = load_robot(declare(self, GateNodeOptions).robot)
+        refuse_unknown(self)
+        check_messages(robot)
+        self._gate = Gate(robot.gate, robot.command.space, np.array(robot.command.rest))
+        self._write = command_writer(robot)
+        self._sensed: deque[tuple[tuple[int, int], float]] = deque(maxlen=_REMEMBERED)
+        self._followed: tuple[int, int] | None = None
+        self._version = 0
+        self._button, self._stopped = False, False  # what stops the robot in an emergency
+        self._told, self._resting = "", None
+        self._passed, self._trips = 0, 0
+        self._passed_at, self._periods = 0.0, deque(maxlen=1000)
+
+        command = robot.command
+        self._commands = self.create_publisher(message_type(command.type), command.topic, qos.COMMAND)
+        self._rests = self.create_publisher(Bool, "resting", qos.LATCHED)
+        self.create_subscription(Observation, "observation", self._on_observation, qos.RECENT)
+        self.create_subscription(Action, "action", self._on_action, qos.NEWEST)
+        self.create_subscription(Bool, "emergency_stop", self._on_emergency_stop, 10)
+        self.create_subscription(Phase, "phase", self._on_phase, qos.LATCHED)
+        self.create_service(Trigger, "~/stop", self._on_stop)
+        self.create_service(Trigger, "~/resume", self._on_resume)
+        self.create_timer(robot.period / 2, self._look)
+        self._health = Health(self, self._report)
+
+    # --- commands ---
+
+    def _on_observation(self, message: Observation) -> None:
+        self._sensed.append(((message.episode, message.step), time.monotonic()))
+
+    def _on_action(self, message: Action) -> None:
+        """Follow the answer to an observation, once; one to none that is known is as good as none."""
+        key = (message.episode, message.step)
+        sensed_at = next((at for known, at in self._sensed if known == key), None)
+        if sensed_at is None or key == self._followed:
+            return
+        self._followed, self._version = key, message.policy_version
+        try:
+            action = from_array(message.action)
+        except ValueError:  # shape and values disagree
+            action = np.array(message.action.values)
+        self._gate.command(self._robot.command.convert(action), sensed_at)
+        if self._put_out():
+            now = time.monotonic()
+            self._periods.append(now - self._passed_at)
+            self._passed, self._passed_at = self._passed + 1, now
+
+    def _look(self) -> None:
+        """Command the safe action, over and over, while there is a reason to."""
+        if self._gate.output(time.monotonic()).reason:
+            self._put_out()
+
+    def _put_out(self) -> bool:
+        """Send what is to be commanded now; whether it is what the policy asked for."""
+        output = self._gate.output(time.monotonic())
+        self._commands.publish(self._write(output.action, self.get_clock().now()))
+        self._tell(output.reason)
+        return not output.reason
+
+    def _tell(self, reason: str) -> None:
+        if reason == self._told:
+            return
+        self._told = reason
+        if self._gate.tripped:
+            self._trips += 1
+            self.get_logger().error(f"safe action: {reason}")
+        self._health.publish()
+
+    # --- emergency stop, phases ---
+
+    def _on_emergency_stop(self, message: Bool) -> None:
+        self._button = message.data
+        self._heed()
+
+    def _on_phase(self, message: Phase) -> None:
+        self._stopped = message.phase == Phase.STOPPED
+        if message.phase == Phase.AWAKE:
+            self._gate.wake()
+        else:
+            self._gate.rest(f"{_PHASES[message.phase]}: {message.reason}")
+        self._heed()
+        self._tell_resting(message.phase != Phase.AWAKE)
+
+    def _tell_resting(self, resting: bool) -> None:
+        if resting != self._resting:
+            self._resting = resting
+            self._rests.publish(Bool(data=resting))
+
+    def _heed(self) -> None:
+        if self._button or self._stopped:
+            self._gate.emergency_stop()
+            self._put_out()
+        else:
+            self._gate.emergency_over()
+
+    def _on_stop(self, _, response: Trigger.Response) -> Trigger.Response:
+        self._gate.emergency_stop()
+        self._put_out()
+        self._heed()  # the call is over; the gate stays tripped
+        response.success, response.message = True, self._gate.reason
+        return response
+
+    def _on_resume(self, _, response: Trigger.Response) -> Trigger.Response:
+        refusal = self._gate.resume()
+        response.success, response.message = not refusal, refusal or self._gate.reason
+        return response
+
+    # --- health and end ---
+
+    def _report(self) -> tuple[bytes, str, dict]:
+        figures = {"commands": self._passed, "trips": self._trips, "policy_version": self._version}
+        if self._periods:
+            median, p99 = np.percentile(self._periods, (50, 99)) * 1e3
+            figures |= {"period_median_ms": round(median, 3), "period_p99_ms": round(p99, 3)}
+        level = DiagnosticStatus.ERROR if self._gate.tripped else DiagnosticStatus.OK
+        return level, self._told or "passing commands", figures
+
+    def close(self) -> None:
+        """Leave the robot with the safe action."""
+        self._gate.rest("the gate ends")
+        self._put_out()
+
+
+def main() -> None:
+    """Entry point of ``ros2 run spiking_wm_ros gate``."""
+    sys.exit(run(GateNode))
+
+
+if __name__ == "__main__":
+    main()

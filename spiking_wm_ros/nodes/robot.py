@@ -1,0 +1,110 @@
+"""A robot's senses on the wire: standard topics in, one observation per control period out."""
+
+import sys
+import time
+from collections import deque
+from dataclasses import dataclass
+
+import numpy as np
+from diagnostic_msgs.msg import DiagnosticStatus
+from spiking_wm_msgs.msg import Observation, Phase
+
+from spiking_wm_ros.agents.options import option
+from spiking_wm_ros.nodes import qos
+from spiking_wm_ros.nodes.health import Health
+from spiking_wm_ros.nodes.main import run
+from spiking_wm_ros.nodes.messages import to_array
+from spiking_wm_ros.nodes.node import Node
+from spiking_wm_ros.nodes.parameters import declare, refuse_unknown
+from spiking_wm_ros.nodes.robot_messages import message_type
+from spiking_wm_ros.robots.description import load_robot
+from spiking_wm_ros.robots.readings import Senses
+
+_PATIENCE = 5.0  # seconds before a sensor that is silent from the start is complained of
+
+
+@dataclass(frozen=True)
+class RobotOptions:
+    """Parameters of the robot node."""
+
+    robot: str = option("rover", "name of a file in config/robots, or path of one")
+
+
+class RobotNode(Node):
+    """Publishes an observation in every control period in which all sensors are in order."""
+
+    def __init__(self):
+        super().__init__("robot")
+        self._robot = load_robot(declare(self, RobotOptions).robot)
+        refuse_unknown(self)
+        self._senses = Senses(self._robot)
+        self._fault, self._began = "", time.monotonic()
+        self._awake, self._gap = True, True  # no observation was published in the last period
+        self._episode, self._step = 0, 0
+        self._sent_at, self._periods = 0.0, deque(maxlen=1000)
+
+        self._observations = self.create_publisher(Observation, "observation", qos.OFFERED_NEWEST)
+        self.create_subscription(Phase, "phase", self._on_phase, qos.LATCHED)
+        for index, reading in enumerate(self._robot.observation):
+            callback = lambda message, i=index: self._on_reading(i, message)  # noqa: E731
+            self.create_subscription(message_type(reading.type), reading.topic, callback, qos.SENSOR)
+        self.create_timer(self._robot.period, self._sense)
+        self._health = Health(self, self._report)
+
+    def _on_reading(self, index: int, message) -> None:
+        wall_time = self.get_clock().now().nanoseconds * 1e-9
+        self._senses.take(index, message, time.monotonic(), wall_time)
+
+    def _on_phase(self, message: Phase) -> None:
+        self._awake = message.phase == Phase.AWAKE
+
+    def _sense(self) -> None:
+        now = time.monotonic()
+        fault = self._senses.fault(now)
+        self._tell(fault, now)
+        if fault or not self._awake:
+            self._gap = True
+            return
+        if self._gap:  # what the policy remembers is of another situation
+            self._episode += 1
+        else:
+            self._periods.append(now - self._sent_at)
+        message = Observation(
+            episode=self._episode,
+            step=self._step,
+            evaluation=True,
+            episode_start=self._gap,
+            observation=to_array(self._senses.observation()),
+        )
+        message.header.stamp = self.get_clock().now().to_msg()
+        self._observations.publish(message)
+        self._gap, self._sent_at, self._step = False, now, self._step + 1
+
+    def _tell(self, fault: str, now: float) -> None:
+        """Log that something is wrong, or right again; diagnostics say what is wrong at any time."""
+        if fault and not self._step and now - self._began < _PATIENCE:
+            return  # sensors may take their time
+        before, self._fault = self._fault, fault
+        if fault and not before:
+            self.get_logger().error(f"no observation, the robot rests: {fault}")
+        elif before and not fault:
+            self.get_logger().info("all sensors are in order again")
+        if bool(fault) != bool(before):
+            self._health.publish()
+
+    def _report(self) -> tuple[bytes, str, dict]:
+        figures = {"observations": self._step, "episode": self._episode}
+        if self._periods:
+            median, p99 = np.percentile(self._periods, (50, 99)) * 1e3
+            figures |= {"period_median_ms": round(median, 3), "period_p99_ms": round(p99, 3)}
+        level = DiagnosticStatus.ERROR if self._fault else DiagnosticStatus.OK
+        return level, self._fault or ("sensing" if self._awake else "resting"), figures
+
+
+def main() -> None:
+    """Entry point of ``ros2 run spiking_wm_ros robot``."""
+    sys.exit(run(RobotNode))
+
+
+if __name__ == "__main__":
+    main()

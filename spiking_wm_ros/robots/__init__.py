@@ -1,0 +1,1 @@
+"""Robots as they look from ROS: what they measure and what they obey."""
