@@ -75,7 +75,9 @@ class PolicyNode(Node):
         bundle = load_bundle(path, digest)
         # what acts already says what there is to see and to do
         spaces = self._policy.spaces if self._policy else Spaces.from_json(bundle.facts["spaces"])
-        self._policy = make_policy(bundle, spaces)
+        policy = make_policy(bundle, spaces)
+        _try_out(policy)
+        self._policy = policy
         self._version = bundle.version
 
     def _on_version(self, message: PolicyVersion) -> None:
@@ -133,6 +135,16 @@ class PolicyNode(Node):
             figures |= {"latency_median_ms": round(median, 3), "latency_p99_ms": round(p99, 3)}
         level = DiagnosticStatus.ERROR if self._refused else DiagnosticStatus.OK
         return level, self._refused or ("acting" if self._policy else "waiting for a policy version"), figures
+
+
+def _try_out(policy: Policy) -> None:
+    """Have it decide once, so that the first decision that counts does not load or compile anything.
+
+    Raises:
+        UserError: for an action outside the action space, as damaged weights give.
+    """
+    nothing = np.zeros(policy.spaces.observation.shape, policy.spaces.observation.dtype)
+    policy.spaces.check_action(policy.act(nothing, policy.initial_state(), None)[0])
 
 
 def _same(one: Observation, other: Observation) -> bool:
