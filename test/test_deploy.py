@@ -96,8 +96,6 @@ def deployed(trained: Path, **given):
 def test_whatever_stops_the_policy_stops_the_rover(trained):
     with deployed(trained) as rover:
         rover.until_it_moves()
-        # 5 ms of the policy's silence are no reason, and it drives
-        assert rover.figures("gate").get("trips", "0") == "0" if "gate" in rover.status else True
         spent = []
         for _ in range(5):
             rover.processes.signal("policy", signal.SIGSTOP)
@@ -260,7 +258,10 @@ def test_a_thousand_versions_are_taken_while_it_drives(trained, tmp_path):
     facts = base.facts
     spaces = Spaces.from_json(facts["spaces"])
     started = settle_graph("deploy", {"robot": "rover", "policy": str(trained), "simulated": "true"})
-    nodes = [NodeSpec("policy", {}, vital=False) if n.executable == "policy" else n for n in started.nodes]
+    nodes = [
+        NodeSpec("policy", {"real_time": True}, vital=False) if n.executable == "policy" else n
+        for n in started.nodes
+    ]
     count = 1000
     with client() as made, Processes(started.__class__(nodes, started.run)) as processes:
         rover = Watch(made, processes)
@@ -297,7 +298,8 @@ def test_a_thousand_versions_are_taken_while_it_drives(trained, tmp_path):
         made.until(lambda: int(rover.figures("gate")["policy_version"]) == count)
         gaps = np.diff([at for at, _ in rover.commands[-count:]])
         print("1000 swaps, period p50, p99, max in ms:", np.percentile(gaps, (50, 99, 100)) * 1e3)
-        assert np.percentile(gaps, 95) <= 2 * T
+        assert rover.figures("gate")["trips"] == "0"
+        assert np.percentile(gaps, 99) <= 2 * T
 
 
 def test_two_robots_do_not_hear_each_other(trained):

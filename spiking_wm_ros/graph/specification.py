@@ -228,20 +228,20 @@ def _deploy(arguments: Mapping[str, str], options: Mapping[str, str]) -> Started
         )
     classes = {"scheduler": (PhaseOptions, DreamBounds)} if dreams else {}
     parameters, left = _route(options, classes | ({robot.driver: (BatteryOptions,)} if simulated else {}))
-    of_robot = {"robot": arguments["robot"]}
+    of_robot, acting = {"robot": arguments["robot"]}, {"real_time": True}
     nodes = [NodeSpec("gate", of_robot), NodeSpec("robot", of_robot)]
     if dreams:
         checkpoint, run, config = _checkpoint(arguments, "policy")
         bundle, setup = checkpoint / "policy.safetensors", config.settle(left)
         named = {"algorithm": setup.algorithm, "env": config.env, "run": str(run), "resume": str(checkpoint)}
         dreamer = named | {"mode": "at_rest"} | options_of(setup)
-        nodes += [NodeSpec("policy", {}, vital=False), NodeSpec("dreamer", dreamer, vital=False)]
+        nodes += [NodeSpec("policy", acting, vital=False), NodeSpec("dreamer", dreamer, vital=False)]
         nodes += [NodeSpec("scheduler", parameters["scheduler"], vital=False)]
     else:
         _refuse(left, "deploy")
         bundle = _bundle(arguments)
         run = bundle.parent
-        nodes += [NodeSpec("policy", {"bundle": str(bundle)}, vital=False)]
+        nodes += [NodeSpec("policy", acting | {"bundle": str(bundle)}, vital=False)]
     from spiking_wm_ros.agents.bundle import load_bundle  # brings torch, which no other graph waits for
 
     robot.check_fits(Spaces.from_json(load_bundle(bundle).facts["spaces"]))

@@ -19,6 +19,7 @@ from spiking_wm_ros.nodes.messages import from_array
 from spiking_wm_ros.nodes.node import Node
 from spiking_wm_ros.nodes.parameters import declare, refuse_unknown
 from spiking_wm_ros.nodes.robot_messages import check_messages, command_writer, message_type
+from spiking_wm_ros.process import act_in_real_time
 from spiking_wm_ros.robots.description import load_robot
 from spiking_wm_ros.safety.gate import Gate
 
@@ -67,6 +68,7 @@ class GateNode(Node):
         self.create_service(Trigger, "~/resume", self._on_resume)
         self.create_timer(robot.period / 2, self._look)
         self._health = Health(self, self._report)
+        act_in_real_time()
 
     # --- commands ---
 

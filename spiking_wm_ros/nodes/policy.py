@@ -3,6 +3,7 @@
 import sys
 import time
 from collections import deque
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from spiking_wm_ros.nodes.main import run
 from spiking_wm_ros.nodes.messages import from_array, to_array
 from spiking_wm_ros.nodes.node import Node
 from spiking_wm_ros.nodes.parameters import declare, refuse_unknown
-from spiking_wm_ros.process import prepare_to_compute
+from spiking_wm_ros.process import act_in_real_time, prepare_to_compute
 
 _FOREVER = 2**63 - 1
 
@@ -35,6 +36,7 @@ class PolicyOptions:
 
     seed: int = option(0, "seed of exploration, the run's", 0, 2**31 - 1)
     bundle: str = option("", "policy bundle to act by; empty: wait for the dreamer's versions")
+    real_time: bool = option(False, "run ahead of ordinary processes, where that is allowed")
 
 
 class PolicyNode(Node):
@@ -46,6 +48,7 @@ class PolicyNode(Node):
         refuse_unknown(self)
         prepare_to_compute()
         self._policy: Policy | None = None
+        self._loader = ThreadPoolExecutor(1)  # versions are loaded beside acting, one after the other
         self._version = 0
         self._states: dict[bool, Any] = {}  # by evaluation or not
         self._held: Observation | None = None  # waits for its policy version
@@ -60,36 +63,49 @@ class PolicyNode(Node):
         else:
             self.create_subscription(PolicyVersion, "policy_version", self._on_version, qos.LATCHED)
         self._health = Health(self, self._report)
+        if self.options.real_time:
+            act_in_real_time()
 
     # --- versions ---
 
     def _act_by_bundle(self, path: Path) -> None:
-        self._take(path, None)
+        self._policy, self._version = self._load(path, None)
         publisher = self.create_publisher(PolicyVersion, "policy_version", qos.LATCHED)
         version = PolicyVersion(version=self._version, until_step=_FOREVER, path=str(path))
         version.header.stamp = self.get_clock().now().to_msg()
         version.sha256 = sha256(path)
         publisher.publish(version)
 
-    def _take(self, path: Path, digest: str | None) -> None:
+    def _load(self, path: Path, digest: str | None) -> tuple[Policy, int]:
+        """A policy that is ready to act, and its version.
+
+        Raises:
+            UserError: if the bundle is damaged, does not fit, or cannot act.
+        """
         bundle = load_bundle(path, digest)
         # what acts already says what there is to see and to do
         spaces = self._policy.spaces if self._policy else Spaces.from_json(bundle.facts["spaces"])
         policy = make_policy(bundle, spaces)
         _try_out(policy)
-        self._policy = policy
-        self._version = bundle.version
+        return policy, bundle.version
 
     def _on_version(self, message: PolicyVersion) -> None:
+        self._loader.submit(self._prepare, message)
+
+    def _prepare(self, message: PolicyVersion) -> None:  # in the loader's thread
         """Load a version; a bundle that does not fit is refused and the old one acts on."""
         try:
-            self._take(Path(message.path), message.sha256)
-            self._refused = ""
+            policy, version = self._load(Path(message.path), message.sha256)
+            self.call_soon(lambda: self._swap(policy, version))
         except UserError as error:
             self._refused = f"version {message.version} refused: {error}"
             self.get_logger().error(self._refused)
-            self._health.publish()  # the next version may come before the next beat
-            return
+            self.call_soon(self._health.publish)  # the next version may come before the next beat
+        except BaseException as error:
+            self.raised = error
+
+    def _swap(self, policy: Policy, version: int) -> None:
+        self._policy, self._version, self._refused = policy, version, ""
         held, self._held = self._held, None
         if held:
             self._on_observation(held)
@@ -126,7 +142,7 @@ class PolicyNode(Node):
         self._actions.publish(self._answer)
         self._latencies.append(time.perf_counter() - began)
 
-    # --- health ---
+    # --- health and end ---
 
     def _report(self) -> tuple[bytes, str, dict]:
         figures = {"policy_version": self._version}
@@ -135,6 +151,10 @@ class PolicyNode(Node):
             figures |= {"latency_median_ms": round(median, 3), "latency_p99_ms": round(p99, 3)}
         level = DiagnosticStatus.ERROR if self._refused else DiagnosticStatus.OK
         return level, self._refused or ("acting" if self._policy else "waiting for a policy version"), figures
+
+    def close(self) -> None:
+        """End the loader."""
+        self._loader.shutdown(cancel_futures=True)
 
 
 def _try_out(policy: Policy) -> None:

@@ -17,6 +17,7 @@ from spiking_wm_ros.nodes.messages import to_array
 from spiking_wm_ros.nodes.node import Node
 from spiking_wm_ros.nodes.parameters import declare, refuse_unknown
 from spiking_wm_ros.nodes.robot_messages import message_type
+from spiking_wm_ros.process import act_in_real_time
 from spiking_wm_ros.robots.description import load_robot
 from spiking_wm_ros.robots.readings import Senses
 
@@ -50,6 +51,7 @@ class RobotNode(Node):
             self.create_subscription(message_type(reading.type), reading.topic, callback, qos.SENSOR)
         self.create_timer(self._robot.period, self._sense)
         self._health = Health(self, self._report)
+        act_in_real_time()
 
     def _on_reading(self, index: int, message) -> None:
         wall_time = self.get_clock().now().nanoseconds * 1e-9
