@@ -35,6 +35,7 @@ setup(
             f"bridge = {NAME}.nodes.bridge:main",
             f"policy = {NAME}.nodes.policy:main",
             f"dreamer = {NAME}.nodes.dreamer:main",
+            f"manager = {NAME}.nodes.manager:main",
             f"robot = {NAME}.nodes.robot:main",
             f"gate = {NAME}.nodes.gate:main",
             f"rover_driver = {NAME}.nodes.rover_driver:main",

@@ -17,16 +17,45 @@ T = 0.02
 
 
 def gate(**options) -> Gate:
-    return Gate(GateOptions(**options), SPACE)
+    return Gate(GateOptions(**{"settle": 0.0} | options), SPACE)
 
 
 def test_it_passes_good_commands_on():
     made = gate()
-    assert made.output(0.0).action.tolist() == [0, 0] and "first command" in made.output(0.0).reason
+    assert made.output(0.0).action.tolist() == [0, 0] and "waiting" in made.output(0.0).reason
     for step in range(100):
         made.command(np.array([0.5, step / 50]), step * T)
         action, reason = made.output(step * T + 0.001)
         assert reason == "" and action.tolist() == pytest.approx([0.5, step / 50])
+
+
+def test_it_follows_once_commands_come_steadily():
+    made, moved = gate(settle=0.09), []
+    times = [0.0, 0.02, 0.04, 0.2, *(0.22 + T * step for step in range(10))]  # a gap after the third
+    for now in times:
+        made.command(np.ones(2), now)
+        moved.append(made.output(now).reason == "")
+    assert not made.tripped  # a gap before it follows is no fault
+    assert [now for now, follows in zip(times, moved) if follows][0] == pytest.approx(0.3)
+    assert made.output(times[-1] + 0.05).reason.startswith("no command")
+    made.resume()
+    made.command(np.ones(2), 1.0)
+    assert "steadily" in made.output(1.0).reason  # anew after a resume
+
+
+def test_rest_is_no_fault_and_a_trip_outlasts_it():
+    made = gate()
+    made.command(np.ones(2), 0.0)
+    made.rest("dreaming")
+    assert made.output(5.0) == (pytest.approx([0, 0]), "dreaming") and not made.tripped
+    made.command(np.ones(2), 5.0)  # nobody listens
+    made.wake()
+    assert "waiting" in made.output(5.0).reason
+    made.emergency_stop()
+    made.emergency_over()
+    made.rest("dreaming")
+    made.wake()
+    assert "emergency stop" in made.output(5.1).reason
 
 
 def test_silence_trips_it_within_three_periods_and_for_good():
@@ -83,7 +112,7 @@ def test_hold_keeps_the_last_good_command_and_pose_takes_the_rest_pose():
     made.command(np.array([0.3, 0.4]), 0.0)
     made.command(np.array([math.nan, 0]), T)
     assert made.output(T).action.tolist() == pytest.approx([0.3, 0.4])
-    posed = Gate(GateOptions(safe="pose"), SPACE, pose=np.array([0.1, 0.2]))
+    posed = Gate(GateOptions(safe="pose", settle=0.0), SPACE, pose=np.array([0.1, 0.2]))
     posed.command(np.array([0.3, 0.4]), 0.0)
     assert posed.output(1.0).action.tolist() == pytest.approx([0.1, 0.2])
 

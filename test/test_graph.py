@@ -217,7 +217,7 @@ def test_sigterm_saves_and_ends_cleanly_within_five_seconds(tmp_path, tiny):
             child.send_signal(signal.SIGTERM)
         codes = {name: child.wait(5) for name, child in children.items()}
         assert time.monotonic() - began < 5
-    assert codes == dict.fromkeys(("bridge", "policy", "dreamer"), 0)
+    assert codes == dict.fromkeys(("bridge", "policy", "dreamer", "manager"), 0)
     assert final_state(Run(tmp_path))[1]["step"] > 40
 
 

@@ -57,10 +57,17 @@ class Run:
 
     @staticmethod
     def create(path: Path, setup: Setup, env_id: str) -> "Run":
-        """Make the folder of a run, or write down the options with which one goes on."""
+        """Make the folder of a run, or write down the options with which one goes on.
+
+        Raises:
+            UserError: if the folder cannot be written.
+        """
         run = Run(path)
-        write_config(path, setup, env_id)
-        write_atomically(path / "versions.json", json.dumps(_versions(), indent=1).encode())
+        try:
+            write_config(path, setup, env_id)
+            write_atomically(path / "versions.json", json.dumps(_versions(), indent=1).encode())
+        except OSError as error:
+            raise UserError(f"run:={path} cannot be written ({error.strerror}): choose another one") from None
         return run
 
     # --- tables ---

@@ -74,6 +74,11 @@ _SUBJECT = (
 _CHECKPOINT = Argument("checkpoint", "", "run folder, for its newest checkpoint, or a checkpoint in one")
 
 
+def _managed(order: str, nodes: list[NodeSpec], patience: float = 10.0) -> list[NodeSpec]:
+    """The nodes of a graph, and the manager that brings those of ``order`` up."""
+    return [*nodes, NodeSpec("manager", {"nodes": order, "patience": patience}, vital=False)]
+
+
 def _shared(arguments: Mapping[str, str]) -> dict[str, str]:
     return {a.name: arguments[a.name] for a in _SHARED}
 
@@ -176,17 +181,14 @@ def _train(arguments: Mapping[str, str], options: Mapping[str, str]) -> Started:
         "resume": resume,
     }
     named = {"algorithm": setup.algorithm, "env": env, "run": str(run), "resume": resume}
-    return Started(
-        [
-            NodeSpec("bridge", bridge | energy.get("bridge", {})),
-            NodeSpec("policy", {"seed": schedule.seed}),
-            NodeSpec("dreamer", named | options_of(setup)),
-            *([NodeSpec("scheduler", energy["scheduler"])] if energy else []),
-        ],
-        run,
-        steps=schedule.steps,
-        **_shared(arguments),
-    )
+    nodes = [
+        NodeSpec("bridge", bridge | energy.get("bridge", {})),
+        NodeSpec("policy", {"seed": schedule.seed}),
+        NodeSpec("dreamer", named | options_of(setup)),
+        *([NodeSpec("scheduler", energy["scheduler"])] if energy else []),
+    ]
+    nodes = _managed("dreamer policy bridge", nodes)
+    return Started(nodes, run, steps=schedule.steps, **_shared(arguments))
 
 
 def _evaluate(arguments: Mapping[str, str], options: Mapping[str, str]) -> Started:
@@ -199,7 +201,7 @@ def _evaluate(arguments: Mapping[str, str], options: Mapping[str, str]) -> Start
     }
     bundle = checkpoint / "policy.safetensors"
     nodes = [NodeSpec("bridge", bridge), NodeSpec("policy", {"bundle": str(bundle)})]
-    return Started(nodes, run, **_shared(arguments))
+    return Started(_managed("policy bridge", nodes), run, **_shared(arguments))
 
 
 def _dream(arguments: Mapping[str, str], options: Mapping[str, str]) -> Started:
@@ -216,7 +218,8 @@ def _dream(arguments: Mapping[str, str], options: Mapping[str, str]) -> Started:
         "seconds": _number(arguments, "seconds"),
         "joules": _number(arguments, "joules"),
     }
-    return Started([NodeSpec("dreamer", named | options_of(setup))], run, **_shared(arguments))
+    nodes = [NodeSpec("dreamer", named | options_of(setup))]
+    return Started(_managed("dreamer", nodes), run, **_shared(arguments))
 
 
 def _deploy(arguments: Mapping[str, str], options: Mapping[str, str]) -> Started:
@@ -247,7 +250,8 @@ def _deploy(arguments: Mapping[str, str], options: Mapping[str, str]) -> Started
     robot.check_fits(Spaces.from_json(load_bundle(bundle).facts["spaces"]))
     if simulated:
         nodes.append(NodeSpec(robot.driver, parameters[robot.driver], vital=False))
-    return Started(nodes, run, **_shared(arguments))
+    order = "gate dreamer policy robot" if dreams else "gate policy robot"
+    return Started(_managed(order, nodes, patience=2.0), run, **_shared(arguments))
 
 
 def _bundle(arguments: Mapping[str, str]) -> Path:

@@ -24,8 +24,8 @@ from spiking_wm_ros.envs.session import Session
 from spiking_wm_ros.nodes import qos
 from spiking_wm_ros.nodes.health import Health
 from spiking_wm_ros.nodes.main import run
+from spiking_wm_ros.nodes.managed import ManagedNode
 from spiking_wm_ros.nodes.messages import from_array, to_array, to_battery_state, to_header, to_transition
-from spiking_wm_ros.nodes.node import Node
 from spiking_wm_ros.nodes.parameters import declare, refuse_unknown
 
 _RESEND_AFTER = 1.0  # seconds without an answer
@@ -46,7 +46,7 @@ class BridgeOptions:
     battery: str = option(NONE, "battery: the environment's own, or a virtual one", choices=BATTERIES)
 
 
-class Bridge(Node):
+class Bridge(ManagedNode):
     """Steps an environment in lock-step with the policy, or at a fixed rate.
 
     Training never runs ahead of the learner: steps wait for a policy version that covers them. In
@@ -56,8 +56,11 @@ class Bridge(Node):
     def __init__(self):
         super().__init__("bridge")
         self.options = declare(self, BridgeOptions)
-        battery_options = declare(self, BatteryOptions)
+        self._battery_options = declare(self, BatteryOptions)
         refuse_unknown(self)
+
+    def configure(self) -> None:
+        """Make the environment."""
         o = self.options
         # with no training steps, one evaluation is all there is to do
         evaluate_every = o.evaluate_every if o.steps else 1
@@ -65,7 +68,7 @@ class Bridge(Node):
         if o.resume:
             self._session.resume(**resume_point(Path(o.resume)))
         if o.battery != NONE:
-            self._session.fit_battery(o.battery, battery_options)
+            self._session.fit_battery(o.battery, self._battery_options)
         self._dt = self._session.spaces.period
         self._time = self._session.training_step * self._dt  # simulation time never goes back
         self._policy = PolicyVersion()
@@ -94,6 +97,16 @@ class Bridge(Node):
             self.create_timer(1 / o.rate_hz, self._tick)
         Health(self, self._report)
 
+    def activate(self) -> None:
+        """Go on where it stopped; the start itself waits for everybody to be there."""
+        if self._started:
+            self._send()
+
+    def deactivate(self) -> None:
+        """Take no answer any more to what was asked."""
+        self._sent = self._answer = None
+        self._waited_for = "activation"
+
     # --- what may be sent, and sending it ---
 
     def _covered(self) -> bool:
@@ -108,7 +121,7 @@ class Bridge(Node):
     def _send(self) -> None:
         """Publish what waits for an action, if the learner and the phase allow it."""
         self._sent = None
-        if self._lies_down or self._resting:
+        if not self.active or self._lies_down or self._resting:
             return
         if self._over():
             self._waited_for = "nothing: all steps are done"
@@ -149,6 +162,8 @@ class Bridge(Node):
 
     def _look_after(self) -> None:
         """Start once everybody is there; repeat an observation that nobody answered."""
+        if not self.active:
+            return
         if not self._started:
             ready = self._observations.get_subscription_count() and self.count_publishers("action")
             if self.options.steps:

@@ -27,8 +27,8 @@ from spiking_wm_ros.nodes import qos
 from spiking_wm_ros.nodes.health import Health
 from spiking_wm_ros.nodes.learner_process import LearnerProcess
 from spiking_wm_ros.nodes.main import run
+from spiking_wm_ros.nodes.managed import ManagedNode
 from spiking_wm_ros.nodes.messages import from_transition
-from spiking_wm_ros.nodes.node import Node
 from spiking_wm_ros.nodes.parameters import declare, refuse_unknown
 
 _SAVING_TIME = 4.5  # seconds for the last checkpoint after SIGTERM
@@ -57,7 +57,7 @@ class DreamerOptions:
     computing_w: float = option(3.0, "draw of computing while it dreams, in watts", 1e-6)
 
 
-class Dreamer(Node):
+class Dreamer(ManagedNode):
     """Learns from transitions, dreams when asked or by schedule, publishes policy versions."""
 
     def __init__(self):
@@ -68,6 +68,9 @@ class Dreamer(Node):
         run_options = declare(self, RunOptions)
         refuse_unknown(self)
         self._setup = Setup(self.options.algorithm, agent, agent_options, run_options)
+
+    def configure(self) -> None:
+        """Wait for the environment's spaces, or begin from a checkpoint."""
         self._learner: LearnerProcess | None = None
         self._events: deque[tuple] = deque()
         self._spaces: Spaces | None = None
@@ -90,6 +93,11 @@ class Dreamer(Node):
             self.create_subscription(String, "spaces", self._on_spaces, qos.LATCHED)
         else:
             self._start = self.create_timer(0.0, self._begin_from_checkpoint)
+
+    def deactivate(self) -> None:
+        """End a dream; what is learned from transitions ends with them."""
+        if self._learner:
+            self._learner.send("wake")
 
     # --- the learner ---
 
@@ -168,6 +176,8 @@ class Dreamer(Node):
     # --- dreaming on request ---
 
     def _refusal(self) -> str:
+        if not self.active:
+            return "the dreamer is inactive"
         if self._status["phase"] == DREAMING:
             return "a dream phase is under way: call ~/wake first"
         if not self._status["can_dream"]:

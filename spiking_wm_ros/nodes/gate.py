@@ -15,8 +15,8 @@ from spiking_wm_ros.agents.options import option
 from spiking_wm_ros.nodes import qos
 from spiking_wm_ros.nodes.health import Health
 from spiking_wm_ros.nodes.main import run
+from spiking_wm_ros.nodes.managed import ManagedNode
 from spiking_wm_ros.nodes.messages import from_array
-from spiking_wm_ros.nodes.node import Node
 from spiking_wm_ros.nodes.parameters import declare, refuse_unknown
 from spiking_wm_ros.nodes.robot_messages import check_messages, command_writer, message_type
 from spiking_wm_ros.process import act_in_real_time
@@ -34,7 +34,7 @@ class GateNodeOptions:
     robot: str = option("rover", "name of a file in config/robots, or path of one")
 
 
-class GateNode(Node):
+class GateNode(ManagedNode):
     """Commands what the policy asks for while everything is right, else the safe action.
 
     A command goes out as soon as it comes; twice in every control period the gate looks whether one
@@ -44,16 +44,20 @@ class GateNode(Node):
 
     def __init__(self):
         super().__init__("gate")
-        self._robot = robot = load_robot(declare(self, GateNodeOptions).robot)
+        self._robot = load_robot(declare(self, GateNodeOptions).robot)
         refuse_unknown(self)
+
+    def configure(self) -> None:
+        """Command the safe action from here on."""
+        robot = self._robot
         check_messages(robot)
         self._gate = Gate(robot.gate, robot.command.space, np.array(robot.command.rest))
         self._write = command_writer(robot)
         self._sensed: deque[tuple[tuple[int, int], float]] = deque(maxlen=_REMEMBERED)
         self._followed: tuple[int, int] | None = None
         self._version = 0
-        self._button, self._stopped = False, False  # what stops the robot in an emergency
-        self._told, self._resting = "", None
+        self._button, self._phase = False, Phase()
+        self._told, self._resting = "", False
         self._passed, self._trips = 0, 0
         self._passed_at, self._periods = 0.0, deque(maxlen=1000)
 
@@ -68,7 +72,16 @@ class GateNode(Node):
         self.create_service(Trigger, "~/resume", self._on_resume)
         self.create_timer(robot.period / 2, self._look)
         self._health = Health(self, self._report)
+        self._heed()
         act_in_real_time()
+
+    def activate(self) -> None:
+        """Follow commands."""
+        self._heed()
+
+    def deactivate(self) -> None:
+        """Command the safe action, whatever comes."""
+        self._heed()
 
     # --- commands ---
 
@@ -78,7 +91,7 @@ class GateNode(Node):
     def _on_action(self, message: Action) -> None:
         """Follow the answer to an observation, once; one to none that is known is as good as none."""
         key = (message.episode, message.step)
-        sensed_at = next((at for known, at in self._sensed if known == key), None)
+        sensed_at = next((at for known, at in reversed(self._sensed) if known == key), None)
         if sensed_at is None or key == self._followed:
             return
         self._followed, self._version = key, message.policy_version
@@ -120,25 +133,26 @@ class GateNode(Node):
         self._heed()
 
     def _on_phase(self, message: Phase) -> None:
-        self._stopped = message.phase == Phase.STOPPED
-        if message.phase == Phase.AWAKE:
-            self._gate.wake()
-        else:
-            self._gate.rest(f"{_PHASES[message.phase]}: {message.reason}")
+        self._phase = message
         self._heed()
-        self._tell_resting(message.phase != Phase.AWAKE)
-
-    def _tell_resting(self, resting: bool) -> None:
+        resting = message.phase != Phase.AWAKE
         if resting != self._resting:
             self._resting = resting
             self._rests.publish(Bool(data=resting))
 
     def _heed(self) -> None:
-        if self._button or self._stopped:
+        """Rest or stop if anything asks for it."""
+        if not self.active:
+            self._gate.rest("inactive")
+        elif self._phase.phase != Phase.AWAKE:
+            self._gate.rest(f"{_PHASES[self._phase.phase]}: {self._phase.reason}")
+        else:
+            self._gate.wake()
+        if self._button or self._phase.phase == Phase.STOPPED:
             self._gate.emergency_stop()
-            self._put_out()
         else:
             self._gate.emergency_over()
+        self._look()
 
     def _on_stop(self, _, response: Trigger.Response) -> Trigger.Response:
         self._gate.emergency_stop()

@@ -22,7 +22,7 @@ _LISTENS_EVERY = 0.2  # seconds between looks at signals, at the longest
 def run(make_node: Callable[[], Node]) -> int:
     """Spin a node until it ends or its process is asked to; 0, or 2 after bad input.
 
-    A node ends itself by raising `SystemExit`; its ``close`` is called however it ends. rclpy's own
+    A node ends itself by raising `SystemExit`; its ``end`` is called however it ends. rclpy's own
     signal handlers would invalidate everything in the middle of a callback, so ours only take note.
     """
     asked_to_end = []
@@ -49,7 +49,7 @@ def run(make_node: Callable[[], Node]) -> int:
         return int(ended.code or 0)
     finally:
         if node is not None:
-            node.close()
+            node.end()
             node.destroy_node()
         if lock is not None:
             os.close(lock)

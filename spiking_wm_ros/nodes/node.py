@@ -26,7 +26,11 @@ class Node(rclpy.node.Node):
         self.executor.create_task(self._keeping(callback))
 
     def close(self) -> None:
-        """Let go of what the node holds; called once, however it ends."""
+        """Let go of what the node holds."""
+
+    def end(self) -> None:
+        """Called once, however the node ends."""
+        self.close()
 
     def _keeping(self, callback: Callable) -> Callable:
         def call(*args) -> None:

@@ -22,8 +22,8 @@ from spiking_wm_ros.errors import UserError
 from spiking_wm_ros.nodes import qos
 from spiking_wm_ros.nodes.health import Health
 from spiking_wm_ros.nodes.main import run
+from spiking_wm_ros.nodes.managed import ManagedNode
 from spiking_wm_ros.nodes.messages import from_array, to_array
-from spiking_wm_ros.nodes.node import Node
 from spiking_wm_ros.nodes.parameters import declare, refuse_unknown
 from spiking_wm_ros.process import act_in_real_time, prepare_to_compute
 
@@ -39,13 +39,16 @@ class PolicyOptions:
     real_time: bool = option(False, "run ahead of ordinary processes, where that is allowed")
 
 
-class PolicyNode(Node):
+class PolicyNode(ManagedNode):
     """Acts by the newest policy version; its memory goes on through a change of weights."""
 
     def __init__(self):
         super().__init__("policy")
         self.options = declare(self, PolicyOptions)
         refuse_unknown(self)
+
+    def configure(self) -> None:
+        """Load the bundle, or wait for the first version."""
         prepare_to_compute()
         self._policy: Policy | None = None
         self._loader = ThreadPoolExecutor(1)  # versions are loaded beside acting, one after the other
@@ -113,6 +116,8 @@ class PolicyNode(Node):
     # --- acting ---
 
     def _on_observation(self, message: Observation) -> None:
+        if not self.active:
+            return
         if self._policy is None or message.policy_version > self._version:
             self._held = message
             return
@@ -150,7 +155,8 @@ class PolicyNode(Node):
             median, p99 = np.percentile(self._latencies, (50, 99)) * 1e3
             figures |= {"latency_median_ms": round(median, 3), "latency_p99_ms": round(p99, 3)}
         level = DiagnosticStatus.ERROR if self._refused else DiagnosticStatus.OK
-        return level, self._refused or ("acting" if self._policy else "waiting for a policy version"), figures
+        state = "acting" if self.active else "inactive"
+        return level, self._refused or (state if self._policy else "waiting for a policy version"), figures
 
     def close(self) -> None:
         """End the loader."""

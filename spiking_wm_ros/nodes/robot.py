@@ -13,8 +13,8 @@ from spiking_wm_ros.agents.options import option
 from spiking_wm_ros.nodes import qos
 from spiking_wm_ros.nodes.health import Health
 from spiking_wm_ros.nodes.main import run
+from spiking_wm_ros.nodes.managed import ManagedNode
 from spiking_wm_ros.nodes.messages import to_array
-from spiking_wm_ros.nodes.node import Node
 from spiking_wm_ros.nodes.parameters import declare, refuse_unknown
 from spiking_wm_ros.nodes.robot_messages import message_type
 from spiking_wm_ros.process import act_in_real_time
@@ -31,13 +31,16 @@ class RobotOptions:
     robot: str = option("rover", "name of a file in config/robots, or path of one")
 
 
-class RobotNode(Node):
+class RobotNode(ManagedNode):
     """Publishes an observation in every control period in which all sensors are in order."""
 
     def __init__(self):
         super().__init__("robot")
         self._robot = load_robot(declare(self, RobotOptions).robot)
         refuse_unknown(self)
+
+    def configure(self) -> None:
+        """Listen to the sensors."""
         self._senses = Senses(self._robot)
         self._fault, self._began = "", time.monotonic()
         self._awake, self._gap = True, True  # no observation was published in the last period
@@ -64,7 +67,7 @@ class RobotNode(Node):
         now = time.monotonic()
         fault = self._senses.fault(now)
         self._tell(fault, now)
-        if fault or not self._awake:
+        if fault or not self._awake or not self.active:
             self._gap = True
             return
         if self._gap:  # what the policy remembers is of another situation
@@ -99,8 +102,9 @@ class RobotNode(Node):
         if self._periods:
             median, p99 = np.percentile(self._periods, (50, 99)) * 1e3
             figures |= {"period_median_ms": round(median, 3), "period_p99_ms": round(p99, 3)}
+        state = "inactive" if not self.active else "sensing" if self._awake else "resting"
         level = DiagnosticStatus.ERROR if self._fault else DiagnosticStatus.OK
-        return level, self._fault or ("sensing" if self._awake else "resting"), figures
+        return level, self._fault or state, figures
 
 
 def main() -> None:

@@ -20,6 +20,7 @@ class GateOptions:
     """What the gate lets through."""
 
     max_age: float = option(0.04, "age of a command, in seconds, from which it is no longer followed", 1e-3)
+    settle: float = option(0.1, "seconds of commands without a gap before the first is followed", 0, 60)
     max_rate: float = option(0.0, "largest change of an action value per second, in its ranges; 0: any", 0)
     tolerance: float = option(1e-6, "excess over a limit that is rounding, in ranges", 0, 0.1)
     safe: str = option(
@@ -59,11 +60,16 @@ class Gate:
         if not space.contains(self._rest):
             raise UserError(f"the safe action {self._rest} is outside the limits: choose safe:=pose or hold")
         self._good = self._rest  # what was commanded last, by a policy in order
-        self._came_at: float | None = None
         self._emergency = False
         self._resting = ""  # why, if it rests
-        self.reason = "waiting for the first command"
         self.tripped = False
+        self._wait()
+
+    def _wait(self) -> None:
+        """Begin anew: commands are followed once they come steadily."""
+        self._came_at: float | None = None  # the last command
+        self._steady_since = 0.0
+        self._follows, self.reason = False, "waiting for commands that come steadily"
 
     def command(self, action: np.ndarray, now: float) -> None:
         """A command has come; a bad one trips the gate at once.
@@ -72,12 +78,17 @@ class Gate:
         """
         if self.tripped or self._resting:
             return
-        before, since = self._good, self._came_at
-        if fault := self._fault(np.asarray(action), before, None if since is None else now - since):
+        gap = None if self._came_at is None else now - self._came_at
+        if fault := self._fault(np.asarray(action), self._good, gap if self._follows else None):
             self._trip(fault)
             return
+        if not self._follows and (gap is None or gap > self.options.max_age):
+            self._steady_since = now
+        self._came_at = now
+        if now - self._steady_since < self.options.settle and not self._follows:
+            return
+        self._follows, self.reason = True, ""
         self._good = np.clip(action, self.space.low, self.space.high).astype(self.space.dtype)
-        self._came_at, self.reason = now, ""
 
     def _fault(self, action: np.ndarray, before: np.ndarray, seconds: float | None) -> str:
         """What is wrong with a command that comes some time after another; empty if nothing."""
@@ -109,12 +120,12 @@ class Gate:
         self._emergency = False
 
     def resume(self) -> str:
-        """Follow commands again, from the next one on; returns why not, if not."""
+        """Follow commands again, once they come steadily; returns why not, if not."""
         if self._emergency:
             return "the emergency stop is still pressed"
-        self.tripped, self._came_at = False, None
+        self.tripped = False
         self._good = self._rest if self.options.safe != HOLD else self._good
-        self.reason = "waiting for the first command"
+        self._wait()
         return ""
 
     def rest(self, why: str) -> None:
@@ -122,7 +133,7 @@ class Gate:
         self._resting = why
 
     def wake(self) -> None:
-        """Follow commands again, from the next one on, unless the gate is tripped."""
+        """Follow commands again, once they come steadily, unless the gate is tripped."""
         if self._resting:
             self._resting = ""
             if not self.tripped:
@@ -132,7 +143,7 @@ class Gate:
         """What to command now; call it once every control period."""
         if self._resting and not self.tripped:
             return Output(self._safe(), self._resting)
-        if not self.tripped and self._came_at is not None and now - self._came_at > self.options.max_age:
+        if not self.tripped and self._follows and now - self._came_at > self.options.max_age:
             self._trip(f"no command for {(now - self._came_at) * 1e3:.0f} ms")
         if self.reason:
             return Output(self._safe(), self.reason)

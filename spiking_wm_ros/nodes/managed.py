@@ -1,0 +1,96 @@
+"""Nodes that are brought up in order and can be stopped without ending: ROS 2 managed nodes."""
+
+from collections.abc import Callable
+
+from lifecycle_msgs.srv import ChangeState
+from rclpy.lifecycle import LifecycleNodeMixin, LifecycleState, TransitionCallbackReturn
+
+from spiking_wm_ros.nodes.node import Node
+
+_ENTITIES = ("publisher", "subscription", "timer", "service", "client")
+
+
+class ManagedNode(LifecycleNodeMixin, Node):
+    """A node with the states of a ROS 2 lifecycle; `manager` brings it up.
+
+    A subclass declares its parameters when it is made. `configure` creates all else, `close` lets go
+    of what ROS does not know of, and both can happen again. What moves or learns asks `active`, or
+    overrides `activate` and `deactivate`. An exception in any of them ends the node.
+    """
+
+    def __init__(self, name: str):
+        Node.__init__(self, name)
+        LifecycleNodeMixin.__init__(self)
+        self._change_state = self._service_change_state.callback
+        self._service_change_state.callback = self._on_change_state
+        self.active = False
+        self._configured = False
+        self._kept: list = []  # entities from before it was configured
+
+    def configure(self) -> None:
+        """Create publishers, subscriptions, timers, and what they need."""
+
+    def activate(self) -> None:
+        """Begin to act; `active` is true already."""
+
+    def deactivate(self) -> None:
+        """Stop acting; `active` is false already."""
+
+    def end(self) -> None:
+        """Stop acting and close, as far as there is anything to stop or close."""
+        if self.active:
+            self.active = False
+            self.deactivate()
+        if self._configured:
+            self._configured = False
+            self.close()
+
+    # --- transitions ---
+
+    def _on_change_state(self, request: ChangeState.Request, response: ChangeState.Response):
+        """Refuse a transition that the present state does not have; rclpy would raise, which ends a node."""
+        try:
+            return self._change_state(request, response)
+        except Exception as error:
+            self.get_logger().warning(f"no such transition now: {error}")
+            response.success = False
+            return response
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Unconfigured to inactive."""
+        self._kept = [entity for kind in _ENTITIES for entity in getattr(self, f"{kind}s")]
+        self._configured = True
+        return self._try(self.configure)
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Inactive to active."""
+        self.active = True
+        return self._try(self.activate)
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Active to inactive."""
+        self.active = False
+        return self._try(self.deactivate)
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Inactive to unconfigured."""
+        return self._try(self._clean_up)
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Any state to finalized: all that is left is to end the process."""
+        return self._try(self._clean_up)
+
+    def _clean_up(self) -> None:
+        self.end()
+        for kind in _ENTITIES:
+            for entity in list(getattr(self, f"{kind}s")):
+                if entity not in self._kept:
+                    getattr(self, f"destroy_{kind}")(entity)
+
+    def _try(self, transition: Callable[[], None]) -> TransitionCallbackReturn:
+        try:
+            transition()
+        except BaseException as error:  # rclpy would swallow it
+            self.raised = error
+            return TransitionCallbackReturn.ERROR
+        return TransitionCallbackReturn.SUCCESS

@@ -1,0 +1,167 @@
+"""Brings the managed nodes of a graph up in order, and deactivates them when one is gone."""
+
+import sys
+import time
+from dataclasses import dataclass
+
+from diagnostic_msgs.msg import DiagnosticStatus
+from lifecycle_msgs.msg import State, Transition
+from lifecycle_msgs.srv import ChangeState, GetState
+from rclpy.task import Future
+from std_srvs.srv import Trigger
+
+from spiking_wm_ros.agents.options import option
+from spiking_wm_ros.nodes.health import Health
+from spiking_wm_ros.nodes.main import run
+from spiking_wm_ros.nodes.node import Node
+from spiking_wm_ros.nodes.parameters import declare, refuse_unknown
+
+_LOOKS_EVERY, _ASKS_EVERY, _A_MOMENT, _ANSWERS = 0.05, 0.5, 0.1, 1.0  # seconds
+_PRIMARY = (State.PRIMARY_STATE_UNCONFIGURED, State.PRIMARY_STATE_INACTIVE, State.PRIMARY_STATE_ACTIVE)
+# transition, the state that it starts from, and what it is called
+_UP = (
+    (Transition.TRANSITION_CONFIGURE, State.PRIMARY_STATE_UNCONFIGURED, "configured"),
+    (Transition.TRANSITION_ACTIVATE, State.PRIMARY_STATE_INACTIVE, "activated"),
+)
+
+
+@dataclass(frozen=True)
+class ManagerOptions:
+    """Parameters of the manager."""
+
+    nodes: str = option("", "names of the managed nodes in the order in which they are activated")
+    patience: float = option(10.0, "seconds without an answer after which a node counts as gone", 0.1)
+
+
+class Manager(Node):
+    """First configures all nodes, then activates all; when one is gone the others are deactivated."""
+
+    def __init__(self):
+        super().__init__("manager")
+        self.options = declare(self, ManagerOptions)
+        refuse_unknown(self)
+        self._names = self.options.nodes.split()
+        self._change = {name: self.create_client(ChangeState, f"{name}/change_state") for name in self._names}
+        self._get = {name: self.create_client(GetState, f"{name}/get_state") for name in self._names}
+        self._deadlines: list[tuple[float, Future]] = []
+        self._heard_at: dict[str, float] = {}  # of nodes that have been brought up
+        self._asked: dict[str, Future] = {}
+        self._state, self._busy = "starting", True
+        self.create_timer(_LOOKS_EVERY, self._look)
+        self.create_timer(_ASKS_EVERY, self._ask)
+        self.create_service(Trigger, "~/bring_up", self._on_bring_up)
+        self._health = Health(self, self._report)
+        self._begin = self.create_timer(0.0, self._start)
+
+    def _start(self) -> None:
+        self._begin.cancel()
+        self._run(self._bring_up())
+
+    def _run(self, work) -> None:
+        """Run a coroutine; the executor loses exceptions of its tasks."""
+
+        async def keep() -> None:
+            try:
+                await work
+            except BaseException as error:
+                self.raised = error
+
+        self.executor.create_task(keep())
+
+    # --- up ---
+
+    async def _bring_up(self) -> None:
+        self._busy = True
+        for transition, start, done in _UP:
+            # what is heard is made first, who hears it is activated first
+            backwards = transition == Transition.TRANSITION_CONFIGURE
+            for name in reversed(self._names) if backwards else self._names:
+                self._state = f"bringing up, waiting for {name}"
+                if not await self._transit(name, transition, start):
+                    self._tell(f"{name} could not be {done}, see what it says; call ~/bring_up to go on")
+                    return
+        self._heard_at = dict.fromkeys(self._names, time.monotonic())
+        self._tell("all nodes are active")
+
+    async def _transit(self, name: str, transition: int, start: int) -> bool:
+        """Have a node make a transition if it is where that starts; whether it did not refuse."""
+        change = ChangeState.Request(transition=Transition(id=transition))
+        while True:
+            if not self._get[name].service_is_ready():
+                await self._within(_A_MOMENT)
+                continue
+            # a node that has not discovered us yet, or is busy with a transition, answers late or never
+            found = await self._within(_ANSWERS, self._get[name].call_async(GetState.Request()))
+            if found is None or found.current_state.id not in _PRIMARY:
+                await self._within(_A_MOMENT)
+            elif found.current_state.id != start:
+                return True
+            else:
+                reply = await self._within(_ANSWERS, self._change[name].call_async(change))
+                if reply is not None and not reply.success:
+                    return False
+
+    def _within(self, seconds: float, reply: Future | None = None) -> Future:
+        """What a reply brings, or None after some seconds."""
+        outcome = Future()
+        self._deadlines.append((time.monotonic() + seconds, outcome))
+        if reply:
+            reply.add_done_callback(lambda done: outcome.done() or outcome.set_result(done.result()))
+        return outcome
+
+    def _look(self) -> None:
+        now, due = time.monotonic(), self._deadlines
+        self._deadlines = [(at, outcome) for at, outcome in due if at > now and not outcome.done()]
+        for at, outcome in due:
+            if at <= now and not outcome.done():
+                outcome.set_result(None)
+
+    def _tell(self, state: str) -> None:
+        self._busy, self._state = False, state
+        self.get_logger().info(state)
+        self._health.publish()
+
+    def _on_bring_up(self, _, response: Trigger.Response) -> Trigger.Response:
+        response.success = not self._busy
+        response.message = "bringing up" if response.success else f"busy: {self._state}"
+        if response.success:
+            self._run(self._bring_up())
+        return response
+
+    # --- gone ---
+
+    def _ask(self) -> None:
+        """Ask every node for a sign of life; after too long a silence the others are deactivated."""
+        for name in self._heard_at:
+            if name not in self._asked or self._asked[name].done():
+                self._asked[name] = self._get[name].call_async(GetState.Request())
+                self._asked[name].add_done_callback(lambda _, name=name: self._heard(name))
+        now = time.monotonic()
+        gone = [name for name, at in self._heard_at.items() if now - at > self.options.patience]
+        if gone:
+            others = [name for name in reversed(self._names) if name not in gone]
+            self._heard_at = {}
+            self._asked = {}
+            self._state = f"{', '.join(gone)} is gone, the others are deactivated"
+            self.get_logger().error(f"{self._state}: start it again, then call {self.get_name()}/bring_up")
+            self._health.publish()
+            for name in others:
+                request = ChangeState.Request(transition=Transition(id=Transition.TRANSITION_DEACTIVATE))
+                self._change[name].call_async(request)
+
+    def _heard(self, name: str) -> None:
+        if name in self._heard_at:
+            self._heard_at[name] = time.monotonic()
+
+    def _report(self) -> tuple[bytes, str, dict]:
+        level = DiagnosticStatus.OK if self._heard_at or self._busy else DiagnosticStatus.ERROR
+        return level, self._state, {"nodes": self.options.nodes}
+
+
+def main() -> None:
+    """Entry point of ``ros2 run spiking_wm_ros manager``."""
+    sys.exit(run(Manager))
+
+
+if __name__ == "__main__":
+    main()
