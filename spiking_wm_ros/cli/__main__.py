@@ -148,7 +148,7 @@ def test(context: typer.Context) -> None:
 
 
 @app.command()
-def bench(name: Annotated[str, typer.Argument(help="popsan or ros")]) -> None:
+def bench(name: Annotated[str, typer.Argument(help="popsan, ros or deploy")]) -> None:
     """Run a benchmark of bench/; its last line is JSON."""
     from spiking_wm_ros.agents.options import suggestion
 

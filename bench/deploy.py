@@ -1,0 +1,111 @@
+"""Control of a simulated rover at 50 Hz, without and with a dreamer that dreams flat out beside it.
+
+Run as ``./swm bench deploy``; ``SWM_BENCH_SECONDS`` is the length of each half (600). Driver, robot,
+policy, gate and dreamer share the machine; what is measured is the time between two commands that
+reach the actuator's topic.
+"""
+
+import json
+import os
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import rclpy
+from _yardstick import gflops
+from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.action import ActionClient
+from rich.console import Console
+from rich.table import Table
+from spiking_wm_msgs.action import Dream
+from std_msgs.msg import Float64MultiArray
+
+from spiking_wm_ros.agents.registry import settle
+from spiking_wm_ros.agents.run import Run
+from spiking_wm_ros.agents.trainer import train
+from spiking_wm_ros.graph.processes import Processes
+from spiking_wm_ros.graph.specification import settle_graph
+from spiking_wm_ros.nodes import qos
+from spiking_wm_ros.process import act_in_real_time
+
+ENV, PERIOD = "Rover-v0", 0.02
+SECONDS = float(os.environ.get("SWM_BENCH_SECONDS", "600"))
+
+
+class Listener:
+    """Hears commands, and what the gate says of itself."""
+
+    def __init__(self):
+        rclpy.init()
+        self.node = rclpy.create_node("listener")
+        self.times: list[float] = []
+        self.figures: dict[str, dict[str, str]] = {}
+        self.node.create_subscription(
+            Float64MultiArray,
+            "wheel_controller/commands",
+            lambda _: self.times.append(time.monotonic()),
+            qos.COMMAND,
+        )
+        self.node.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, 10)
+        self.dreams = ActionClient(self.node, Dream, "dreamer/dream_phase")
+
+    def _on_diagnostics(self, message: DiagnosticArray) -> None:
+        for status in message.status:
+            self.figures[status.name] = {v.key: v.value for v in status.values}
+
+    def until(self, condition, seconds: float = 120.0):
+        """Spin until something holds."""
+        deadline = time.monotonic() + seconds
+        while not (found := condition()):
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"not within {seconds} s")
+            rclpy.spin_once(self.node, timeout_sec=0.1)
+        return found
+
+    def periods(self, seconds: float) -> np.ndarray:
+        """Times between commands for a while."""
+        del self.times[:]
+        end = time.monotonic() + seconds
+        self.until(lambda: time.monotonic() > end, seconds + 10)
+        return np.diff(self.times)
+
+
+def main() -> None:
+    """Measure both halves, print a table, and one JSON object as the last line."""
+    os.environ.setdefault("ROS_DOMAIN_ID", "87")
+    speed = gflops()
+    figures: dict[str, float] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        setup = settle("popsan_dream", ENV, {"steps": 1200, "evaluate_every": 0, "dream_every": 0})
+        train(Run.create(Path(folder) / "run", setup, ENV))
+        given = {"robot": "rover", "policy": f"{folder}/run", "dream": "true", "simulated": "true"}
+        # a full battery all the time: the robot is not to fall asleep
+        with Processes(settle_graph("deploy", given | {"capacity_j": "1e9"})):
+            heard = Listener()
+            act_in_real_time()
+            heard.until(lambda: int(heard.figures.get("gate", {}).get("commands", 0)) > 100)
+            heard.until(heard.dreams.server_is_ready)
+            table = Table(
+                "dreamer", "median", "p99", "max", "missed", "trips", title=f"ms, {speed:.0f} GFLOP/s"
+            )
+            for name in ("idle", "dreaming"):
+                if name == "dreaming":
+                    goal = heard.dreams.send_goal_async(Dream.Goal(seconds=10 * SECONDS))
+                    heard.until(goal.done)
+                    heard.until(lambda: heard.figures["dreamer"]["phase"] == "dreaming")
+                periods = heard.periods(SECONDS)
+                missed = round(SECONDS / PERIOD) - len(periods) - 1
+                heard.periods(1.1)  # newest diagnostics
+                median, p99, longest = np.percentile(periods, (50, 99, 100)) * 1e3
+                trips = int(heard.figures["gate"]["trips"])
+                table.add_row(name, *(f"{x:.2f}" for x in (median, p99, longest)), str(missed), str(trips))
+                figures |= {f"{name}_median_ms": median, f"{name}_p99_ms": p99, f"{name}_max_ms": longest}
+                figures |= {f"{name}_missed": missed, f"{name}_trips": trips}
+            figures["dream_updates_per_s"] = float(heard.figures["dreamer"]["updates"]) / SECONDS
+    Console(width=100).print(table)
+    print(json.dumps({name: round(float(value), 3) for name, value in figures.items()}))
+
+
+if __name__ == "__main__":
+    main()
