@@ -95,14 +95,13 @@ def main() -> None:
                     heard.until(goal.done)
                     heard.until(lambda: heard.figures["dreamer"]["phase"] == "dreaming")
                 periods = heard.periods(SECONDS)
-                missed = round(SECONDS / PERIOD) - len(periods) - 1
+                missed = max(0, round(SECONDS / PERIOD) - len(periods) - 1)
                 heard.periods(1.1)  # newest diagnostics
                 median, p99, longest = np.percentile(periods, (50, 99, 100)) * 1e3
                 trips = int(heard.figures["gate"]["trips"])
                 table.add_row(name, *(f"{x:.2f}" for x in (median, p99, longest)), str(missed), str(trips))
                 figures |= {f"{name}_median_ms": median, f"{name}_p99_ms": p99, f"{name}_max_ms": longest}
                 figures |= {f"{name}_missed": missed, f"{name}_trips": trips}
-            figures["dream_updates_per_s"] = float(heard.figures["dreamer"]["updates"]) / SECONDS
     Console(width=100).print(table)
     print(json.dumps({name: round(float(value), 3) for name, value in figures.items()}))
 
