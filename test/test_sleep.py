@@ -6,6 +6,9 @@ import time
 import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray
+from rcl_interfaces.msg import SetParametersResult
+from rcl_interfaces.srv import SetParametersAtomically
+from rclpy.parameter import Parameter
 from sensor_msgs.msg import BatteryState
 from spiking_wm_msgs.msg import Observation, Phase, Transition
 from std_msgs.msg import Bool
@@ -121,6 +124,28 @@ def test_sleep_and_wake_on_request(tmp_path, tiny):
         robot.until(Phase.AWAKE)
         assert "3 updates" in robot.phases[-1].reason
         assert robot.acts()
+
+
+def test_thresholds_can_be_changed_while_it_runs_but_not_to_nonsense(tmp_path, tiny):
+    options = endless(tiny) | {"battery": "virtual", "capacity_j": 100_000, "hold": 0.2, "charging_w": 0}
+    with client() as made, start(tmp_path / "run", options):
+        robot = Robot(made)
+        when_it_can_dream(made)
+
+        def change(**values: float) -> SetParametersResult:
+            parameters = [Parameter(name, value=value).to_parameter_msg() for name, value in values.items()]
+            request = SetParametersAtomically.Request(parameters=parameters)
+            return made.call(SetParametersAtomically, "scheduler/set_parameters_atomically", request)[
+                0
+            ].result
+
+        refused = change(sleep_below=0.95)
+        assert not refused.successful and "must be less than wake_above" in refused.reason
+        assert not change(hold=-1.0).successful
+        assert not change(sleep_below=math.nan).successful
+        assert robot.phases[-1].phase == Phase.AWAKE
+        assert change(sleep_below=0.9999, wake_above=1.0).successful  # the battery is not quite full
+        assert "battery at" in robot.until(Phase.DREAMING).reason
 
 
 def test_a_battery_that_says_nothing_changes_nothing(tmp_path, tiny):

@@ -1,20 +1,25 @@
 """ROS parameters from options dataclasses: declared once, with description and range."""
 
+from collections.abc import Callable
 from dataclasses import fields
 from typing import Any
 
-from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
+from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor, SetParametersResult
 from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
 from rclpy.node import Node
+from rclpy.parameter import Parameter
 
-from spiking_wm_ros.agents.options import parse, suggestion
+from spiking_wm_ros.agents.options import known, override, parse, suggestion
 from spiking_wm_ros.errors import UserError
 
 _LARGEST = 2**63 - 1
 
 
-def declare(node: Node, options_class: type) -> Any:
-    """Declare every field as a read-only parameter and return the options as they were set.
+def declare(node: Node, options_class: type, on_change: Callable[[Any], None] | None = None) -> Any:
+    """Declare every field as a parameter and return the options as they were set.
+
+    Parameters are read-only unless ``on_change`` takes new options; it is called with those only
+    that pass all checks, others are refused with the reason.
 
     Raises:
         UserError: for a value of a wrong type or outside its range.
@@ -23,13 +28,33 @@ def declare(node: Node, options_class: type) -> Any:
     for f in fields(options_class):
         default = list(f.default) if isinstance(f.default, tuple) else f.default
         try:
-            value = node.declare_parameter(f.name, default, _descriptor(f)).value
+            value = node.declare_parameter(f.name, default, _descriptor(f, read_only=on_change is None)).value
         except (InvalidParameterTypeException, InvalidParameterValueException):
             given = node._parameter_overrides[f.name].value  # rclpy's message lacks name and fix
             parse(options_class, f.name, given)
             raise UserError(f"{f.name}:={given} is not accepted: {f.metadata['text']}") from None
         values[f.name] = parse(options_class, f.name, value)
-    return options_class(**values)
+    options = options_class(**values)
+    if on_change:
+        _watch(node, options, on_change)
+    return options
+
+
+def _watch(node: Node, options: Any, on_change: Callable[[Any], None]) -> None:
+    settled = options
+
+    def check(parameters: list[Parameter]) -> SetParametersResult:
+        nonlocal settled
+        names = known(type(options))
+        changes = {p.name: p.value for p in parameters if p.name in names}
+        try:
+            settled = override(settled, changes)
+        except UserError as error:
+            return SetParametersResult(successful=False, reason=str(error))
+        return SetParametersResult(successful=True)
+
+    node.add_on_set_parameters_callback(check)
+    node.add_post_set_parameters_callback(lambda _: on_change(settled))
 
 
 def refuse_unknown(node: Node) -> None:
@@ -40,13 +65,13 @@ def refuse_unknown(node: Node) -> None:
     """
     for name in node._parameter_overrides:
         if not node.has_parameter(name) and name != "use_sim_time":
-            known = [n for n in node._parameters if "." not in n]
-            raise UserError(f"{node.get_name()}: unknown parameter '{name}'{suggestion(name, known)}")
+            names = [n for n in node._parameters if "." not in n]
+            raise UserError(f"{node.get_name()}: unknown parameter '{name}'{suggestion(name, names)}")
 
 
-def _descriptor(f) -> ParameterDescriptor:
+def _descriptor(f, read_only: bool) -> ParameterDescriptor:
     bounds, kind = f.metadata["range"], type(f.default)
-    descriptor = ParameterDescriptor(name=f.name, description=f.metadata["text"], read_only=True)
+    descriptor = ParameterDescriptor(name=f.name, description=f.metadata["text"], read_only=read_only)
     if kind is tuple or bounds.low is None:
         return descriptor
     if kind is int:

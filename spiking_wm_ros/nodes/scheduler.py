@@ -26,8 +26,8 @@ class SchedulerNode(Node):
 
     def __init__(self):
         super().__init__("scheduler")
-        self._scheduler = Scheduler(declare(self, PhaseOptions), time.monotonic())
-        self._bounds = declare(self, DreamBounds)
+        self._scheduler = Scheduler(declare(self, PhaseOptions, self._on_options), time.monotonic())
+        self._bounds = declare(self, DreamBounds, self._on_bounds)
         refuse_unknown(self)
         self._published: Decision | None = None
         self._changes = 0
@@ -46,6 +46,12 @@ class SchedulerNode(Node):
         self._dreams = ActionClient(self, Dream, "dreamer/dream_phase")
         self.create_timer(_EVERY, self._look)
         Health(self, self._report)
+
+    def _on_options(self, options: PhaseOptions) -> None:
+        self._scheduler.options = options
+
+    def _on_bounds(self, bounds: DreamBounds) -> None:
+        self._bounds = bounds
 
     # --- what comes in ---
 
