@@ -15,7 +15,7 @@ CYCLES = 100 if LONG else 8
 
 
 def processes_of(groups: set[int]) -> dict[int, dict[str, int]]:
-    """Memory in kB, threads, open files and shared-memory segments of all processes in some process groups."""
+    """Memory in kB, threads, files and shared-memory segments of all processes in some groups."""
     found = {}
     for path in Path("/proc").glob("[0-9]*"):
         try:
