@@ -67,7 +67,18 @@ class Watch:
         return {v.key: v.value for v in self.status[node].values}
 
     def until_it_moves(self) -> None:
-        self.made.until(self.moves)
+        """On a crowded machine the gate may trip meanwhile, which is not what the tests that call it test."""
+
+        def moves_or_tripped() -> bool:
+            return self.moves() or ("gate" in self.status and "no command" in self.status["gate"].message)
+
+        for _ in range(3):
+            self.made.until(moves_or_tripped)
+            if self.moves():
+                return
+            assert self.ask("gate/resume").success
+            self.status.pop("gate")
+        raise AssertionError("the gate trips over and over")
 
     def stops_within(self) -> float:
         """Seconds until the next safe command."""

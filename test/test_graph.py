@@ -166,8 +166,8 @@ def test_dream_goals_end_with_their_budget_and_a_new_version(tmp_path, tiny, goa
 def test_without_a_world_model_a_dream_is_refused_with_a_reason(tmp_path, tiny):
     options = {k: v for k, v in endless(tiny).items() if not k.startswith("dream")}
     with client() as made, start(tmp_path, options, algorithm="popsan"):
-        response, _ = made.call(Trigger, "dreamer/dream")
-        assert not response.success and "nothing to dream of" in response.message
+        made.until(lambda: "nothing to dream of" in made.call(Trigger, "dreamer/dream")[0].message)
+        assert not made.call(Trigger, "dreamer/dream")[0].success
         dreaming = ActionClient(made.node, Dream, "dreamer/dream_phase")
         made.until(dreaming.server_is_ready)
         accepted = made.done(dreaming.send_goal_async(Dream.Goal(rollouts=1)))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from diagnostic_msgs.msg import DiagnosticStatus
 from rclpy.action import ActionServer, CancelResponse
-from rclpy.task import Future
+from rclpy.action.server import ServerGoalHandle
 from spiking_wm_msgs.action import Dream
 from spiking_wm_msgs.msg import PolicyVersion
 from spiking_wm_msgs.msg import Transition as TransitionMessage
@@ -78,21 +78,28 @@ class Dreamer(ManagedNode):
         self._figures: dict[str, float] = {}
         self._warning = ""
         self._failed = self._closed = False
-        self._goal, self._goal_end, self._fed_back_at = None, None, 0.0
+        self._goal: ServerGoalHandle | None = None
+        self._results: dict[bytes, Dream.Result] = {}  # of goals that are over, by their ids
+        self._fed_back_at = 0.0
 
         self._versions = self.create_publisher(PolicyVersion, "policy_version", qos.LATCHED)
         self.create_service(Trigger, "~/dream", self._on_dream)
         self.create_service(Trigger, "~/wake", self._on_wake)
         self.create_service(Trigger, "~/save_checkpoint", self._on_save)
         self._actions = ActionServer(
-            self, Dream, "~/dream_phase", self._dream_phase, cancel_callback=self._on_cancel
+            self,
+            Dream,
+            "~/dream_phase",
+            self._on_executed,
+            handle_accepted_callback=self.keeping(self._on_goal),
+            cancel_callback=self._on_cancel,
         )
         self._health = Health(self, self._report)
         if self.options.mode == TRAIN:
             self.create_subscription(TransitionMessage, "transition", self._on_transition, qos.EVERY)
             self.create_subscription(String, "spaces", self._on_spaces, qos.LATCHED)
         else:
-            self._start = self.create_timer(0.0, self._begin_from_checkpoint)
+            self._begin_from_checkpoint()
 
     def deactivate(self) -> None:
         """End a dream; what is learned from transitions ends with them."""
@@ -106,7 +113,6 @@ class Dreamer(ManagedNode):
             self._begin(Spaces.from_json(message.data))
 
     def _begin_from_checkpoint(self) -> None:
-        self._start.cancel()
         self._begin(spaces_of(Path(self.options.resume)))
         if self.options.mode == ONCE:
             self._learner.send("dream", self._budget(self.options))
@@ -214,29 +220,30 @@ class Dreamer(ManagedNode):
         times = [t for t in (asked.seconds, asked.joules / self.options.computing_w) if t]
         return Budget(asked.rollouts or None, asked.updates or None, min(times, default=None))
 
-    async def _dream_phase(self, goal) -> Dream.Result:
-        try:
-            return await self._dream_towards(goal)
-        except BaseException as error:  # lost in a task otherwise
-            self.raised = error
-            goal.abort()
-            return Dream.Result(message=str(error))
+    def _on_goal(self, goal: ServerGoalHandle) -> None:
+        """Dream; the goal is executed when the dream is over, which takes no time then.
 
-    async def _dream_towards(self, goal) -> Dream.Result:
+        An action callback that waits meanwhile would keep the executor busy asking it.
+        """
         refusal = "another goal is under way" if self._goal else self._refusal()
         if refusal:
-            goal.abort()
-            return Dream.Result(message=refusal)
-        self._goal, self._goal_end = goal, Future()
-        self._learner.send("dream", self._budget(goal.request))
-        result = await self._goal_end
+            self._conclude(goal, Dream.Result(message=refusal))
+        else:
+            self._goal = goal
+            self._learner.send("dream", self._budget(goal.request))
+
+    def _conclude(self, goal: ServerGoalHandle, result: Dream.Result) -> None:
+        self._results[bytes(goal.goal_id.uuid)] = result
+        goal.execute()
+
+    def _on_executed(self, goal: ServerGoalHandle) -> Dream.Result:
+        result = self._results.pop(bytes(goal.goal_id.uuid))
         if goal.is_cancel_requested:
             goal.canceled()
         elif result.message:
             goal.abort()
         else:
             goal.succeed()
-        self._goal = None
         return result
 
     def _on_cancel(self, _) -> CancelResponse:
@@ -281,8 +288,9 @@ class Dreamer(ManagedNode):
         self._end_goal(Dream.Result(message=text))
 
     def _end_goal(self, result: Dream.Result) -> None:
-        if self._goal and not self._goal_end.done():
-            self._goal_end.set_result(result)
+        if self._goal:
+            goal, self._goal = self._goal, None
+            self._conclude(goal, result)
 
     # --- health and end ---
 

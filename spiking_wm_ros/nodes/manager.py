@@ -2,7 +2,9 @@
 
 import sys
 import time
+from collections.abc import Generator
 from dataclasses import dataclass
+from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticStatus
 from lifecycle_msgs.msg import State, Transition
@@ -51,53 +53,54 @@ class Manager(Node):
         self.create_timer(_ASKS_EVERY, self._ask)
         self.create_service(Trigger, "~/bring_up", self._on_bring_up)
         self._health = Health(self, self._report)
-        self._begin = self.create_timer(0.0, self._start)
+        self._begun = False
 
-    def _start(self) -> None:
-        self._begin.cancel()
-        self._run(self._bring_up())
+    def _run(self, work: Generator[Future, Any, None]) -> None:
+        """Go through work that yields what it waits for.
 
-    def _run(self, work) -> None:
-        """Run a coroutine; the executor loses exceptions of its tasks."""
+        rclpy's own coroutines would do, but the executor asks over and over whether they can go on.
+        """
 
-        async def keep() -> None:
+        def go_on(done: Future | None = None) -> None:
             try:
-                await work
+                work.send(done.result() if done else None).add_done_callback(go_on)
+            except StopIteration:
+                pass
             except BaseException as error:
                 self.raised = error
 
-        self.executor.create_task(keep())
+        go_on()
 
     # --- up ---
 
-    async def _bring_up(self) -> None:
+    def _bring_up(self) -> Generator[Future, Any, None]:
         self._busy = True
         for transition, start, done in _UP:
             # what is heard is made first, who hears it is activated first
             backwards = transition == Transition.TRANSITION_CONFIGURE
             for name in reversed(self._names) if backwards else self._names:
                 self._state = f"bringing up, waiting for {name}"
-                if not await self._transit(name, transition, start):
+                if not (yield from self._transit(name, transition, start)):
                     self._tell(f"{name} could not be {done}, see what it says; call ~/bring_up to go on")
                     return
         self._heard_at = dict.fromkeys(self._names, time.monotonic())
         self._tell("all nodes are active")
 
-    async def _transit(self, name: str, transition: int, start: int) -> bool:
+    def _transit(self, name: str, transition: int, start: int) -> Generator[Future, Any, bool]:
         """Have a node make a transition if it is where that starts; whether it did not refuse."""
         change = ChangeState.Request(transition=Transition(id=transition))
         while True:
             if not self._get[name].service_is_ready():
-                await self._within(_A_MOMENT)
+                yield self._within(_A_MOMENT)
                 continue
             # a node that has not discovered us yet, or is busy with a transition, answers late or never
-            found = await self._within(_ANSWERS, self._get[name].call_async(GetState.Request()))
+            found = yield self._within(_ANSWERS, self._get[name].call_async(GetState.Request()))
             if found is None or found.current_state.id not in _PRIMARY:
-                await self._within(_A_MOMENT)
+                yield self._within(_A_MOMENT)
             elif found.current_state.id != start:
                 return True
             else:
-                reply = await self._within(_ANSWERS, self._change[name].call_async(change))
+                reply = yield self._within(_ANSWERS, self._change[name].call_async(change))
                 if reply is not None and not reply.success:
                     return False
 
@@ -110,6 +113,9 @@ class Manager(Node):
         return outcome
 
     def _look(self) -> None:
+        if not self._begun:
+            self._begun = True
+            self._run(self._bring_up())
         now, due = time.monotonic(), self._deadlines
         self._deadlines = [(at, outcome) for at, outcome in due if at > now and not outcome.done()]
         for at, outcome in due:

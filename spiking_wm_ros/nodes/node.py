@@ -15,15 +15,15 @@ class Node(rclpy.node.Node):
 
     def create_subscription(self, msg_type, topic, callback, qos_profile, **kwargs):
         """As rclpy's."""
-        return super().create_subscription(msg_type, topic, self._keeping(callback), qos_profile, **kwargs)
+        return super().create_subscription(msg_type, topic, self.keeping(callback), qos_profile, **kwargs)
 
     def create_timer(self, timer_period_sec, callback, **kwargs):
         """As rclpy's."""
-        return super().create_timer(timer_period_sec, self._keeping(callback), **kwargs)
+        return super().create_timer(timer_period_sec, self.keeping(callback), **kwargs)
 
     def call_soon(self, callback: Callable[[], None]) -> None:
         """Have the node's executor call it; for other threads."""
-        self.executor.create_task(self._keeping(callback))
+        self.executor.create_task(self.keeping(callback))
 
     def close(self) -> None:
         """Let go of what the node holds."""
@@ -32,7 +32,9 @@ class Node(rclpy.node.Node):
         """Called once, however the node ends."""
         self.close()
 
-    def _keeping(self, callback: Callable) -> Callable:
+    def keeping(self, callback: Callable) -> Callable:
+        """A callback whose exceptions end the node."""
+
         def call(*args) -> None:
             try:
                 callback(*args)
