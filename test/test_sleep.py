@@ -78,11 +78,12 @@ def test_a_low_battery_makes_the_rover_dream_on_its_dock(tmp_path, tiny):
         charging = [c for c in robot.charges if c.power_supply_status == 1]
         assert charging and max(c.percentage for c in charging) >= 0.6
         made.until(lambda: robot.transitions[-1].step > last.step + 20)
-        following = next(o for o in robot.observations if o.step == last.step + 1)
-        assert following.episode_start and following.episode == last.episode + 1
         steps = [t.step for t in robot.transitions]
         assert steps == list(range(steps[0], steps[0] + len(steps)))  # sleep counts no steps
         first = next(t for t in robot.transitions if t.step == last.step + 1)
+        assert first.episode == last.episode + 1
+        # observations are heard without acknowledgement: a crowded machine may miss some
+        assert all(o.episode_start for o in robot.observations if o.step == last.step + 1)
         assert first.observation.values[17] == pytest.approx(0.6, abs=0.2)  # the charge went on
         made.until(lambda: int(dreamer_figures(health[-1]).get("dream_rollouts", 0)) > 0)
 
