@@ -96,10 +96,16 @@ class Agent(contract.Agent):
                 else None
             )
         self.replay = Replay.of_transitions(options.replay, observation_size, action_size)
-        dreamed = {
-            name: memory.shape[1] for name, memory in self.replay.fields.items() if name != "truncated"
-        }
-        self.dreams = Replay(options.dream_memory, dreamed)
+        self.dreams = Replay(
+            options.dream_memory,
+            {
+                "observation": observation_size,
+                "action": action_size,
+                "reward": 1,
+                "next_observation": observation_size,
+                "discount": 1,
+            },
+        )
 
     # --- awake ---
 
@@ -133,7 +139,8 @@ class Agent(contract.Agent):
         if len(self.dreams) < dreamed:
             dreamed = 0
         batch = self.replay.at(self.replay.sample((self.options.batch - dreamed,), self._generator))
-        del batch["truncated"]
+        del batch["truncated"]  # truncated steps bootstrap
+        batch["discount"] = self.options.discount * (1 - batch.pop("terminated"))
         if dreamed:
             imagined = self.dreams.at(self.dreams.sample((dreamed,), self._generator))
             batch = {name: torch.cat([values, imagined[name]]) for name, values in batch.items()}

@@ -1,5 +1,6 @@
 """The world model in the environment's own units: training, judging and imagining with it."""
 
+import itertools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -31,6 +32,23 @@ class Dream(NamedTuple):
     transitions: dict[str, Tensor]
     imagined: int
     uncertainty: float
+
+
+def _reach_to_the_end(steps: list[dict[str, Tensor]], rollouts: list[Tensor], count: int) -> None:
+    """Extend every transition by those that follow it in its rollout.
+
+    Args:
+        steps: transitions of each step of the rollouts, changed in place.
+        rollouts: to which of the ``count`` rollouts they belong.
+    """
+    for (this, rows), (later, later_rows) in reversed(list(itertools.pairwise(zip(steps, rollouts)))):
+        place = torch.full((count,), -1)
+        place[later_rows] = torch.arange(len(later_rows))
+        followed = (place[rows] >= 0).nonzero().flatten()
+        next_step = {name: value[place[rows[followed]]] for name, value in later.items()}
+        this["reward"][followed] += this["discount"][followed] * next_step["reward"]
+        this["discount"][followed] *= next_step["discount"]
+        this["next_observation"][followed] = next_step["next_observation"]
 
 
 class Dynamics(nn.Module):
@@ -140,6 +158,10 @@ class Dynamics(nn.Module):
     ) -> Dream:
         """Roll out from ``start [B, S]``; a rollout ends where it is too uncertain or terminates.
 
+        With ``multi_step`` the reward of an imagined transition is the discounted sum up to the end of
+        its rollout, and ``next_observation`` and ``discount`` are those of that end (model-based value
+        expansion, Feinberg et al. 2018, for every step of the rollout).
+
         Args:
             start: real observations.
             act: the policy, from observations ``[B, S]`` to actions ``[B, A]`` in ``[-1, 1]``.
@@ -149,7 +171,8 @@ class Dynamics(nn.Module):
         o = self.options
         pessimism = o.pessimism * self.scales()[1]
         observation, threshold = start, self.threshold.clone()
-        kept, imagined, uncertain = [], 0, 0.0
+        rollout = torch.arange(len(start))
+        kept, rollouts, imagined, uncertain = [], [], 0, 0.0
         for _ in range(horizon):
             action = act(observation)
             noise = torch.randn(action.shape, generator=generator) * o.exploration_noise
@@ -163,13 +186,17 @@ class Dynamics(nn.Module):
                 "action": action,
                 "reward": (step.reward - pessimism * step.uncertainty)[:, None],
                 "next_observation": step.next_observation,
-                "terminated": step.terminated.float()[:, None],
+                "discount": o.discount * (~step.terminated).float()[:, None],
             }
             kept.append({name: value[sure] for name, value in transition.items()})
-            observation = step.next_observation[sure & ~step.terminated]
+            rollouts.append(rollout[sure])
+            goes_on = sure & ~step.terminated
+            observation, rollout = step.next_observation[goes_on], rollout[goes_on]
             threshold *= o.threshold_decay
             if not len(observation):
                 break
+        if o.multi_step:
+            _reach_to_the_end(kept, rollouts, len(start))
         transitions = {name: torch.cat([k[name] for k in kept]) for name in kept[0]}
         return Dream(transitions, imagined, uncertain / imagined)
 

@@ -49,6 +49,7 @@ class Options:
     scale_targets: bool = option(True, "scale model targets per dimension by their own deviation")
     # dreams
     horizon: int = option(3, "steps of an imagined rollout", 1, 1000)
+    multi_step: bool = option(True, "imagined rewards and values reach to the end of their rollout")
     dream_batch: int = option(256, "rollouts imagined at once", 1, 65536)
     dream_memory: int = option(100_000, "imagined transitions remembered", 1000)
     dream_share: float = option(0.5, "share of imagined transitions in an update of a dream", 0, 1)

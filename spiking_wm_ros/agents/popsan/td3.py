@@ -56,7 +56,7 @@ class TD3(nn.Module):
         """One critic step, and every ``policy_delay``-th time an actor and target step.
 
         ``batch`` holds normalised ``observation`` and ``next_observation``, ``action`` in
-        ``[-1, 1]``, ``reward`` and ``terminated`` ``[B, 1]``. Truncated steps bootstrap.
+        ``[-1, 1]``, ``reward`` and ``discount`` of the next observation's value ``[B, 1]``.
         """
         o = self.options
         observation, action, reward = batch["observation"], batch["action"], batch["reward"][:, 0]
@@ -65,7 +65,7 @@ class TD3(nn.Module):
             next_action = self.target_actor(batch["next_observation"])
             next_action = (next_action + noise.clamp(-o.noise_clip, o.noise_clip)).clamp(-1, 1)
             next_value = self.target_critic(batch["next_observation"], next_action).min(0).values
-            target = reward + o.discount * (1 - batch["terminated"][:, 0]) * next_value
+            target = reward + batch["discount"][:, 0] * next_value
         values = self.critic(observation, action)
         critic_loss = (values - target).square().mean(-1).sum()
         self.critic_optimiser.zero_grad()
