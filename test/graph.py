@@ -1,5 +1,6 @@
 """Helpers to start graphs in tests and to talk to their nodes."""
 
+import os
 import time
 from collections.abc import Callable
 from contextlib import contextmanager
@@ -69,6 +70,11 @@ def client(namespace: str = ""):
         yield made
     finally:
         made.close()
+
+
+def send(processes: Processes, name: str, number: int) -> None:
+    """Send a signal to a node and all that it has started."""
+    os.killpg(processes._children[name].pid, number)
 
 
 def wait_for_end(processes: Processes, seconds: float = 120.0) -> dict[str, int]:

@@ -29,7 +29,7 @@ from spiking_wm_ros.graph.processes import Processes
 from spiking_wm_ros.graph.specification import NodeSpec, settle_graph
 from spiking_wm_ros.nodes import qos
 from test.conftest import TINY
-from test.graph import client
+from test.graph import client, send
 
 T = 0.02  # control period of the rover, in seconds
 
@@ -109,13 +109,13 @@ def test_whatever_stops_the_policy_stops_the_rover(trained):
         rover.until_it_moves()
         spent = []
         for _ in range(5):
-            rover.processes.signal("policy", signal.SIGSTOP)
+            send(rover.processes, "policy", signal.SIGSTOP)
             spent.append(rover.stops_within())
-            rover.processes.signal("policy", signal.SIGCONT)
+            send(rover.processes, "policy", signal.SIGCONT)
             assert rover.stays()  # the policy is back: that is no reason to move
             assert rover.ask("gate/resume").success
             rover.until_it_moves()
-        rover.processes.signal("policy", signal.SIGKILL)
+        send(rover.processes, "policy", signal.SIGKILL)
         killed = rover.stops_within()
         print("ms to the safe command, SIGSTOP and SIGKILL:", [round(s * 1e3) for s in (*spent, killed)])
         assert statistics.median([*spent, killed]) <= 3 * T
@@ -150,7 +150,7 @@ def test_without_its_gate_the_rover_stops_by_its_own_timeout(trained):
     with deployed(trained) as rover:
         rover.until_it_moves()
         rover.made.until(lambda: rover.joints and max(map(abs, rover.joints[-1].velocity)) > 0.3)
-        rover.processes.signal("gate", signal.SIGKILL)
+        send(rover.processes, "gate", signal.SIGKILL)
         rover.made.until(lambda: max(map(abs, rover.joints[-1].velocity)) < 0.1, 5.0)
         rover.made.until(lambda: "gate" in rover.processes.ended())  # and the graph is to end
 
@@ -158,11 +158,11 @@ def test_without_its_gate_the_rover_stops_by_its_own_timeout(trained):
 def test_a_sensor_that_falls_silent_stops_the_rover(trained):
     with deployed(trained) as rover:
         rover.until_it_moves()
-        rover.processes.signal("rover_driver", signal.SIGSTOP)
+        send(rover.processes, "rover_driver", signal.SIGSTOP)
         rover.stops_within()
         rover.made.until(lambda: "silent for more than 0.1 s" in rover.status["robot"].message)
         assert rover.stays()
-        rover.processes.signal("rover_driver", signal.SIGCONT)
+        send(rover.processes, "rover_driver", signal.SIGCONT)
 
 
 def sensors_of_our_own(made) -> tuple:
@@ -239,6 +239,15 @@ def test_a_policy_of_another_robot_is_refused_before_anything_starts(trained, tm
         settle_graph("deploy", {"robot": str(file), "policy": str(trained)})
 
 
+def test_a_robot_with_messages_that_do_not_exist_ends_with_one_line(trained, tmp_path, capfd):
+    file = tmp_path / "odd.yaml"
+    file.write_text(ONLY_SCAN_AND_JOINTS.replace("LaserScan", "LaserScam") % ", ".join(map(str, range(17))))
+    with deployed(trained, robot=str(file), simulated="false") as rover:
+        rover.made.until(lambda: {"robot", "gate"} <= set(rover.processes.ended()))
+    errors = [line for line in capfd.readouterr().err.splitlines() if "error:" in line or "Traceback" in line]
+    assert errors and all("there is no message type 'sensor_msgs/LaserScam'" in line for line in errors)
+
+
 def test_a_robot_dreams_at_rest_and_the_dreamer_s_death_does_not_touch_it(trained):
     with deployed(trained, dream="true", updates="4", capacity_j="100000") as rover:
         made = rover.made
@@ -255,7 +264,7 @@ def test_a_robot_dreams_at_rest_and_the_dreamer_s_death_does_not_touch_it(traine
         assert rover.figures("gate")["trips"] == "0"
         # asleep without end, and the dreamer dies in the middle
         before = len(rover.commands)
-        rover.processes.signal("dreamer", signal.SIGKILL)
+        send(rover.processes, "dreamer", signal.SIGKILL)
         made.until(lambda: len(rover.commands) > before + 50)
         assert all(any(values) for _, values in rover.commands[before + 1 :])
         assert rover.figures("gate")["trips"] == "0" and not rover.processes.ended()
@@ -309,7 +318,9 @@ def test_a_thousand_versions_are_taken_while_it_drives(trained, tmp_path):
         made.until(lambda: int(rover.figures("gate")["policy_version"]) == count)
         stamps = [action.header.stamp.sec + action.header.stamp.nanosec * 1e-9 for action in actions]
         gaps = np.diff(stamps)
-        print("1000 swaps, period p50, p99, max in ms:", np.percentile(gaps, (50, 99, 100)) * 1e3)
+        arrivals = np.diff([at for at, _ in rover.commands[-count:]])
+        for what, found in (("observations answered", gaps), ("commands", arrivals)):
+            print(f"1000 swaps, {what}: p50, p99, max in ms:", np.percentile(found, (50, 99, 100)) * 1e3)
         print("trips of the gate:", rover.figures("gate")["trips"])  # 0 unless the machine stalls
         assert np.percentile(gaps, 95) <= 2 * T
 

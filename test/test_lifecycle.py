@@ -6,12 +6,12 @@ import time
 import pytest
 from lifecycle_msgs.msg import State, Transition
 from lifecycle_msgs.srv import ChangeState, GetState
-from spiking_wm_msgs.msg import Observation
+from spiking_wm_msgs.msg import Observation, PolicyVersion
 from spiking_wm_msgs.msg import Transition as Step
 from std_srvs.srv import Trigger
 
 from spiking_wm_ros.nodes import qos
-from test.graph import client
+from test.graph import client, send
 from test.test_deploy import deployed, trained  # noqa: F401
 from test.test_graph import endless, start
 
@@ -52,11 +52,25 @@ def test_training_stops_and_goes_on_without_losing_a_step(tmp_path, tiny):
         assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
 
 
+def test_a_dreamer_that_is_configured_again_goes_on_with_its_run(tmp_path, tiny):
+    with client() as made, start(tmp_path, endless(tiny) | {"evaluate_every": 0}):
+        steps = made.listen(Step, "transition", qos.EVERY)
+        versions = made.listen(PolicyVersion, "policy_version", qos.LATCHED)
+        made.until(lambda: len(versions) > 2)
+        for node in ("bridge", "dreamer"):
+            assert change(made, node, "deactivate") and change(made, node, "cleanup")
+        last = versions[-1].version
+        del versions[:], steps[:]
+        made.until(lambda: made.call(Trigger, "manager/bring_up")[0].success)
+        made.until(lambda: len(versions) > 2 and len(steps) > 20)
+        assert versions[-1].version > last  # not from the first version on again
+
+
 def test_a_killed_bridge_makes_the_others_inactive(tmp_path, tiny):
     with client() as made, start(tmp_path, endless(tiny)) as processes:
         seen = made.listen(Observation, "observation", qos.OFFERED_NEWEST)
         made.until(lambda: seen)
-        processes.signal("bridge", signal.SIGKILL)
+        send(processes, "bridge", signal.SIGKILL)
         for node in ("policy", "dreamer"):
             made.until(lambda node=node: state(made, node) == INACTIVE, 30.0)
 
@@ -80,11 +94,11 @@ def test_a_robot_whose_policy_is_gone_is_deactivated_until_it_is_brought_up(trai
     with deployed(trained) as rover:
         made = rover.made
         rover.until_it_moves()
-        rover.processes.signal("policy", signal.SIGSTOP)
+        send(rover.processes, "policy", signal.SIGSTOP)
         for node in ("robot", "gate"):
             made.until(lambda node=node: state(made, node) == INACTIVE, 30.0)
         assert "policy is gone" in rover.status["manager"].message
-        rover.processes.signal("policy", signal.SIGCONT)
+        send(rover.processes, "policy", signal.SIGCONT)
         assert rover.ask("gate/resume").success and rover.stays()  # the gate is inactive still
         made.until(lambda: rover.ask("manager/bring_up").success)
         made.until(lambda: state(made, "gate") == ACTIVE)

@@ -183,6 +183,16 @@ def test_stamps_and_silence_are_faults(tmp_path):
     assert "silent for more than 0.1 s" in senses.fault(1.2)
 
 
+def test_a_cut_image_is_a_fault_and_no_crash(tmp_path):
+    camera = {"topic": "image", "type": "sensor_msgs/Image", "field": "data", "unit": "1"}
+    senses = Senses(load_robot(written(tmp_path, observation=[camera])))
+    whole = Image(height=2, width=3, encoding="mono8", step=3, data=bytes(6))
+    senses.take(0, whole, 1.0, wall_time=0.0)
+    assert senses.fault(1.0) == ""
+    senses.take(0, Image(height=2, width=3, encoding="mono8", step=3, data=bytes(5)), 1.0, wall_time=0.0)
+    assert "image: data cannot be read" in senses.fault(1.0)
+
+
 def test_commands_carry_joint_names_and_units(tmp_path):
     robot = load_robot(written(tmp_path))
     values = robot.command.convert(np.array([1.0, -1.0], np.float32))

@@ -1,6 +1,5 @@
 """Starting a graph's nodes without ROS's own `launch`, from the same specification."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -50,10 +49,6 @@ class Processes:
                 flush=True,
             )
         return {name: code for name, code in ended.items() if name in self._vital}
-
-    def signal(self, name: str, number: int) -> None:
-        """Send a signal to a node and all that it has started."""
-        os.killpg(self._children[name].pid, number)
 
     def __enter__(self) -> "Processes":
         return self

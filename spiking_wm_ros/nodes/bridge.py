@@ -22,7 +22,7 @@ from spiking_wm_ros.energy.battery import BatteryOptions
 from spiking_wm_ros.envs.battery import BATTERIES, NONE
 from spiking_wm_ros.envs.session import Session
 from spiking_wm_ros.nodes import qos
-from spiking_wm_ros.nodes.health import Health
+from spiking_wm_ros.nodes.health import Health, spread
 from spiking_wm_ros.nodes.main import run
 from spiking_wm_ros.nodes.managed import ManagedNode
 from spiking_wm_ros.nodes.messages import from_array, to_array, to_battery_state, to_header, to_transition
@@ -58,24 +58,21 @@ class Bridge(ManagedNode):
         self.options = declare(self, BridgeOptions)
         self._battery_options = declare(self, BatteryOptions)
         refuse_unknown(self)
+        self._session: Session | None = None
+        self._time = 0.0  # of the simulation; never goes back
+        self._returns: list[float] = []  # of evaluation episodes, the running one last
 
     def configure(self) -> None:
-        """Make the environment."""
+        """Make the environment; configured again, it goes on in the same one."""
+        if self._session is None:
+            self._session = self._make_session()
+            self._time = self._session.training_step * self._session.spaces.period
         o = self.options
-        # with no training steps, one evaluation is all there is to do
-        evaluate_every = o.evaluate_every if o.steps else 1
-        self._session = Session(o.env, o.seed, o.steps, evaluate_every, o.evaluation_episodes)
-        if o.resume:
-            self._session.resume(**resume_point(Path(o.resume)))
-        if o.battery != NONE:
-            self._session.fit_battery(o.battery, self._battery_options)
         self._dt = self._session.spaces.period
-        self._time = self._session.training_step * self._dt  # simulation time never goes back
         self._policy = PolicyVersion()
         self._started, self._sent_at, self._sent = False, 0.0, None
         self._periods: deque[float] = deque(maxlen=1000)  # between observations, in seconds
         self._answer: Action | None = None
-        self._returns: list[float] = []  # of evaluation episodes, the running one last
         self._applied, self._missed, self._waited_for = 0, 0, "policy and dreamer"
         self._phase, self._lies_down, self._resting = Phase.AWAKE, False, False
 
@@ -96,6 +93,17 @@ class Bridge(ManagedNode):
         if o.rate_hz:
             self.create_timer(1 / o.rate_hz, self._tick)
         Health(self, self._report)
+
+    def _make_session(self) -> Session:
+        o = self.options
+        # with no training steps, one evaluation is all there is to do
+        evaluate_every = o.evaluate_every if o.steps else 1
+        session = Session(o.env, o.seed, o.steps, evaluate_every, o.evaluation_episodes)
+        if o.resume:
+            session.resume(**resume_point(Path(o.resume)))
+        if o.battery != NONE:
+            session.fit_battery(o.battery, self._battery_options)
+        return session
 
     def activate(self) -> None:
         """Go on where it stopped; the start itself waits for everybody to be there."""
@@ -290,14 +298,13 @@ class Bridge(ManagedNode):
             "actions_missed": self._missed,
             "simulation_time_s": round(self._time, 3),
         }
-        if self._periods:
-            median, p99 = np.percentile(self._periods, (50, 99)) * 1e3
-            figures |= {"period_median_ms": round(median, 3), "period_p99_ms": round(p99, 3)}
+        figures |= spread("period", self._periods)
         return level, message, figures
 
     def close(self) -> None:
         """Close the environment."""
-        self._session.close()
+        if self._session:
+            self._session.close()
 
 
 def main() -> None:

@@ -68,16 +68,20 @@ class Dreamer(ManagedNode):
         run_options = declare(self, RunOptions)
         refuse_unknown(self)
         self._setup = Setup(self.options.algorithm, agent, agent_options, run_options)
-
-    def configure(self) -> None:
-        """Wait for the environment's spaces, or begin from a checkpoint."""
         self._learner: LearnerProcess | None = None
-        self._events: deque[tuple] = deque()
         self._spaces: Spaces | None = None
+        self._events: deque[tuple] = deque()
+        self._version: PolicyVersion | None = None
         self._status = {"phase": "waiting for the bridge", "can_dream": False}
         self._figures: dict[str, float] = {}
         self._warning = ""
-        self._failed = self._closed = False
+        self._listens = self._failed = False
+
+    def configure(self) -> None:
+        """Wait for the environment's spaces, or begin from a checkpoint.
+
+        Configured again, it goes on with what it has learned.
+        """
         self._goal: ServerGoalHandle | None = None
         self._results: dict[bytes, Dream.Result] = {}  # of goals that are over, by their ids
         self._fed_back_at = 0.0
@@ -98,8 +102,12 @@ class Dreamer(ManagedNode):
         if self.options.mode == TRAIN:
             self.create_subscription(TransitionMessage, "transition", self._on_transition, qos.EVERY)
             self.create_subscription(String, "spaces", self._on_spaces, qos.LATCHED)
-        else:
+        elif self._learner is None:
             self._begin_from_checkpoint()
+        if self._version:
+            self._versions.publish(self._version)
+        self._listens = True
+        self._handle_events()  # of meanwhile
 
     def deactivate(self) -> None:
         """End a dream; what is learned from transitions ends with them."""
@@ -131,11 +139,11 @@ class Dreamer(ManagedNode):
 
     def _on_event(self, event: tuple) -> None:  # in the pipe's thread
         self._events.append(event)
-        if not self._closed:
+        if self._listens:
             self.call_soon(self._handle_events)
 
     def _handle_events(self) -> None:
-        while self._events:
+        while self._events and self._listens:
             kind, *content = self._events.popleft()
             if kind not in _UNTOLD:
                 getattr(self, f"_event_{kind}")(*content)
@@ -144,11 +152,11 @@ class Dreamer(ManagedNode):
         self._status = status
 
     def _event_released(self, version: int, first_step: int, until_step: int, path: str, digest: str) -> None:
-        message = PolicyVersion(
+        self._version = PolicyVersion(
             version=version, first_step=first_step, until_step=until_step, path=path, sha256=digest
         )
-        message.header.stamp = self.get_clock().now().to_msg()
-        self._versions.publish(message)
+        self._version.header.stamp = self.get_clock().now().to_msg()
+        self._versions.publish(self._version)
 
     def _event_episode(self, step: int, episode: int, episode_return: float, length: int) -> None:
         self._figures["episode_return"] = round(episode_return, 2)
@@ -299,12 +307,15 @@ class Dreamer(ManagedNode):
         figures = {"run": self.options.run} | self._status | self._figures
         return level, self._warning or self._status["phase"], figures
 
+    def release(self) -> None:
+        """Tell nothing from here on."""
+        self._listens = False
+        self._actions.destroy()
+
     def close(self) -> None:
         """Save and end the learner, within the time that a SIGTERM leaves."""
-        self._closed = True  # from here on nothing is told
         if self._learner and not self._failed:
             self._learner.stop(_SAVING_TIME)
-        self._actions.destroy()
 
 
 def main() -> None:

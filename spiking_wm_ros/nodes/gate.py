@@ -13,13 +13,12 @@ from std_srvs.srv import Trigger
 
 from spiking_wm_ros.agents.options import option
 from spiking_wm_ros.nodes import qos
-from spiking_wm_ros.nodes.health import Health
+from spiking_wm_ros.nodes.health import Health, spread
 from spiking_wm_ros.nodes.main import run
 from spiking_wm_ros.nodes.managed import ManagedNode
 from spiking_wm_ros.nodes.messages import from_array
 from spiking_wm_ros.nodes.parameters import declare, refuse_unknown
 from spiking_wm_ros.nodes.robot_messages import check_messages, command_writer, message_type
-from spiking_wm_ros.process import act_in_real_time
 from spiking_wm_ros.robots.description import load_robot
 from spiking_wm_ros.safety.gate import Gate
 
@@ -73,7 +72,7 @@ class GateNode(ManagedNode):
         self.create_timer(robot.period / 2, self._look)
         self._health = Health(self, self._report)
         self._heed()
-        act_in_real_time()
+        self.act_in_real_time()
 
     def activate(self) -> None:
         """Follow commands."""
@@ -170,13 +169,11 @@ class GateNode(ManagedNode):
 
     def _report(self) -> tuple[bytes, str, dict]:
         figures = {"commands": self._passed, "trips": self._trips, "policy_version": self._version}
-        if self._periods:
-            median, p99 = np.percentile(self._periods, (50, 99)) * 1e3
-            figures |= {"period_median_ms": round(median, 3), "period_p99_ms": round(p99, 3)}
+        figures |= spread("period", self._periods)
         level = DiagnosticStatus.ERROR if self._gate.tripped else DiagnosticStatus.OK
         return level, self._told or "passing commands", figures
 
-    def close(self) -> None:
+    def release(self) -> None:
         """Leave the robot with the safe action."""
         self._gate.rest("the gate ends")
         self._put_out()

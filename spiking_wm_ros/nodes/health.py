@@ -1,9 +1,18 @@
 """Diagnostics at 1 Hz (REP-107): figures for people and tools, never a keep-alive."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.node import Node
+
+
+def spread(name: str, seconds: Sequence[float]) -> dict[str, float]:
+    """Median and 99th percentile of some times as figures, in milliseconds; none of none."""
+    if not seconds:
+        return {}
+    median, p99 = np.percentile(seconds, (50, 99)) * 1e3
+    return {f"{name}_median_ms": round(median, 3), f"{name}_p99_ms": round(p99, 3)}
 
 
 class Health:

@@ -13,9 +13,10 @@ _ENTITIES = ("publisher", "subscription", "timer", "service", "client")
 class ManagedNode(LifecycleNodeMixin, Node):
     """A node with the states of a ROS 2 lifecycle; `manager` brings it up.
 
-    A subclass declares its parameters when it is made. `configure` creates all else, `close` lets go
-    of what ROS does not know of, and both can happen again. What moves or learns asks `active`, or
-    overrides `activate` and `deactivate`. An exception in any of them ends the node.
+    A subclass declares its parameters when it is made. `configure` creates all else, `release` lets go
+    of what ROS does not know of, and both can happen again; what has to outlast that (what is learned,
+    where an episode is) is let go of in `close`. What moves or learns asks `active`, or overrides
+    `activate` and `deactivate`. An exception in any of them ends the node.
     """
 
     def __init__(self, name: str):
@@ -36,14 +37,21 @@ class ManagedNode(LifecycleNodeMixin, Node):
     def deactivate(self) -> None:
         """Stop acting; `active` is false already."""
 
+    def release(self) -> None:
+        """Let go of what `configure` made and ROS does not know of."""
+
     def end(self) -> None:
-        """Stop acting and close, as far as there is anything to stop or close."""
+        """Stop acting and let go of everything, as far as there is anything."""
+        self._let_go()
+        self.close()
+
+    def _let_go(self) -> None:
         if self.active:
             self.active = False
             self.deactivate()
         if self._configured:
             self._configured = False
-            self.close()
+            self.release()
 
     # --- transitions ---
 
@@ -59,8 +67,9 @@ class ManagedNode(LifecycleNodeMixin, Node):
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Unconfigured to inactive."""
         self._kept = [entity for kind in _ENTITIES for entity in getattr(self, f"{kind}s")]
-        self._configured = True
-        return self._try(self.configure)
+        outcome = self._try(self.configure)
+        self._configured = outcome == TransitionCallbackReturn.SUCCESS
+        return outcome
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Inactive to active."""
@@ -81,7 +90,7 @@ class ManagedNode(LifecycleNodeMixin, Node):
         return self._try(self._clean_up)
 
     def _clean_up(self) -> None:
-        self.end()
+        self._let_go()
         for kind in _ENTITIES:
             for entity in list(getattr(self, f"{kind}s")):
                 if entity not in self._kept:

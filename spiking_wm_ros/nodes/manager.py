@@ -46,8 +46,7 @@ class Manager(Node):
         self._change = {name: self.create_client(ChangeState, f"{name}/change_state") for name in self._names}
         self._get = {name: self.create_client(GetState, f"{name}/get_state") for name in self._names}
         self._deadlines: list[tuple[float, Future]] = []
-        self._heard_at: dict[str, float] = {}  # of nodes that have been brought up
-        self._asked: dict[str, Future] = {}
+        self._unanswered: dict[str, int] = {}  # questions in a row, of nodes that have been brought up
         self._state, self._busy = "starting", True
         self.create_timer(_LOOKS_EVERY, self._look)
         self.create_timer(_ASKS_EVERY, self._ask)
@@ -83,7 +82,7 @@ class Manager(Node):
                 if not (yield from self._transit(name, transition, start)):
                     self._tell(f"{name} could not be {done}, see what it says; call ~/bring_up to go on")
                     return
-        self._heard_at = dict.fromkeys(self._names, time.monotonic())
+        self._unanswered = dict.fromkeys(self._names, 0)
         self._tell("all nodes are active")
 
     def _transit(self, name: str, transition: int, start: int) -> Generator[Future, Any, bool]:
@@ -137,30 +136,36 @@ class Manager(Node):
     # --- gone ---
 
     def _ask(self) -> None:
-        """Ask every node for a sign of life; after too long a silence the others are deactivated."""
-        for name in self._heard_at:
-            if name not in self._asked or self._asked[name].done():
-                self._asked[name] = self._get[name].call_async(GetState.Request())
-                self._asked[name].add_done_callback(lambda _, name=name: self._heard(name))
-        now = time.monotonic()
-        gone = [name for name, at in self._heard_at.items() if now - at > self.options.patience]
+        """Ask every node for a sign of life; when one misses too many the others are deactivated.
+
+        Questions are counted, not seconds: a manager that was itself held up blames nobody.
+        """
+        gone = [
+            name for name, asked in self._unanswered.items() if asked * _ASKS_EVERY > self.options.patience
+        ]
         if gone:
-            others = [name for name in reversed(self._names) if name not in gone]
-            self._heard_at = {}
-            self._asked = {}
-            self._state = f"{', '.join(gone)} is gone, the others are deactivated"
-            self.get_logger().error(f"{self._state}: start it again, then call {self.get_name()}/bring_up")
-            self._health.publish()
-            for name in others:
-                request = ChangeState.Request(transition=Transition(id=Transition.TRANSITION_DEACTIVATE))
+            self._deactivate_without(gone)
+        for name in self._unanswered:
+            self._unanswered[name] += 1
+            answer = self._get[name].call_async(GetState.Request())
+            answer.add_done_callback(lambda _, name=name: self._answered(name))
+
+    def _answered(self, name: str) -> None:
+        if name in self._unanswered:
+            self._unanswered[name] = 0
+
+    def _deactivate_without(self, gone: list[str]) -> None:
+        self._unanswered = {}
+        self._state = f"{', '.join(gone)} is gone, the others are deactivated"
+        self.get_logger().error(f"{self._state}: start it again, then call {self.get_name()}/bring_up")
+        self._health.publish()
+        request = ChangeState.Request(transition=Transition(id=Transition.TRANSITION_DEACTIVATE))
+        for name in reversed(self._names):
+            if name not in gone:
                 self._change[name].call_async(request)
 
-    def _heard(self, name: str) -> None:
-        if name in self._heard_at:
-            self._heard_at[name] = time.monotonic()
-
     def _report(self) -> tuple[bytes, str, dict]:
-        level = DiagnosticStatus.OK if self._heard_at or self._busy else DiagnosticStatus.ERROR
+        level = DiagnosticStatus.OK if self._unanswered or self._busy else DiagnosticStatus.ERROR
         return level, self._state, {"nodes": self.options.nodes}
 
 

@@ -4,6 +4,8 @@ from collections.abc import Callable
 
 import rclpy.node
 
+from spiking_wm_ros.process import act_in_real_time
+
 
 class Node(rclpy.node.Node):
     """A node that ends by an exception in any of its callbacks; `main.run` raises it again.
@@ -24,6 +26,13 @@ class Node(rclpy.node.Node):
     def call_soon(self, callback: Callable[[], None]) -> None:
         """Have the node's executor call it; for other threads."""
         self.executor.create_task(self.keeping(callback))
+
+    def act_in_real_time(self) -> None:
+        """Run ahead of ordinary processes, or say that this is not allowed."""
+        if not act_in_real_time():
+            self.get_logger().warning(
+                "no right to real-time scheduling (rtprio): periods will jitter under load"
+            )
 
     def close(self) -> None:
         """Let go of what the node holds."""

@@ -20,12 +20,12 @@ from spiking_wm_ros.agents.options import option
 from spiking_wm_ros.agents.spaces import Spaces
 from spiking_wm_ros.errors import UserError
 from spiking_wm_ros.nodes import qos
-from spiking_wm_ros.nodes.health import Health
+from spiking_wm_ros.nodes.health import Health, spread
 from spiking_wm_ros.nodes.main import run
 from spiking_wm_ros.nodes.managed import ManagedNode
 from spiking_wm_ros.nodes.messages import from_array, to_array
 from spiking_wm_ros.nodes.parameters import declare, refuse_unknown
-from spiking_wm_ros.process import act_in_real_time, prepare_to_compute
+from spiking_wm_ros.process import prepare_to_compute
 
 _FOREVER = 2**63 - 1
 
@@ -67,7 +67,7 @@ class PolicyNode(ManagedNode):
             self.create_subscription(PolicyVersion, "policy_version", self._on_version, qos.LATCHED)
         self._health = Health(self, self._report)
         if self.options.real_time:
-            act_in_real_time()
+            self.act_in_real_time()
 
     # --- versions ---
 
@@ -151,14 +151,12 @@ class PolicyNode(ManagedNode):
 
     def _report(self) -> tuple[bytes, str, dict]:
         figures = {"policy_version": self._version}
-        if self._latencies:
-            median, p99 = np.percentile(self._latencies, (50, 99)) * 1e3
-            figures |= {"latency_median_ms": round(median, 3), "latency_p99_ms": round(p99, 3)}
+        figures |= spread("latency", self._latencies)
         level = DiagnosticStatus.ERROR if self._refused else DiagnosticStatus.OK
         state = "acting" if self.active else "inactive"
         return level, self._refused or (state if self._policy else "waiting for a policy version"), figures
 
-    def close(self) -> None:
+    def release(self) -> None:
         """End the loader."""
         self._loader.shutdown(cancel_futures=True)
 

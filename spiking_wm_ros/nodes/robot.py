@@ -5,19 +5,17 @@ import time
 from collections import deque
 from dataclasses import dataclass
 
-import numpy as np
 from diagnostic_msgs.msg import DiagnosticStatus
 from spiking_wm_msgs.msg import Observation, Phase
 
 from spiking_wm_ros.agents.options import option
 from spiking_wm_ros.nodes import qos
-from spiking_wm_ros.nodes.health import Health
+from spiking_wm_ros.nodes.health import Health, spread
 from spiking_wm_ros.nodes.main import run
 from spiking_wm_ros.nodes.managed import ManagedNode
 from spiking_wm_ros.nodes.messages import to_array
 from spiking_wm_ros.nodes.parameters import declare, refuse_unknown
 from spiking_wm_ros.nodes.robot_messages import message_type
-from spiking_wm_ros.process import act_in_real_time
 from spiking_wm_ros.robots.description import load_robot
 from spiking_wm_ros.robots.readings import Senses
 
@@ -54,7 +52,7 @@ class RobotNode(ManagedNode):
             self.create_subscription(message_type(reading.type), reading.topic, callback, qos.SENSOR)
         self.create_timer(self._robot.period, self._sense)
         self._health = Health(self, self._report)
-        act_in_real_time()
+        self.act_in_real_time()
 
     def _on_reading(self, index: int, message) -> None:
         wall_time = self.get_clock().now().nanoseconds * 1e-9
@@ -99,9 +97,7 @@ class RobotNode(ManagedNode):
 
     def _report(self) -> tuple[bytes, str, dict]:
         figures = {"observations": self._step, "episode": self._episode}
-        if self._periods:
-            median, p99 = np.percentile(self._periods, (50, 99)) * 1e3
-            figures |= {"period_median_ms": round(median, 3), "period_p99_ms": round(p99, 3)}
+        figures |= spread("period", self._periods)
         state = "inactive" if not self.active else "sensing" if self._awake else "resting"
         level = DiagnosticStatus.ERROR if self._fault else DiagnosticStatus.OK
         return level, self._fault or state, figures

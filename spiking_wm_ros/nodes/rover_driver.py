@@ -22,7 +22,6 @@ from spiking_wm_ros.nodes.main import run
 from spiking_wm_ros.nodes.messages import to_battery_state
 from spiking_wm_ros.nodes.node import Node
 from spiking_wm_ros.nodes.parameters import declare, refuse_unknown
-from spiking_wm_ros.process import act_in_real_time
 
 _MAX_SPEED = 12.0  # rad/s
 _BATTERY_EVERY = 0.5  # seconds
@@ -63,7 +62,7 @@ class RoverDriver(Node):
             Float64MultiArray, "wheel_controller/commands", self._on_command, qos.COMMAND
         )
         self.create_timer(self._rover.dt, self._step)
-        act_in_real_time()  # as the hardware would
+        self.act_in_real_time()  # as the hardware would
 
     def _on_command(self, message: Float64MultiArray) -> None:
         speeds = np.array(message.data)

@@ -105,6 +105,9 @@ class Senses:
         except ReadingError as error:
             self._faults[index] = str(error)
             return
+        except (TypeError, ValueError) as error:  # no numbers, or not as many as the message says
+            self._faults[index] = f"{reading.topic}: {reading.field} cannot be read ({error})"
+            return
         self._came_at[index], self._faults[index] = now, ""
 
     def _check_stamp(self, reading: Reading, message: Any, wall_time: float) -> None:
