@@ -243,7 +243,7 @@ def test_a_robot_with_messages_that_do_not_exist_ends_with_one_line(trained, tmp
     file = tmp_path / "odd.yaml"
     file.write_text(ONLY_SCAN_AND_JOINTS.replace("LaserScan", "LaserScam") % ", ".join(map(str, range(17))))
     with deployed(trained, robot=str(file), simulated="false") as rover:
-        rover.made.until(lambda: {"robot", "gate"} <= set(rover.processes.ended()))
+        rover.made.until(lambda: "robot" in rover.processes.ended())
     errors = [line for line in capfd.readouterr().err.splitlines() if "error:" in line or "Traceback" in line]
     assert errors and all("there is no message type 'sensor_msgs/LaserScam'" in line for line in errors)
 

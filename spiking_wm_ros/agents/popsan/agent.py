@@ -215,14 +215,15 @@ class Agent(contract.Agent):
             self.replay, 5
         )
 
+    def _optimisers(self) -> dict[str, torch.optim.Optimizer]:
+        return self.td3.optimisers | ({"model": self.dynamics.optimiser} if self.dynamics else {})
+
     def _parts(self) -> dict:
         return {
             "td3": self.td3.state_dict(),
-            "actor_optimiser": self.td3.actor_optimiser.state_dict(),
-            "critic_optimiser": self.td3.critic_optimiser.state_dict(),
             "normaliser": self.normaliser.state_dict(),
             "dynamics": self.dynamics.state_dict() if self.dynamics else {},
-            "model_optimiser": self.dynamics.optimiser.state_dict() if self.dynamics else {},
+            **{f"{name}_optimiser": optimiser.state_dict() for name, optimiser in self._optimisers().items()},
             "replay": self.replay.snapshot(),
             "dreams": self.dreams.snapshot(),
             "updates": torch.tensor(self.td3.updates),
@@ -238,16 +239,12 @@ class Agent(contract.Agent):
         parts = unflatten(snapshot)
         self.td3.load_state_dict(parts["td3"])
         self.normaliser.load_state_dict(parts["normaliser"])
-        optimisers = {
-            "actor_optimiser": self.td3.actor_optimiser,
-            "critic_optimiser": self.td3.critic_optimiser,
-        }
         if self.dynamics:
             self.dynamics.load_state_dict(parts["dynamics"])
-            optimisers["model_optimiser"] = self.dynamics.optimiser
-        for name, optimiser in optimisers.items():
+        for name, optimiser in self._optimisers().items():
             restored = optimiser.state_dict()
-            restored["state"] = {int(k): v for k, v in parts.get(name, {}).get("state", {}).items()}
+            state = parts.get(f"{name}_optimiser", {}).get("state", {})
+            restored["state"] = {int(k): v for k, v in state.items()}
             # load_state_dict keeps the tensors it is given
             restored = copy.deepcopy(restored)
             optimiser.load_state_dict(restored)

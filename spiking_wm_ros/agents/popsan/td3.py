@@ -34,8 +34,19 @@ class TwinCritic(nn.Module):
         return torch.addmm(self.layers[-1].bias[0], x, self.layers[-1].weight[0]).squeeze(-1)
 
 
+def proxy_of(observation_size: int, action_size: int, hidden: tuple[int, ...]) -> nn.Sequential:
+    """A network without spikes that can take a spiking actor's place in targets."""
+    widths = (observation_size, *hidden)
+    layers = [part for i, o in zip(widths, widths[1:]) for part in (nn.Linear(i, o), nn.ReLU(inplace=True))]
+    return nn.Sequential(*layers, nn.Linear(widths[-1], action_size), nn.Tanh())
+
+
 class TD3(nn.Module):
     """Actor, critic, their targets and optimisers, and one update of them all.
+
+    With ``proxy_target`` the target actor is a network without spikes that learns to act as the actor
+    does (Xu et al. 2025, arXiv 2505.24161): spikes make an actor's output jump as its weights slowly
+    follow others, a proxy's moves smoothly.
 
     Args:
         actor: maps normalised observations to actions in ``[-1, 1]``.
@@ -47,9 +58,17 @@ class TD3(nn.Module):
         super().__init__()
         self.options = options
         self.actor, self.critic = actor, TwinCritic(observation_size, action_size, options.critic_hidden)
-        self.target_actor, self.target_critic = copy.deepcopy(self.actor), copy.deepcopy(self.critic)
-        self.actor_optimiser = torch.optim.Adam(self.actor.parameters(), options.actor_lr, fused=True)
-        self.critic_optimiser = torch.optim.Adam(self.critic.parameters(), options.critic_lr, fused=True)
+        self.target_critic = copy.deepcopy(self.critic)
+        self.optimisers = {
+            "actor": torch.optim.Adam(self.actor.parameters(), options.actor_lr, fused=True),
+            "critic": torch.optim.Adam(self.critic.parameters(), options.critic_lr, fused=True),
+        }
+        if options.proxy_target:
+            self.target_actor = proxy_of(observation_size, action_size, options.critic_hidden)
+            parameters = self.target_actor.parameters()
+            self.optimisers["proxy"] = torch.optim.Adam(parameters, options.proxy_lr, fused=True)
+        else:
+            self.target_actor = copy.deepcopy(self.actor)
         self.updates = 0
 
     def update(self, batch: dict[str, Tensor], generator: Generator) -> dict[str, float]:
@@ -68,9 +87,7 @@ class TD3(nn.Module):
             target = reward + batch["discount"][:, 0] * next_value
         values = self.critic(observation, action)
         critic_loss = (values - target).square().mean(-1).sum()
-        self.critic_optimiser.zero_grad()
-        critic_loss.backward()
-        self.critic_optimiser.step()
+        self._step("critic", critic_loss)
         self.updates += 1
         metrics = {"critic_loss": float(critic_loss.detach()), "value": float(values.detach().mean())}
         if self.updates % o.policy_delay == 0:
@@ -79,12 +96,23 @@ class TD3(nn.Module):
 
     def _improve_actor(self, observation: Tensor) -> None:
         self.critic.requires_grad_(False)
-        actor_loss = -self.critic.first(observation, self.actor(observation)).mean()
-        self.actor_optimiser.zero_grad()
-        actor_loss.backward()
-        self.actor_optimiser.step()
+        action = self.actor(observation)
+        self._step("actor", -self.critic.first(observation, action).mean())
         self.critic.requires_grad_(True)
-        with torch.no_grad():
-            for network, target in ((self.actor, self.target_actor), (self.critic, self.target_critic)):
-                for online, slow in zip(network.parameters(), target.parameters()):
-                    slow.lerp_(online, self.options.target_rate)
+        self._follow(self.critic, self.target_critic)
+        if self.options.proxy_target:
+            for _ in range(self.options.proxy_updates):
+                self._step("proxy", F.mse_loss(self.target_actor(observation), action.detach()))
+        else:
+            self._follow(self.actor, self.target_actor)
+
+    def _step(self, network: str, loss: Tensor) -> None:
+        optimiser = self.optimisers[network]
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+
+    @torch.no_grad()
+    def _follow(self, network: nn.Module, target: nn.Module) -> None:
+        for online, slow in zip(network.parameters(), target.parameters()):
+            slow.lerp_(online, self.options.target_rate)

@@ -1,0 +1,50 @@
+"""Targets of TD3 by a proxy network (arXiv 2505.24161)."""
+
+import torch
+
+from spiking_wm_ros.agents.popsan.options import Options
+from spiking_wm_ros.agents.popsan.td3 import TD3
+from spiking_wm_ros.snn.popsan import PopSAN
+
+
+def made(**options) -> tuple[TD3, dict]:
+    torch.manual_seed(0)
+    o = Options(actor_hidden=(32,), critic_hidden=(64, 64), **options)
+    batch = {name: torch.randn(64, 3) for name in ("observation", "next_observation")}
+    batch |= {"action": torch.rand(64, 2) * 2 - 1, "reward": torch.randn(64, 1), "discount": torch.ones(64, 1)}
+    return TD3(PopSAN(3, 2, o.actor_sizes()), 3, 2, o), batch
+
+
+def test_a_proxy_learns_to_act_as_the_actor_and_an_update_improves_both():
+    td3, batch = made(proxy_target=True, actor_lr=0.0, proxy_updates=5)
+    observation = batch["observation"]
+
+    def missed() -> float:
+        with torch.no_grad():
+            return float((td3.target_actor(observation) - td3.actor(observation)).square().mean())
+
+    before = missed()
+    for _ in range(200):
+        td3.update(batch, torch.Generator().manual_seed(0))
+    assert missed() < 0.05 * before
+
+
+def test_without_a_proxy_the_target_follows_the_actor_s_weights():
+    td3, batch = made(target_rate=1.0)
+    for _ in range(2):
+        td3.update(batch, torch.Generator().manual_seed(0))
+    for online, slow in zip(td3.actor.parameters(), td3.target_actor.parameters()):
+        torch.testing.assert_close(online, slow)
+
+
+def test_reward_and_discount_of_a_transition_make_its_value():
+    """With targets that are known, the critic learns reward + discount x value."""
+    td3, batch = made(critic_lr=1e-2, target_rate=0.0)
+    for network in td3.target_critic.layers[-1:]:
+        torch.nn.init.zeros_(network.weight)
+        torch.nn.init.constant_(network.bias, 2.0)
+    batch["reward"], batch["discount"] = torch.full((64, 1), 1.0), torch.full((64, 1), 0.5)
+    for _ in range(300):
+        td3.update(batch, torch.Generator().manual_seed(0))
+    values = td3.critic(batch["observation"], batch["action"])
+    torch.testing.assert_close(values, torch.full_like(values, 2.0), atol=0.1, rtol=0)
