@@ -25,8 +25,9 @@ from spiking_wm_ros.agents.run import Run
 from spiking_wm_ros.agents.spaces import Spaces
 from spiking_wm_ros.agents.trainer import train
 from spiking_wm_ros.errors import UserError
+from spiking_wm_ros.graph.parts import NodeSpec
 from spiking_wm_ros.graph.processes import Processes
-from spiking_wm_ros.graph.specification import NodeSpec, settle_graph
+from spiking_wm_ros.graph.specification import settle_graph
 from spiking_wm_ros.nodes import qos
 from test.conftest import TINY
 from test.graph import client, send

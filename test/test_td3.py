@@ -11,7 +11,11 @@ def made(**options) -> tuple[TD3, dict]:
     torch.manual_seed(0)
     o = Options(actor_hidden=(32,), critic_hidden=(64, 64), **options)
     batch = {name: torch.randn(64, 3) for name in ("observation", "next_observation")}
-    batch |= {"action": torch.rand(64, 2) * 2 - 1, "reward": torch.randn(64, 1), "discount": torch.ones(64, 1)}
+    batch |= {
+        "action": torch.rand(64, 2) * 2 - 1,
+        "reward": torch.randn(64, 1),
+        "discount": torch.ones(64, 1),
+    }
     return TD3(PopSAN(3, 2, o.actor_sizes()), 3, 2, o), batch
 
 

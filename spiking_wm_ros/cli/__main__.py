@@ -38,7 +38,8 @@ def _parse(arguments: list[str] | None) -> dict[str, str]:
 def _show(graph_name: str, given: dict[str, str]) -> None:
     """List the arguments of a graph, and the options that `train` takes besides."""
     from spiking_wm_ros.agents.registry import settle
-    from spiking_wm_ros.graph.specification import ENERGY, GRAPHS
+    from spiking_wm_ros.graph.specification import GRAPHS
+    from spiking_wm_ros.graph.train import ENERGY
 
     graph = GRAPHS[graph_name]
     console = Console()

@@ -9,8 +9,8 @@ from diagnostic_msgs.msg import DiagnosticArray
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
+from spiking_wm_ros.graph.parts import Started
 from spiking_wm_ros.graph.processes import Processes
-from spiking_wm_ros.graph.specification import Started
 
 
 class _Stopped(Exception):

@@ -6,12 +6,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from spiking_wm_ros.agents.run import Run
 from spiking_wm_ros.agents.trainer import train
 from spiking_wm_ros.cli.console import conclude
-from spiking_wm_ros.graph.specification import GRAPHS, subject
+from spiking_wm_ros.graph.train import TRAIN, subject
 
 
 def train_in_process(given: dict[str, str]) -> None:
     """Train in this process, with the arguments of the train graph."""
-    declared = {a.name: a.default for a in GRAPHS["train"].arguments}
+    declared = {a.name: a.default for a in TRAIN.arguments}
     arguments = declared | {k: v for k, v in given.items() if k in declared}
     chosen = subject(arguments, {k: v for k, v in given.items() if k not in declared})
     run = Run.create(chosen.run, chosen.setup, chosen.env)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import yaml
 
-from spiking_wm_ros.graph.specification import NodeSpec, Started
+from spiking_wm_ros.graph.parts import NodeSpec, Started
 
 _PATIENCE = 6.0  # seconds that nodes have to end after SIGTERM (the dreamer saves)
 

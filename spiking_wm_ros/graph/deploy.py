@@ -1,0 +1,78 @@
+"""The graph that drives a robot: its sensors, a policy and a gate, and a dreamer where it is to dream."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from spiking_wm_ros.agents.run_config import options_of
+from spiking_wm_ros.agents.spaces import Spaces
+from spiking_wm_ros.energy.battery import BatteryOptions
+from spiking_wm_ros.energy.phases import DreamBounds, PhaseOptions
+from spiking_wm_ros.errors import UserError
+from spiking_wm_ros.graph.parts import (
+    SHARED,
+    Argument,
+    Graph,
+    NodeSpec,
+    Started,
+    checkpoint_of,
+    managed,
+    refuse,
+    route,
+    shared,
+)
+from spiking_wm_ros.robots.description import load_robot
+
+_YES_OR_NO = ("true", "false")
+
+
+def _deploy(arguments: Mapping[str, str], options: Mapping[str, str]) -> Started:
+    dreams, simulated = arguments["dream"] == "true", arguments["simulated"] == "true"
+    robot = load_robot(arguments["robot"])
+    if simulated and not robot.driver:
+        raise UserError(
+            f"robot:={robot.name} names no driver that could be simulated: say 'driver:' in its file"
+        )
+    classes = {"scheduler": (PhaseOptions, DreamBounds)} if dreams else {}
+    parameters, left = route(options, classes | ({robot.driver: (BatteryOptions,)} if simulated else {}))
+    of_robot, acting = {"robot": arguments["robot"]}, {"real_time": True}
+    nodes = [NodeSpec("gate", of_robot), NodeSpec("robot", of_robot)]
+    if dreams:
+        checkpoint, run, config = checkpoint_of(arguments, "policy")
+        bundle, setup = checkpoint / "policy.safetensors", config.settle(left)
+        named = {"algorithm": setup.algorithm, "env": config.env, "run": str(run), "resume": str(checkpoint)}
+        dreamer = named | {"mode": "at_rest"} | options_of(setup)
+        nodes += [NodeSpec("policy", acting, vital=False), NodeSpec("dreamer", dreamer, vital=False)]
+        nodes += [NodeSpec("scheduler", parameters["scheduler"], vital=False)]
+    else:
+        refuse(left, arguments)
+        bundle = _bundle(arguments)
+        run = bundle.parent
+        nodes += [NodeSpec("policy", acting | {"bundle": str(bundle)}, vital=False)]
+    from spiking_wm_ros.agents.bundle import load_bundle  # brings torch, which no other graph waits for
+
+    robot.check_fits(Spaces.from_json(load_bundle(bundle).facts["spaces"]))
+    if simulated:
+        nodes.append(NodeSpec(robot.driver, parameters[robot.driver], vital=False))
+    order = "gate dreamer policy robot" if dreams else "gate policy robot"
+    return Started(managed(order, nodes, patience=2.0), run, **shared(arguments))
+
+
+def _bundle(arguments: Mapping[str, str]) -> Path:
+    """The file of a policy bundle, or the newest one of a run."""
+    given = Path(arguments["policy"])
+    return (
+        given.resolve() if given.is_file() else checkpoint_of(arguments, "policy")[0] / "policy.safetensors"
+    )
+
+
+DEPLOY = Graph(
+    "Let a trained policy drive a robot, behind a safety gate; with dream:=true it dreams at rest.",
+    (
+        Argument("robot", "rover", "name of a file in config/robots, or path of one of your own"),
+        Argument("policy", "", "policy bundle, or run folder for its newest one"),
+        Argument("dream", "false", "dream at rest; policy:= is a run with a world model then", _YES_OR_NO),
+        Argument("simulated", "false", "start the robot's simulated driver besides", _YES_OR_NO),
+        *SHARED,
+    ),
+    _deploy,
+)

@@ -1,0 +1,69 @@
+"""The graphs that go on from a checkpoint without learning from an environment: evaluate, dream."""
+
+from collections.abc import Mapping
+
+from spiking_wm_ros.agents.run_config import options_of
+from spiking_wm_ros.graph.parts import (
+    CHECKPOINT,
+    RATE,
+    SHARED,
+    Argument,
+    Graph,
+    NodeSpec,
+    Started,
+    checkpoint_of,
+    managed,
+    number,
+    refuse,
+    shared,
+)
+
+
+def _evaluate(arguments: Mapping[str, str], options: Mapping[str, str]) -> Started:
+    refuse(options, arguments)
+    checkpoint, run, config = checkpoint_of(arguments)
+    bridge = {
+        "env": config.env,
+        "evaluation_episodes": number(arguments, "episodes", int),
+        "rate_hz": number(arguments, "rate_hz"),
+    }
+    bundle = checkpoint / "policy.safetensors"
+    nodes = [NodeSpec("bridge", bridge), NodeSpec("policy", {"bundle": str(bundle)})]
+    return Started(managed("policy bridge", nodes), run, **shared(arguments))
+
+
+def _dream(arguments: Mapping[str, str], options: Mapping[str, str]) -> Started:
+    checkpoint, run, config = checkpoint_of(arguments)
+    setup = config.settle(dict(options))
+    named = {
+        "algorithm": setup.algorithm,
+        "env": config.env,
+        "run": str(run),
+        "resume": str(checkpoint),
+        "mode": "once",
+        "rollouts": number(arguments, "rollouts", int),
+        "updates": number(arguments, "updates", int),
+        "seconds": number(arguments, "seconds"),
+        "joules": number(arguments, "joules"),
+    }
+    nodes = [NodeSpec("dreamer", named | options_of(setup))]
+    return Started(managed("dreamer", nodes), run, **shared(arguments))
+
+
+EVALUATE = Graph(
+    "Let a checkpoint's policy act greedily, without learning.",
+    (CHECKPOINT, Argument("episodes", "10", "episodes"), RATE, *SHARED),
+    _evaluate,
+)
+DREAM = Graph(
+    "Dream from a checkpoint with a world model, with no environment.",
+    (
+        CHECKPOINT,
+        Argument("rollouts", "0", "imagined rollouts at most; 0: no bound"),
+        Argument("updates", "0", "policy updates at most; 0: no bound"),
+        Argument("seconds", "0", "time at most, in seconds; 0: no bound"),
+        Argument("joules", "0", "energy of computing at most, in joules; 0: no bound"),
+        *SHARED,
+    ),
+    _dream,
+)

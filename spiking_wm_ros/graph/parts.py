@@ -1,0 +1,115 @@
+"""What graphs are made of: arguments, nodes, and what several graphs need."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from spiking_wm_ros.agents.files import newest_checkpoint
+from spiking_wm_ros.agents.options import known, parse, suggestion
+from spiking_wm_ros.agents.run_config import RunConfig, read_config
+from spiking_wm_ros.errors import UserError
+
+
+class Argument(NamedTuple):
+    """A launch argument."""
+
+    name: str
+    default: str
+    text: str
+    choices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class NodeSpec:
+    """One node: executable and name are the same. When a vital one ends, the whole graph ends."""
+
+    executable: str
+    parameters: dict[str, Any]
+    vital: bool = True
+
+
+@dataclass(frozen=True)
+class Started:
+    """A graph that is settled: nodes to start, and what the console should know."""
+
+    nodes: list[NodeSpec]
+    run: Path
+    namespace: str = ""
+    log_level: str = "info"
+    params_file: str = ""
+    steps: int = 0
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A launchable graph.
+
+    ``settle`` takes the declared arguments, all as text, and any others as options of algorithm and
+    run; it raises `UserError` before anything is started.
+    """
+
+    text: str
+    arguments: tuple[Argument, ...]
+    settle: Callable[[Mapping[str, str], Mapping[str, str]], Started]
+
+
+SHARED = (
+    Argument("namespace", "", "ROS namespace of all nodes"),
+    Argument("params_file", "", "ROS parameter file (YAML) applied on top"),
+    Argument("log_level", "info", "log level", ("debug", "info", "warn", "error")),
+)
+CHECKPOINT = Argument("checkpoint", "", "run folder, for its newest checkpoint, or a checkpoint in one")
+RATE = Argument("rate_hz", "0", "steps per second of wall time; 0 for lock-step, as fast as it goes")
+
+
+def managed(order: str, nodes: list[NodeSpec], patience: float = 10.0) -> list[NodeSpec]:
+    """The nodes of a graph, and the manager that brings those of ``order`` up."""
+    return [*nodes, NodeSpec("manager", {"nodes": order, "patience": patience}, vital=False)]
+
+
+def shared(arguments: Mapping[str, str]) -> dict[str, str]:
+    """What every graph is told."""
+    return {a.name: arguments[a.name] for a in SHARED}
+
+
+def checkpoint_of(arguments: Mapping[str, str], name: str = "checkpoint") -> tuple[Path, Path, RunConfig]:
+    """A checkpoint, the folder of its run, and that run's config."""
+    if not arguments[name]:
+        raise UserError(f"{name}:= is missing: give a run folder, as {name}:=runs/NAME")
+    checkpoint = newest_checkpoint(Path(arguments[name])).resolve()
+    run = checkpoint.parent.parent
+    return checkpoint, run, read_config(run)
+
+
+def number(arguments: Mapping[str, str], name: str, kind: type = float) -> float:
+    """An argument that is a number of 0 or more."""
+    try:
+        given = kind(arguments[name])
+    except ValueError:
+        given = -1
+    if not given >= 0:
+        what = "whole number" if kind is int else "number"
+        raise UserError(f"{name}:={arguments[name]} is not a {what} of 0 or more")
+    return given
+
+
+def route(
+    options: Mapping[str, str], classes_of: Mapping[str, tuple[type, ...]]
+) -> tuple[dict[str, dict], dict[str, str]]:
+    """Parameters by node, and the options that none of them has."""
+    left, parameters = dict(options), {}
+    for node, classes in classes_of.items():
+        parameters[node] = {
+            name: parse(options_class, name, left.pop(name))
+            for options_class in classes
+            for name in known(options_class)
+            if name in left
+        }
+    return parameters, left
+
+
+def refuse(options: Mapping[str, str], arguments: Mapping[str, str]) -> None:
+    """Refuse options where only arguments can be given."""
+    for name in options:
+        raise UserError(f"unknown argument '{name}'{suggestion(name, list(arguments))}")

@@ -1,0 +1,125 @@
+"""The graph that trains: an environment, a policy, a dreamer, and a scheduler where there is a battery."""
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from spiking_wm_ros.agents.registry import Setup, algorithms, settle
+from spiking_wm_ros.agents.run_config import is_run, options_of
+from spiking_wm_ros.energy.battery import BatteryOptions
+from spiking_wm_ros.energy.phases import DreamBounds, PhaseOptions
+from spiking_wm_ros.envs.battery import BATTERIES, NONE
+from spiking_wm_ros.envs.session import check_env
+from spiking_wm_ros.errors import UserError
+from spiking_wm_ros.graph.parts import (
+    RATE,
+    SHARED,
+    Argument,
+    Graph,
+    NodeSpec,
+    Started,
+    checkpoint_of,
+    managed,
+    number,
+    route,
+    shared,
+)
+
+_SUBJECT = (
+    Argument("algorithm", "popsan_dream", "name of a file in config/algorithms", tuple(algorithms())),
+    Argument("env", "InvertedPendulum-v5", "Gymnasium environment id"),
+)
+
+
+def _new_run_path(arguments: Mapping[str, str], setup: Setup) -> Path:
+    if arguments["run"]:
+        return Path(arguments["run"])
+    stamp = time.strftime("%Y%m%d-%H%M%S")
+    env = arguments["env"].replace("/", "-")
+    return Path("runs") / f"{env}_{setup.algorithm}_s{setup.run_options.seed}_{stamp}"
+
+
+class Subject(NamedTuple):
+    """What is to be trained, settled."""
+
+    setup: Setup
+    env: str
+    run: Path
+    checkpoint: Path | None
+
+
+def subject(arguments: Mapping[str, str], options: Mapping[str, str]) -> Subject:
+    """A new run, or one that is resumed with the options it had but for those given.
+
+    Raises:
+        UserError: for anything that could not run.
+    """
+    if arguments["resume"]:
+        checkpoint, run, config = checkpoint_of(arguments, "resume")
+        return Subject(config.settle(dict(options)), config.env, run, checkpoint)
+    setup = settle(arguments["algorithm"], arguments["env"], dict(options))
+    check_env(arguments["env"])
+    path = _new_run_path(arguments, setup)
+    if is_run(path):
+        raise UserError(f"{path} is a run already: choose another run:=, or resume:={path}")
+    return Subject(setup, arguments["env"], path, None)
+
+
+ENERGY = {"bridge": (BatteryOptions,), "scheduler": (PhaseOptions, DreamBounds)}  # options by node
+
+
+def _energy(battery: str, options: Mapping[str, str]) -> tuple[dict[str, dict], dict[str, str]]:
+    """Parameters of battery and phases by node, and the options that are left."""
+    parameters, left = route(options, ENERGY)
+    if battery == NONE:
+        for name in [*parameters["bridge"], *parameters["scheduler"]]:
+            raise UserError(f"{name}:= says something of a battery: give battery:=own or virtual besides")
+        return {}, left
+    parameters["bridge"]["battery"] = battery
+    return parameters, left
+
+
+def _train(arguments: Mapping[str, str], options: Mapping[str, str]) -> Started:
+    energy, options = _energy(arguments["battery"], options)
+    setup, env, run, checkpoint = subject(arguments, options)
+    run, schedule = run.resolve(), setup.run_options
+    resume = str(checkpoint or "")
+    bridge = {
+        "env": env,
+        "seed": schedule.seed,
+        "steps": schedule.steps,
+        "evaluate_every": schedule.evaluate_every,
+        "evaluation_episodes": schedule.evaluation_episodes,
+        "rate_hz": number(arguments, "rate_hz"),
+        "resume": resume,
+    }
+    named = {"algorithm": setup.algorithm, "env": env, "run": str(run), "resume": resume}
+    nodes = [
+        NodeSpec("bridge", bridge | energy.get("bridge", {})),
+        NodeSpec("policy", {"seed": schedule.seed}),
+        NodeSpec("dreamer", named | options_of(setup)),
+        *([NodeSpec("scheduler", energy["scheduler"])] if energy else []),
+    ]
+    nodes = managed("dreamer policy bridge", nodes)
+    return Started(nodes, run, steps=schedule.steps, **shared(arguments))
+
+
+TRAIN = Graph(
+    "Train in an environment, awake and in dreams. Any option of the algorithm or the run can be"
+    " given besides, as batch:=128.",
+    (
+        *_SUBJECT,
+        Argument("run", "", "folder of the run; empty: a new one in runs/"),
+        Argument("resume", "", "run folder or checkpoint to go on from"),
+        Argument(
+            "battery",
+            NONE,
+            "the environment's own battery, or a virtual one; with it the robot sleeps when it is low",
+            BATTERIES,
+        ),
+        RATE,
+        *SHARED,
+    ),
+    _train,
+)
