@@ -87,7 +87,6 @@ def main() -> None:
             heard.until(lambda: int(heard.figures.get("gate", {}).get("commands", 0)) > 100)
             heard.until(heard.dreams.server_is_ready)
             heard.until(lambda: heard.figures.get("dreamer", {}).get("can_dream") == "True")
-            heard.until(lambda: heard.figures.get("manager") is not None)
             table = Table(
                 "dreamer", "median", "p99", "max", "missed", "trips", title=f"ms, {speed:.0f} GFLOP/s"
             )
