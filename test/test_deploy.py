@@ -13,7 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from rclpy.action import ActionClient
 from sensor_msgs.msg import JointState, LaserScan
+from spiking_wm_msgs.action import Dream
 from spiking_wm_msgs.msg import Action, Phase, PolicyVersion
 from std_msgs.msg import Bool, Float64MultiArray
 from std_srvs.srv import Trigger
@@ -263,13 +265,42 @@ def test_a_robot_dreams_at_rest_and_the_dreamer_s_death_does_not_touch_it(traine
         rover.until_it_moves()  # it sleeps and wakes without tripping the gate
         made.until(lambda: rover.figures("gate")["policy_version"] == str(versions[-1].version))
         assert rover.figures("gate")["trips"] == "0"
-        # asleep without end, and the dreamer dies in the middle
+        # it dreams flat out while the rover drives, and dies between two updates
+        dreaming, heard = ActionClient(made.node, Dream, "dreamer/dream_phase"), []
+        made.until(dreaming.server_is_ready)
+        dreaming.send_goal_async(
+            Dream.Goal(seconds=600.0), feedback_callback=lambda m: heard.append(m.feedback)
+        )
+        made.until(lambda: len(heard) > 2 and heard[-1].updates > heard[-2].updates > 0)
+        rover.until_it_moves()
         before = len(rover.commands)
         send(rover.processes, "dreamer", signal.SIGKILL)
         made.until(lambda: len(rover.commands) > before + 50)
         assert all(any(values) for _, values in rover.commands[before + 1 :])
         assert rover.figures("gate")["trips"] == "0" and not rover.processes.ended()
         assert load_bundle(Path(versions[-1].path), versions[-1].sha256).version == versions[-1].version
+
+
+def test_the_emergency_stop_holds_in_every_phase(trained):
+    """Awake; dreaming; and idle, with an empty battery on a dead dock and the dream over."""
+    energy = {"capacity_j": "150", "charging_w": "0", "hold": "1"}
+    with deployed(trained, dream="true", updates="40", **energy) as rover:
+        phases = rover.made.listen(Phase, "phase", qos.LATCHED)
+        rover.made.until(lambda: rover.button.get_subscription_count() >= 2)  # gate and scheduler
+        for phase in (Phase.AWAKE, Phase.DREAMING, Phase.IDLE):
+            rover.made.until(lambda phase=phase: phases and phases[-1].phase == phase)
+            if phase == Phase.AWAKE:
+                rover.until_it_moves()
+            rover.button.publish(Bool(data=True))
+            rover.made.until(lambda: phases[-1].phase == Phase.STOPPED, 1.0)
+            rover.stops_within()
+            rover.button.publish(Bool(data=False))  # letting go of the button is not a resume
+            assert rover.stays()
+            for service in ("scheduler/sleep", "scheduler/wake"):
+                assert not rover.ask(service).success
+            assert rover.ask("scheduler/resume").success
+            assert rover.stays()  # the gate holds until it is resumed as well
+            assert rover.ask("gate/resume").success
 
 
 def test_a_thousand_versions_are_taken_while_it_drives(trained, tmp_path):
