@@ -67,7 +67,8 @@ def agent_with(options, transitions: list[Transition]) -> Agent:
 def training_speed(algorithm: str, dreaming: bool) -> float:
     """Environment steps per second of training in one process, over 500 steps after warm-up."""
     times = {}
-    setup = settle(algorithm, ENV, {"steps": 1750, "evaluate_every": 0, "checkpoint_every": 0})
+    short = {"steps": 1750, "warmup": 1000, "evaluate_every": 0, "checkpoint_every": 0}
+    setup = settle(algorithm, ENV, short)
     with tempfile.TemporaryDirectory() as folder:
         run = Run.create(Path(folder), setup, ENV)
         learner = train(run, on_step=lambda step: times.setdefault(step, time.perf_counter()))
