@@ -34,18 +34,14 @@ class Dream(NamedTuple):
     uncertainty: float
 
 
-def _reach_to_the_end(steps: list[dict[str, Tensor]], rollouts: list[Tensor], count: int) -> None:
-    """Extend every transition by those that follow it in its rollout.
-
-    Args:
-        steps: transitions of each step of the rollouts, changed in place.
-        rollouts: to which of the ``count`` rollouts they belong.
-    """
-    for (this, rows), (later, later_rows) in reversed(list(itertools.pairwise(zip(steps, rollouts)))):
-        place = torch.full((count,), -1)
-        place[later_rows] = torch.arange(len(later_rows))
-        followed = (place[rows] >= 0).nonzero().flatten()
-        next_step = {name: value[place[rows[followed]]] for name, value in later.items()}
+def _reach_to_the_end(steps: list[dict[str, Tensor]], rollouts: int) -> None:
+    """Extend every transition, in place, by those that follow it in its ``rollout``, one of so many."""
+    for this, later in reversed(list(itertools.pairwise(steps))):
+        row = torch.full((rollouts,), -1)  # of each rollout in the later step
+        row[later["rollout"]] = torch.arange(len(later["rollout"]))
+        row = row[this["rollout"]]
+        followed = (row >= 0).nonzero().flatten()
+        next_step = {name: value[row[followed]] for name, value in later.items()}
         this["reward"][followed] += this["discount"][followed] * next_step["reward"]
         this["discount"][followed] *= next_step["discount"]
         this["next_observation"][followed] = next_step["next_observation"]
@@ -172,7 +168,7 @@ class Dynamics(nn.Module):
         pessimism = o.pessimism * self.scales()[1]
         observation, threshold = start, self.threshold.clone()
         rollout = torch.arange(len(start))
-        kept, rollouts, imagined, uncertain = [], [], 0, 0.0
+        kept, imagined, uncertain = [], 0, 0.0
         for _ in range(horizon):
             action = act(observation)
             noise = torch.randn(action.shape, generator=generator) * o.exploration_noise
@@ -187,17 +183,17 @@ class Dynamics(nn.Module):
                 "reward": (step.reward - pessimism * step.uncertainty)[:, None],
                 "next_observation": step.next_observation,
                 "discount": o.discount * (~step.terminated).float()[:, None],
+                "rollout": rollout,
             }
             kept.append({name: value[sure] for name, value in transition.items()})
-            rollouts.append(rollout[sure])
             goes_on = sure & ~step.terminated
             observation, rollout = step.next_observation[goes_on], rollout[goes_on]
             threshold *= o.threshold_decay
             if not len(observation):
                 break
         if o.multi_step:
-            _reach_to_the_end(kept, rollouts, len(start))
-        transitions = {name: torch.cat([k[name] for k in kept]) for name in kept[0]}
+            _reach_to_the_end(kept, len(start))
+        transitions = {name: torch.cat([k[name] for k in kept]) for name in kept[0] if name != "rollout"}
         return Dream(transitions, imagined, uncertain / imagined)
 
     def adapt_threshold(self, accepted: float) -> None:
