@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import rclpy
 from rclpy.executors import SingleThreadedExecutor
 
+from spiking_wm_ros.graph.parts import Started
 from spiking_wm_ros.graph.processes import Processes
 from spiking_wm_ros.graph.specification import settle_graph
 
@@ -75,6 +76,13 @@ def client(namespace: str = ""):
 def send(processes: Processes, name: str, number: int) -> None:
     """Send a signal to a node and all that it has started."""
     os.killpg(processes._children[name].pid, number)
+
+
+def start_again(processes: Processes, started: Started, name: str) -> None:
+    """Start a node that has been killed once more."""
+    processes._children[name].wait()
+    node = next(node for node in started.nodes if node.executable == name)
+    processes._children[name] = processes._start(node, started)
 
 
 def wait_for_end(processes: Processes, seconds: float = 120.0) -> dict[str, int]:

@@ -27,12 +27,12 @@ from spiking_wm_ros.agents.run import Run
 from spiking_wm_ros.agents.spaces import Spaces
 from spiking_wm_ros.agents.trainer import train
 from spiking_wm_ros.errors import UserError
-from spiking_wm_ros.graph.parts import NodeSpec
+from spiking_wm_ros.graph.parts import NodeSpec, Started
 from spiking_wm_ros.graph.processes import Processes
 from spiking_wm_ros.graph.specification import settle_graph
 from spiking_wm_ros.nodes import qos
 from test.conftest import TINY
-from test.graph import client, send
+from test.graph import client, send, start_again
 
 T = 0.02  # control period of the rover, in seconds
 
@@ -50,8 +50,8 @@ def trained(tmp_path_factory) -> Path:
 class Watch:
     """What one hears of a deployed rover."""
 
-    def __init__(self, made, processes: Processes):
-        self.made, self.processes = made, processes
+    def __init__(self, made, processes: Processes, started: Started):
+        self.made, self.processes, self.started = made, processes, started
         self.commands: list[tuple[float, list[float]]] = []
         self.status: dict[str, DiagnosticStatus] = {}
         on_command = lambda m: self.commands.append((time.monotonic(), list(m.data)))  # noqa: E731
@@ -103,8 +103,9 @@ class Watch:
 @contextmanager
 def deployed(trained: Path, **given):
     arguments = {"robot": "rover", "policy": str(trained), "simulated": "true"}
-    with client() as made, Processes(settle_graph("deploy", arguments | given)) as processes:
-        yield Watch(made, processes)
+    started = settle_graph("deploy", arguments | given)
+    with client() as made, Processes(started) as processes:
+        yield Watch(made, processes, started)
 
 
 def test_whatever_stops_the_policy_stops_the_rover(trained):
@@ -275,10 +276,20 @@ def test_a_robot_dreams_at_rest_and_the_dreamer_s_death_does_not_touch_it(traine
         rover.until_it_moves()
         before = len(rover.commands)
         send(rover.processes, "dreamer", signal.SIGKILL)
-        made.until(lambda: len(rover.commands) > before + 50)
+        made.until(lambda: "dreamer is gone, the others go on" in rover.status["manager"].message)
+        made.until(lambda count=len(rover.commands): len(rover.commands) > count + 50)
         assert all(any(values) for _, values in rover.commands[before + 1 :])
         assert rover.figures("gate")["trips"] == "0" and not rover.processes.ended()
         assert load_bundle(Path(versions[-1].path), versions[-1].sha256).version == versions[-1].version
+        # started again and brought up, it dreams as before
+        start_again(rover.processes, rover.started, "dreamer")
+        assert rover.ask("manager/bring_up").success
+        made.until(lambda: "all nodes are active" in rover.status["manager"].message)
+        del rover.status["dreamer"], phases[:]
+        made.until(lambda: "dreamer" in rover.status and rover.figures("dreamer")["can_dream"] == "True")
+        made.until(lambda: rover.ask("scheduler/sleep").success)
+        made.until(lambda: phases and "4 updates" in phases[-1].reason, 30.0)
+        rover.until_it_moves()
 
 
 def test_the_emergency_stop_holds_in_every_phase(trained):
@@ -316,7 +327,7 @@ def test_a_thousand_versions_are_taken_while_it_drives(trained, tmp_path):
     ]
     count = 1000
     with client() as made, Processes(started.__class__(nodes, started.run)) as processes:
-        rover = Watch(made, processes)
+        rover = Watch(made, processes, started)
         actions = made.listen(Action, "action", qos.OFFERED_SENSOR)
         publisher = made.node.create_publisher(PolicyVersion, "policy_version", qos.LATCHED)
 

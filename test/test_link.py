@@ -84,7 +84,7 @@ def test_a_cut_link_stops_the_rover(trained, monkeypatch):  # noqa: F811
         client() as made,
         Processes(ours) as processes,
     ):
-        rover = Watch(made, processes)
+        rover = Watch(made, processes, started)
         rover.until_it_moves()
         ip("link", "set", "there", "down", inside=policy.pid)
         spent = rover.stops_within()

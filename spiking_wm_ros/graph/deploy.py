@@ -54,7 +54,7 @@ def _deploy(arguments: Mapping[str, str], options: Mapping[str, str]) -> Started
     if simulated:
         nodes.append(NodeSpec(robot.driver, parameters[robot.driver], vital=False))
     order = "gate dreamer policy robot" if dreams else "gate policy robot"
-    return Started(managed(order, nodes, patience=2.0), run, **shared(arguments))
+    return Started(managed(order, nodes, patience=2.0, spare="dreamer"), run, **shared(arguments))
 
 
 def _bundle(arguments: Mapping[str, str]) -> Path:

@@ -63,9 +63,10 @@ CHECKPOINT = Argument("checkpoint", "", "run folder, for its newest checkpoint, 
 RATE = Argument("rate_hz", "0", "steps per second of wall time; 0 for lock-step, as fast as it goes")
 
 
-def managed(order: str, nodes: list[NodeSpec], patience: float = 10.0) -> list[NodeSpec]:
+def managed(order: str, nodes: list[NodeSpec], patience: float = 10.0, spare: str = "") -> list[NodeSpec]:
     """The nodes of a graph, and the manager that brings those of ``order`` up."""
-    return [*nodes, NodeSpec("manager", {"nodes": order, "patience": patience}, vital=False)]
+    manager = NodeSpec("manager", {"nodes": order, "spare": spare, "patience": patience}, vital=False)
+    return [*nodes, manager]
 
 
 def shared(arguments: Mapping[str, str]) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Brings the managed nodes of a graph up in order, and deactivates them when one is gone."""
+"""Brings the managed nodes of a graph up in order, and deactivates them when one of them is gone."""
 
 import sys
 import time
@@ -32,17 +32,22 @@ class ManagerOptions:
     """Parameters of the manager."""
 
     nodes: str = option("", "names of the managed nodes in the order in which they are activated")
+    spare: str = option("", "names of those among them without which the others go on")
     patience: float = option(10.0, "seconds without an answer after which a node counts as gone", 0.1)
 
 
 class Manager(Node):
-    """First configures all nodes, then activates all; when one is gone the others are deactivated."""
+    """First configures all nodes, then activates all; when one is gone the others are deactivated.
+
+    Unless it is a spare one: then that is told, and the others go on.
+    """
 
     def __init__(self):
         super().__init__("manager")
         self.options = declare(self, ManagerOptions)
         refuse_unknown(self)
-        self._names = self.options.nodes.split()
+        self._names, self._spare = self.options.nodes.split(), self.options.spare.split()
+        self._missing: set[str] = set()  # spare nodes that are gone
         self._change = {name: self.create_client(ChangeState, f"{name}/change_state") for name in self._names}
         self._get = {name: self.create_client(GetState, f"{name}/get_state") for name in self._names}
         self._deadlines: list[tuple[float, Future]] = []
@@ -82,14 +87,18 @@ class Manager(Node):
                 if not (yield from self._transit(name, transition, start)):
                     self._tell(f"{name} could not be {done}, see what it says; call ~/bring_up to go on")
                     return
-        self._unanswered = dict.fromkeys(self._names, 0)
-        self._tell("all nodes are active")
+        self._missing = {name for name in self._missing if not self._get[name].service_is_ready()}
+        self._unanswered = {name: 0 for name in self._names if name not in self._missing}
+        without = f" but {', '.join(self._missing)}" if self._missing else ""
+        self._tell(f"all nodes{without} are active")
 
     def _transit(self, name: str, transition: int, start: int) -> Generator[Future, Any, bool]:
         """Have a node make a transition if it is where that starts; whether it did not refuse."""
         change = ChangeState.Request(transition=Transition(id=transition))
         while True:
             if not self._get[name].service_is_ready():
+                if name in self._missing:
+                    return True
                 yield self._within(_A_MOMENT)
                 continue
             # a node that has not discovered us yet, or is busy with a transition, answers late or never
@@ -143,7 +152,8 @@ class Manager(Node):
         gone = [
             name for name, asked in self._unanswered.items() if asked * _ASKS_EVERY > self.options.patience
         ]
-        if gone:
+        self._do_without([name for name in gone if name in self._spare])
+        if not set(gone) <= set(self._spare):
             self._deactivate_without(gone)
         for name in self._unanswered:
             self._unanswered[name] += 1
@@ -153,6 +163,14 @@ class Manager(Node):
     def _answered(self, name: str) -> None:
         if name in self._unanswered:
             self._unanswered[name] = 0
+
+    def _do_without(self, gone: list[str]) -> None:
+        for name in gone:
+            del self._unanswered[name]
+            self._missing.add(name)
+            self._state = f"{name} is gone, the others go on"
+            self.get_logger().error(f"{self._state}: start it again, then call {self.get_name()}/bring_up")
+            self._health.publish()
 
     def _deactivate_without(self, gone: list[str]) -> None:
         self._unanswered = {}
@@ -165,7 +183,8 @@ class Manager(Node):
                 self._change[name].call_async(request)
 
     def _report(self) -> tuple[bytes, str, dict]:
-        level = DiagnosticStatus.OK if self._unanswered or self._busy else DiagnosticStatus.ERROR
+        whole = self._busy or (self._unanswered and not self._missing)
+        level = DiagnosticStatus.OK if whole else DiagnosticStatus.ERROR
         return level, self._state, {"nodes": self.options.nodes}
 
 

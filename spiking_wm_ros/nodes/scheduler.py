@@ -89,8 +89,12 @@ class SchedulerNode(Node):
     # --- what follows ---
 
     def _look(self) -> None:
-        self._scheduler.can_dream = self._dreams.server_is_ready()
-        self._scheduler.tick(time.monotonic())
+        now, there = time.monotonic(), self._dreams.server_is_ready()
+        if self._asked and not there:
+            self._goal, self._asked = None, False
+            self._scheduler.dream_ended("the dreamer is gone", now)
+        self._scheduler.can_dream = there
+        self._scheduler.tick(now)
         self._follow()
 
     def _follow(self) -> None:
