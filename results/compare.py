@@ -39,7 +39,7 @@ def main() -> None:
         axes.fill_between(steps, values.min(0), values.max(0), alpha=0.2, color=line.get_color())
         spread = " ".join(f"{value:.0f}" for value in values[:, -1])
         print(f"{algorithm}: step {steps[-1]}, mean {values[:, -1].mean():.0f} (seeds: {spread})")
-    axes.set(xlabel="environment steps", ylabel="return of 10 greedy episodes", title=Path(target).name)
+    axes.set(xlabel="environment steps", ylabel="mean return of greedy episodes", title=Path(target).name)
     axes.legend(loc="best")
     figure.tight_layout()
     figure.savefig(f"{target}.png", dpi=120)
