@@ -88,6 +88,23 @@ def test_a_low_battery_makes_the_rover_dream_on_its_dock(tmp_path, tiny):
         made.until(lambda: int(dreamer_figures(health[-1]).get("dream_rollouts", 0)) > 0)
 
 
+def test_an_evaluation_is_finished_before_the_rover_goes_to_its_dock(tmp_path, tiny):
+    """It would not charge elsewhere, and never wake up."""
+    options = endless(tiny) | ROVER | {"capacity_j": 100_000, "evaluate_every": 20, "evaluation_episodes": 1}
+    with client() as made, start(tmp_path / "run", options):
+        robot = Robot(made)
+        when_it_can_dream(made)
+        made.until(lambda: robot.transitions[-1].evaluation and robot.transitions[-1].step > 10)
+        assert robot.ask("sleep").success
+        robot.until(Phase.DREAMING)
+        made.until(lambda: robot.resting[-1].data)
+        made.until(lambda count=len(robot.charges): len(robot.charges) > count + 5)
+        assert robot.charges[-1].power_supply_status == BatteryState.POWER_SUPPLY_STATUS_CHARGING
+        made.until(lambda: not robot.transitions[-1].evaluation)
+        assert robot.transitions[-1].truncated
+        assert robot.ask("wake").success and robot.acts()
+
+
 def test_the_emergency_stop_holds_in_every_phase_until_resumed(tmp_path, tiny):
     options = endless(tiny) | ROVER | {"capacity_j": 100_000}
     with client() as made, start(tmp_path / "run", options):

@@ -102,6 +102,11 @@ class Session:
         return bool(self._evaluate_every) and (step % self._evaluate_every == 0 or step == self._steps)
 
     @property
+    def evaluating(self) -> bool:
+        """Whether an evaluation has begun that is not over."""
+        return self._judging is not None
+
+    @property
     def training_step(self) -> int:
         """Training steps taken so far."""
         return self._training_pending.step

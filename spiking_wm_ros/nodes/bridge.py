@@ -139,7 +139,7 @@ class Bridge(ManagedNode):
         if not self._covered():
             self._waited_for = "the learner"
             return
-        if self._phase != Phase.AWAKE:
+        if not self._may_act():
             self._lie_down()
             return
         self._waited_for = ""
@@ -186,16 +186,20 @@ class Bridge(ManagedNode):
 
     def _on_phase(self, message: Phase) -> None:
         self._phase = message.phase
-        if self._phase != Phase.AWAKE:
-            if self._sent:
-                self._lie_down()
-        elif self._resting:
+        if self._resting and self._may_act():
             self._session.begin_again()  # the battery has changed meanwhile
             self._tell_resting(False)
             self._send()
+        elif self._sent and not self._may_act():
+            self._lie_down()
+
+    def _may_act(self) -> bool:
+        """Whether the phase lets it act; an evaluation is finished before the robot goes to its dock."""
+        finishes = self._session.evaluating and self._phase != Phase.STOPPED
+        return self._phase == Phase.AWAKE or finishes
 
     def _lie_down(self) -> None:
-        """Give the rest command, which ends a training episode; an evaluation stands still."""
+        """Give the rest command, which ends a training episode; a stopped evaluation stands still."""
         self._lies_down, self._answer = True, None
         if not self._session.pending().evaluation:
             self._session.end_episode()
@@ -246,11 +250,15 @@ class Bridge(ManagedNode):
         if transition.evaluation:
             self._tally(transition)
         self._time += self._dt
-        self._send()  # first: the policy can think while the rest is packed, for those who listen
+        awake = self._may_act()
+        if awake:
+            self._send()  # first: the policy can think while the rest is packed, for those who listen
         if self._clock_publisher.get_subscription_count():
             self._clock_publisher.publish(Clock(clock=to_header(self._time).stamp))
         if self._transitions.get_subscription_count():
             self._transitions.publish(to_transition(transition, stamp))
+        if not awake:
+            self._send()  # after its transition: lying down makes one of its own
 
     def _tally(self, transition: Transition) -> None:
         if transition.step == 0:
