@@ -149,7 +149,7 @@ def test(context: typer.Context) -> None:
 
 
 @app.command()
-def bench(name: Annotated[str, typer.Argument(help="popsan, ros, deploy or published")]) -> None:
+def bench(name: Annotated[str, typer.Argument(help="popsan, ros or deploy")]) -> None:
     """Run a benchmark of bench/; its last line is JSON."""
     from spiking_wm_ros.agents.options import suggestion
 
