@@ -244,15 +244,6 @@ def test_a_policy_of_another_robot_is_refused_before_anything_starts(trained, tm
         settle_graph("deploy", {"robot": str(file), "policy": str(trained)})
 
 
-def test_a_robot_with_messages_that_do_not_exist_ends_with_one_line(trained, tmp_path, capfd):
-    file = tmp_path / "odd.yaml"
-    file.write_text(ONLY_SCAN_AND_JOINTS.replace("LaserScan", "LaserScam") % ", ".join(map(str, range(17))))
-    with deployed(trained, robot=str(file), simulated="false") as rover:
-        rover.made.until(lambda: "robot" in rover.processes.ended())
-    errors = [line for line in capfd.readouterr().err.splitlines() if "error:" in line or "Traceback" in line]
-    assert errors and all("there is no message type 'sensor_msgs/LaserScam'" in line for line in errors)
-
-
 def test_a_robot_dreams_at_rest_and_the_dreamer_s_death_does_not_touch_it(trained):
     with deployed(trained, dream="true", updates="4", capacity_j="100000") as rover:
         made = rover.made

@@ -4,7 +4,11 @@ import torch
 
 from spiking_wm_ros.agents.popsan.options import Options
 from spiking_wm_ros.agents.popsan.td3 import TD3
+from spiking_wm_ros.agents.registry import agent_class, settle
+from spiking_wm_ros.envs.session import Session
 from spiking_wm_ros.snn.popsan import PopSAN
+from test.conftest import ENV
+from test.test_conformance import experience, same
 
 
 def made(**options) -> tuple[TD3, dict]:
@@ -31,6 +35,20 @@ def test_a_proxy_learns_to_act_as_the_actor_and_an_update_improves_both():
     for _ in range(200):
         td3.update(batch, torch.Generator().manual_seed(0))
     assert missed() < 0.05 * before
+
+
+def test_a_proxy_and_its_optimiser_go_on_from_a_snapshot():
+    setup, session = settle("popsan", ENV, {"proxy_target": True, "batch": 16}), Session(ENV, 0, steps=10_000)
+    agents = [agent_class(setup.agent)(setup.agent_options, session.spaces, seed) for seed in (0, 9)]
+    experience(agents[0], session, 60)
+    for _ in range(3):
+        agents[0].learn()
+    agents[1].restore(agents[0].snapshot())
+    for agent in agents:
+        for _ in range(4):
+            agent.learn()
+    one, two = (agent.snapshot() for agent in agents)
+    assert any("proxy_optimiser" in name for name in one) and same(one, two)
 
 
 def test_without_a_proxy_the_target_follows_the_actor_s_weights():

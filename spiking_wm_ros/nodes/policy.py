@@ -101,9 +101,9 @@ class PolicyNode(ManagedNode):
             policy, version = self._load(Path(message.path), message.sha256)
             self.call_soon(lambda: self._swap(policy, version))
         except UserError as error:
-            self._refused = f"version {message.version} refused: {error}"
-            self.get_logger().error(self._refused)
-            self.call_soon(self._health.publish)  # the next version may come before the next beat
+            refusal = f"version {message.version} refused: {error}"
+            self.get_logger().error(refusal)
+            self.call_soon(lambda: self._refuse(refusal))  # after the swaps that are under way
         except BaseException as error:
             self.raised = error
 
@@ -112,6 +112,10 @@ class PolicyNode(ManagedNode):
         held, self._held = self._held, None
         if held:
             self._on_observation(held)
+
+    def _refuse(self, refusal: str) -> None:
+        self._refused = refusal
+        self._health.publish()  # the next version may come before the next beat
 
     # --- acting ---
 
