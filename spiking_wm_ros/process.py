@@ -1,11 +1,12 @@
-"""Settings of a process that computes, or that acts in real time."""
+"""Settings of a process that computes, or that acts in real time.
+
+torch takes two seconds to load, and most nodes do not compute: it is loaded where it is used.
+"""
 
 import ctypes
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-
-import torch
 
 _REAL_TIME_PRIORITY = 10  # of 1 to 99; above all that has none, below drivers
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3
@@ -17,6 +18,8 @@ def prepare_to_compute(threads: int = 1) -> None:
     By default glibc maps every large array anew, and the page faults cost a learning step as much
     time as its arithmetic.
     """
+    import torch
+
     torch.set_num_threads(threads)
     libc = ctypes.CDLL(None)
     if hasattr(libc, "mallopt"):  # glibc; others need no such hint
@@ -42,6 +45,8 @@ def act_in_real_time() -> bool:
 @contextmanager
 def matmul_precision(precision: str) -> Iterator[None]:
     """Within it, matrix products have a precision as `torch.set_float32_matmul_precision` takes it."""
+    import torch
+
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision(precision)
     try:

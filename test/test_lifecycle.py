@@ -1,6 +1,8 @@
 """Managed nodes: brought up in order, stopped without ending, and what happens when one is gone."""
 
 import signal
+import subprocess
+import sys
 import time
 
 import pytest
@@ -30,6 +32,13 @@ def change(made, node: str, transition: str) -> bool:
 
 def later(made, seconds: float) -> None:
     made.until(lambda when=time.monotonic() + seconds: time.monotonic() > when)
+
+
+def test_nodes_that_do_not_compute_load_no_torch():
+    names = ("bridge", "dreamer", "gate", "manager", "robot", "rover_driver", "scheduler")
+    imports = "; ".join(f"import spiking_wm_ros.nodes.{name}" for name in names)
+    code = f"import sys; {imports}; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
 def test_training_stops_and_goes_on_without_losing_a_step(tmp_path, tiny):

@@ -4,19 +4,16 @@ import csv
 import importlib.metadata
 import json
 import platform
-import time
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from torch.utils.tensorboard import SummaryWriter
 
 from spiking_wm_ros.agents import learner as learning
 from spiking_wm_ros.agents.bundle import check_spaces, load_bundle, pack_bundle
-from spiking_wm_ros.agents.contract import Metrics, Weights
+from spiking_wm_ros.agents.contract import Weights
 from spiking_wm_ros.agents.files import CheckpointFolder, newest_checkpoint, write_atomically
 from spiking_wm_ros.agents.learner import Learner
 from spiking_wm_ros.agents.registry import Setup
@@ -114,8 +111,7 @@ class Run:
     def keep_stretch(self, stretch: Mapping[str, np.ndarray]) -> None:
         """Keep a held-out stretch and its prediction, for the picture."""
         if stretch:
-            tensors = {name: torch.from_numpy(values) for name, values in stretch.items()}
-            write_atomically(self.path / "dream.safetensors", pack(tensors, {}))
+            write_atomically(self.path / "dream.safetensors", pack(stretch, {}))
 
     def dream_against_reality(self) -> dict[str, np.ndarray]:
         """What `keep_stretch` kept; empty if nothing was."""
@@ -137,7 +133,7 @@ class Run:
         }
         acting = learner.acting
         place = {name: getattr(learner, name) for name in _RESUMED_AT}
-        actions = torch.from_numpy(np.array(learner.episode_actions))
+        actions = np.array(learner.episode_actions)
         files = {
             "agent.safetensors": pack(learner.agent.snapshot(), facts),
             "policy.safetensors": _bundle(acting.weights, self.config.settle(), spaces, acting.version),
@@ -206,60 +202,3 @@ def _versions() -> dict[str, str]:
     packages = ("torch", "numpy", "spikingjelly", "gymnasium", "mujoco", "safetensors")
     found = {name: importlib.metadata.version(name) for name in packages}
     return {"python": platform.python_version(), "machine": platform.platform()} | found
-
-
-class Recorder(learning.Observer):
-    """Writes what a learner reports into its run's tables and TensorBoard.
-
-    Args:
-        run: where to.
-    """
-
-    def __init__(self, run: Run):
-        self._run = run
-        self._board = SummaryWriter(str(run.path / "tensorboard"))
-        self._started = time.monotonic()
-        self._last_metrics = 0
-
-    def _scalars(self, step: int, metrics: Metrics) -> None:
-        for name, value in metrics.items():
-            self._board.add_scalar(name, value, step)
-
-    def learned(self, step: int, metrics: Metrics) -> None:
-        """Scalars of every hundredth step."""
-        if step >= self._last_metrics + 100:
-            self._last_metrics = step
-            self._scalars(step, metrics)
-
-    def episode_ended(self, step: int, episode: int, episode_return: float, length: int) -> None:
-        """A row and a scalar."""
-        self._run.append(
-            "episodes", {"step": step, "episode": episode, "return": episode_return, "length": length}
-        )
-        self._scalars(step, {"episode_return": episode_return})
-
-    def evaluated(self, evaluation: learning.Evaluation) -> None:
-        """A row and a scalar."""
-        self._run.append(
-            "evaluations",
-            {
-                "step": evaluation.step,
-                "policy_version": evaluation.version,
-                "mean": evaluation.mean,
-                "std": float(np.std(evaluation.returns)),
-                "seconds": round(time.monotonic() - self._started, 1),
-                "returns": " ".join(f"{r:.6g}" for r in evaluation.returns),
-            },
-        )
-        self._scalars(evaluation.step, {"evaluation_return": evaluation.mean})
-
-    def dream_recorded(self, step: int, result: learning.DreamResult, model_error: Metrics) -> None:
-        """A row and scalars about a dream phase and the model it was dreamed in."""
-        accepted = result.metrics.get("dream_accepted", float("nan"))
-        row = {"step": step, "rollouts": result.rollouts, "updates": result.updates, "accepted": accepted}
-        self._run.append("dreams", row | model_error)
-        self._scalars(step, result.metrics | model_error)
-
-    def close(self) -> None:
-        """Flush TensorBoard."""
-        self._board.close()

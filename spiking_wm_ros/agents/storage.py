@@ -3,22 +3,27 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
-from torch import Tensor
 
 from spiking_wm_ros.errors import UserError
 
+if TYPE_CHECKING:  # nodes that only ask where a run stands load no torch
+    from numpy import ndarray
+    from torch import Tensor
 
-def pack(tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> bytes:
+
+def pack(tensors: "Mapping[str, Tensor | ndarray]", facts: Mapping[str, Any]) -> bytes:
     """Tensors and JSON-able facts as one safetensors file; equal input gives equal bytes."""
-    plain = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
+    from safetensors.torch import save
+    from torch import as_tensor
+
+    plain = {name: as_tensor(tensor).detach().contiguous() for name, tensor in tensors.items()}
     return save(plain, {"facts": json.dumps(facts, sort_keys=True)})
 
 
-def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def load(path: Path) -> "tuple[dict[str, Tensor], dict[str, Any]]":
     """Read what `pack` made.
 
     Raises:

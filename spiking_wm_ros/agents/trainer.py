@@ -6,8 +6,9 @@ from pathlib import Path
 from spiking_wm_ros.agents.bundle import load_bundle, make_policy
 from spiking_wm_ros.agents.exploration import exploration
 from spiking_wm_ros.agents.learner import DreamResult, Learner, Release
+from spiking_wm_ros.agents.recorder import Recorder
 from spiking_wm_ros.agents.registry import agent_class
-from spiking_wm_ros.agents.run import Recorder, Run, resume_point
+from spiking_wm_ros.agents.run import Run, resume_point
 from spiking_wm_ros.envs.session import Session
 from spiking_wm_ros.process import prepare_to_compute
 

@@ -43,13 +43,13 @@ class PolicyNode(ManagedNode):
     """Acts by the newest policy version; its memory goes on through a change of weights."""
 
     def __init__(self):
+        prepare_to_compute()  # takes its time, beside the other nodes' start
         super().__init__("policy")
         self.options = declare(self, PolicyOptions)
         refuse_unknown(self)
 
     def configure(self) -> None:
         """Load the bundle, or wait for the first version."""
-        prepare_to_compute()
         self._policy: Policy | None = None
         self._loader = ThreadPoolExecutor(1)  # versions are loaded beside acting, one after the other
         self._version = 0

@@ -1,0 +1,67 @@
+"""What a learner reports, in its run's tables and in TensorBoard."""
+
+import time
+
+import numpy as np
+from torch.utils.tensorboard import SummaryWriter
+
+from spiking_wm_ros.agents.contract import Metrics
+from spiking_wm_ros.agents.learner import DreamResult, Evaluation, Observer
+from spiking_wm_ros.agents.run import Run
+
+
+class Recorder(Observer):
+    """Writes what a learner reports.
+
+    Args:
+        run: where to.
+    """
+
+    def __init__(self, run: Run):
+        self._run = run
+        self._board = SummaryWriter(str(run.path / "tensorboard"))
+        self._started = time.monotonic()
+        self._last_metrics = 0
+
+    def _scalars(self, step: int, metrics: Metrics) -> None:
+        for name, value in metrics.items():
+            self._board.add_scalar(name, value, step)
+
+    def learned(self, step: int, metrics: Metrics) -> None:
+        """Scalars of every hundredth step."""
+        if step >= self._last_metrics + 100:
+            self._last_metrics = step
+            self._scalars(step, metrics)
+
+    def episode_ended(self, step: int, episode: int, episode_return: float, length: int) -> None:
+        """A row and a scalar."""
+        self._run.append(
+            "episodes", {"step": step, "episode": episode, "return": episode_return, "length": length}
+        )
+        self._scalars(step, {"episode_return": episode_return})
+
+    def evaluated(self, evaluation: Evaluation) -> None:
+        """A row and a scalar."""
+        self._run.append(
+            "evaluations",
+            {
+                "step": evaluation.step,
+                "policy_version": evaluation.version,
+                "mean": evaluation.mean,
+                "std": float(np.std(evaluation.returns)),
+                "seconds": round(time.monotonic() - self._started, 1),
+                "returns": " ".join(f"{r:.6g}" for r in evaluation.returns),
+            },
+        )
+        self._scalars(evaluation.step, {"evaluation_return": evaluation.mean})
+
+    def dream_recorded(self, step: int, result: DreamResult, model_error: Metrics) -> None:
+        """A row and scalars about a dream phase and the model it was dreamed in."""
+        accepted = result.metrics.get("dream_accepted", float("nan"))
+        row = {"step": step, "rollouts": result.rollouts, "updates": result.updates, "accepted": accepted}
+        self._run.append("dreams", row | model_error)
+        self._scalars(step, result.metrics | model_error)
+
+    def close(self) -> None:
+        """Flush TensorBoard."""
+        self._board.close()
