@@ -28,6 +28,7 @@ from spiking_wm_ros.nodes.parameters import declare, refuse_unknown
 from spiking_wm_ros.process import prepare_to_compute
 
 _FOREVER = 2**63 - 1
+_GIVES_WAY_WITHIN = 0.0002  # seconds that acting waits for the thread that loads a version; Python's are 0.005
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,7 @@ class PolicyNode(ManagedNode):
     """Acts by the newest policy version; its memory goes on through a change of weights."""
 
     def __init__(self):
+        sys.setswitchinterval(_GIVES_WAY_WITHIN)
         prepare_to_compute()  # takes its time, beside the other nodes' start
         super().__init__("policy")
         self.options = declare(self, PolicyOptions)
