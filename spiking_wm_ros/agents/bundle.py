@@ -9,7 +9,7 @@ from spiking_wm_ros.agents.files import sha256
 from spiking_wm_ros.agents.options import override
 from spiking_wm_ros.agents.registry import agent_class, options_class
 from spiking_wm_ros.agents.spaces import Spaces
-from spiking_wm_ros.agents.storage import load, pack
+from spiking_wm_ros.agents.storage import load, load_facts, pack
 from spiking_wm_ros.errors import UserError
 
 
@@ -39,10 +39,19 @@ def load_bundle(path: Path, digest: str | None = None) -> Bundle:
     """
     if digest is not None and path.exists() and sha256(path) != digest:
         raise UserError(f"{path} does not match its SHA-256: publish it again")
-    weights, facts = load(path)
+    return Bundle(load(path)[0], bundle_facts(path))
+
+
+def bundle_facts(path: Path) -> dict[str, Any]:
+    """What a bundle was made for, without its weights (and without torch).
+
+    Raises:
+        UserError: if it is missing, damaged, or no bundle.
+    """
+    facts = load_facts(path)
     if "agent" not in facts or "version" not in facts or '"period"' not in facts["spaces"]:
         raise UserError(f"{path} is no policy bundle, or of an older kind: train it again")
-    return Bundle(weights, facts)
+    return facts
 
 
 def make_policy(bundle: Bundle, spaces: Spaces) -> Policy:

@@ -19,7 +19,7 @@ from spiking_wm_ros.agents.learner import Learner
 from spiking_wm_ros.agents.registry import Setup
 from spiking_wm_ros.agents.run_config import RunConfig, read_config, write_config
 from spiking_wm_ros.agents.spaces import Spaces
-from spiking_wm_ros.agents.storage import load, pack
+from spiking_wm_ros.agents.storage import load, load_facts, pack
 from spiking_wm_ros.errors import UserError
 
 _POLICIES_KEPT = 5
@@ -191,7 +191,7 @@ def spaces_of(checkpoint: Path) -> Spaces:
     Raises:
         UserError: if the checkpoint is missing or damaged.
     """
-    return Spaces.from_json(load(checkpoint / "agent.safetensors")[1]["spaces"])
+    return Spaces.from_json(load_facts(checkpoint / "agent.safetensors")["spaces"])
 
 
 def _quoted(value: str) -> str:

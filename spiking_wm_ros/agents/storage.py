@@ -1,7 +1,8 @@
 """Tensors in files, without pickle."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,10 +30,30 @@ def load(path: Path) -> "tuple[dict[str, Tensor], dict[str, Any]]":
     Raises:
         UserError: if the file is missing, cut short, or something else.
     """
+    with _opened(path, "pt") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        return tensors, _facts(file)
+
+
+def load_facts(path: Path) -> dict[str, Any]:
+    """The facts alone, without torch.
+
+    Raises:
+        UserError: if the file is missing, cut short, or something else.
+    """
+    with _opened(path, "np") as file:
+        return _facts(file)
+
+
+def _facts(file) -> dict[str, Any]:
+    return json.loads((file.metadata() or {})["facts"])
+
+
+@contextmanager
+def _opened(path: Path, framework: str) -> "Iterator[safe_open]":
     try:
-        with safe_open(path, framework="pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            return tensors, json.loads((file.metadata() or {})["facts"])
+        with safe_open(path, framework=framework) as file:
+            yield file
     except FileNotFoundError:
         raise UserError(f"{path} does not exist: give the folder of a run or of a checkpoint") from None
     except (SafetensorError, KeyError, json.JSONDecodeError) as error:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+from spiking_wm_ros.agents.bundle import bundle_facts
 from spiking_wm_ros.agents.run_config import options_of
 from spiking_wm_ros.agents.spaces import Spaces
 from spiking_wm_ros.energy.battery import BatteryOptions
@@ -48,9 +49,7 @@ def _deploy(arguments: Mapping[str, str], options: Mapping[str, str]) -> Started
         bundle = _bundle(arguments)
         run = bundle.parent
         nodes += [NodeSpec("policy", acting | {"bundle": str(bundle)}, vital=False)]
-    from spiking_wm_ros.agents.bundle import load_bundle  # brings torch, which no other graph waits for
-
-    robot.check_fits(Spaces.from_json(load_bundle(bundle).facts["spaces"]))
+    robot.check_fits(Spaces.from_json(bundle_facts(bundle)["spaces"]))
     if simulated:
         nodes.append(NodeSpec(robot.driver, parameters[robot.driver], vital=False))
     order = "gate dreamer policy robot" if dreams else "gate policy robot"

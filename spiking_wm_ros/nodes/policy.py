@@ -28,7 +28,7 @@ from spiking_wm_ros.nodes.parameters import declare, refuse_unknown
 from spiking_wm_ros.process import prepare_to_compute
 
 _FOREVER = 2**63 - 1
-_GIVES_WAY_WITHIN = 0.0002  # seconds that acting waits for the thread that loads a version; Python's are 0.005
+_GIVES_WAY_WITHIN = 0.0002  # seconds that acting waits for a version being loaded; by default 0.005
 
 
 @dataclass(frozen=True)
