@@ -25,8 +25,9 @@ def read(paths: list[str]) -> dict[str, dict[int, Curve]]:
     curves: dict[str, dict[int, Curve]] = defaultdict(dict)
     for path in paths:
         run = Run(Path(path))
-        rows = [[float(row[name]) for name in ("step", "seconds", "mean")] for row in run.table("evaluations")]
-        curves[run.config.algorithm][run.config.options["seed"]] = np.array(rows)
+        evaluations = run.table("evaluations")
+        curve = [[float(row[name]) for name in ("step", "seconds", "mean")] for row in evaluations]
+        curves[run.config.algorithm][run.config.options["seed"]] = np.array(curve)
     return curves
 
 
