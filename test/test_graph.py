@@ -4,7 +4,6 @@ import os
 import signal
 import time
 
-import pytest
 import torch
 from diagnostic_msgs.msg import DiagnosticArray
 from rcl_interfaces.srv import DescribeParameters, GetParameters
@@ -141,26 +140,24 @@ def test_services_answer_while_it_learns_and_a_dream_is_cancelled_within_a_secon
         assert outcome.result.rollouts > 0 and "woken" in outcome.result.message
 
 
-@pytest.mark.parametrize(
-    ("goal", "check"),
-    [
+def test_dream_goals_end_with_their_budget_and_a_new_version(tmp_path, tiny):
+    goals = (
         ({"rollouts": 32}, lambda r: r.rollouts == 32),
         ({"updates": 5}, lambda r: r.updates == 5),
         ({"seconds": 0.5}, lambda r: r.rollouts > 0),
         ({"joules": 1.5}, lambda r: r.rollouts > 0),
-    ],
-    ids=["rollouts", "updates", "seconds", "joules"],
-)
-def test_dream_goals_end_with_their_budget_and_a_new_version(tmp_path, tiny, goal, check):
+    )
     with client() as made, start(tmp_path, endless(tiny)):
         when_it_can_dream(made)
         versions = made.listen(PolicyVersion, "policy_version", qos.LATCHED)
         dreaming = ActionClient(made.node, Dream, "dreamer/dream_phase")
         made.until(dreaming.server_is_ready)
-        accepted = made.done(dreaming.send_goal_async(Dream.Goal(**goal)))
-        outcome = made.done(accepted.get_result_async())
-        assert outcome.status == 4 and check(outcome.result), outcome.result  # succeeded
-        made.until(lambda: any(v.version == outcome.result.policy_version for v in versions))
+        for goal, check in goals:
+            accepted = made.done(dreaming.send_goal_async(Dream.Goal(**goal)))
+            outcome = made.done(accepted.get_result_async())
+            assert outcome.status == 4 and check(outcome.result), (goal, outcome.result)  # succeeded
+            version = outcome.result.policy_version
+            made.until(lambda version=version: any(v.version == version for v in versions))
 
 
 def test_without_a_world_model_a_dream_is_refused_with_a_reason(tmp_path, tiny):
