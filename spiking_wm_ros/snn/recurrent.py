@@ -1,0 +1,183 @@
+"""Recurrent LIF networks and what their synapses remember: rules local in space and time.
+
+``R`` realisations (seeds) stand side by side in every array and never meet: each gives, to the bit,
+what it gives alone. ``N`` neurons, ``D`` inputs, one tick per environment step (Capone & Paolucci;
+eligibility traces as in Bellec et al. 2020).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spiking_wm_ros.snn import recurrent_kernels as kernels
+
+Array = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class NeuronConstants:
+    """Time constants in ticks, potentials relative to the threshold."""
+
+    membrane_time: float = 6.0
+    synapse_time: float = 4.0
+    readout_time: float = 1.0
+    rest: float = -8.0
+    start: float = -4.0
+    reset: float = 100.0
+    width: float = 1.0
+
+
+@dataclass
+class Activity:
+    """State of a network's neurons after a tick, each ``[R, N]``."""
+
+    synaptic: Array  # filtered spikes
+    recurrent: Array  # filtered current from other neurons
+    potential: Array
+    spikes: Array
+    readout: Array  # spikes, filtered for what reads them
+    trace: Array  # response of the potential to each neuron's synapses
+    derivative: Array  # pseudo-derivative of a spike
+
+    def copy(self) -> "Activity":
+        """The same state, apart."""
+        return replace(self, **{name: value.copy() for name, value in vars(self).items()})
+
+
+class RecurrentNetwork:
+    """LIF neurons with weights from each to each; their `Activity` is the caller's.
+
+    Per tick (paper, eq. 1-3): ``synaptic`` filters the spikes of the tick before; ``potential`` leaks
+    and integrates the recurrent current, the input current and ``rest``, less ``reset`` for a spike;
+    ``spikes`` are where it exceeds 0; ``readout`` filters them.
+
+    Args:
+        generators: one per realisation.
+        input_scale: standard deviation of each input's weights, ``[D]``.
+        neurons: ``N``.
+        constants: of the neurons.
+    """
+
+    def __init__(
+        self,
+        generators: Sequence[np.random.Generator],
+        input_scale: Sequence[float],
+        neurons: int,
+        constants: NeuronConstants,
+    ):
+        shape = (neurons, neurons)
+        self.constants = constants
+        self.weights = _drawn([g.normal(0, neurons**-0.5, shape) for g in generators])
+        scale = np.asarray(input_scale)[:, None]
+        self.input_weights = _drawn([g.normal(0, 1, (len(scale), neurons)) * scale for g in generators])
+
+    def at_rest(self) -> Activity:
+        """Neurons that have not been active yet."""
+        states = [np.zeros(self.weights.shape[:2], np.float32) for _ in fields(Activity)]
+        activity = Activity(*states)
+        activity.potential[:] = self.constants.start
+        return activity
+
+    def tick(self, activity: Activity, inputs: Array) -> Array:
+        """Go on by one tick, in place, with inputs ``[R, D]``; returns the filtered spikes ``[R, N]``."""
+        c = self.constants
+        decays = (np.exp(-1 / time) for time in (c.membrane_time, c.synapse_time, c.readout_time))
+        kernels.lif_tick(
+            self.weights,
+            self.input_weights,
+            np.ascontiguousarray(inputs, np.float32),
+            *vars(activity).values(),
+            *map(np.float32, (*decays, c.rest, c.reset, c.width)),
+        )
+        return activity.readout
+
+    def follow_weights(self, activity: Activity) -> None:
+        """Have the recurrent current follow weights that were changed in mid-activity."""
+        activity.recurrent[:] = np.matmul(activity.synaptic[:, None], self.weights)[:, 0]
+
+
+class CreditedTrace:
+    """A gradient that what comes later may be credited to: ``sum_t delta_t sum_t'<=t d^(t-t') G_t'``.
+
+    Every ``G_t = pre_t post_t^T`` is of rank 1, so a few steps are kept as their factors and folded
+    into the decaying trace as one product; memory does not depend on how many steps there are.
+
+    Args:
+        shape: of the gradient, ``[R, pre, post]``.
+        decay: of the trace per step; 0 credits the last step alone.
+        chunk: steps kept as factors.
+    """
+
+    def __init__(self, shape: tuple[int, int, int], decay: float, chunk: int = 16):
+        realisations, pre, post = shape
+        self.decay, self._chunk, self._filled = decay, chunk, 0
+        self._trace, self._gradient = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
+        self._pre = np.zeros((realisations, chunk, pre), np.float32)
+        self._post = np.zeros((realisations, chunk, post), np.float32)
+        self._delta = np.zeros((realisations, chunk), np.float32)
+
+    def start(self) -> None:
+        """Forget the trace (what follows is not credited to what was before), not the gradient."""
+        self._fold()
+        self._trace[:] = 0
+
+    def add(self, pre: Array, post: Array) -> None:
+        """Take in this step's factors ``[R, pre]`` and ``[R, post]``."""
+        if self._filled == self._chunk:
+            self._fold()
+        self._pre[:, self._filled], self._post[:, self._filled] = pre, post
+        self._delta[:, self._filled] = 0
+        self._filled += 1
+
+    def credit(self, delta: Array) -> None:
+        """Credit ``delta [R]`` to the steps so far."""
+        self._delta[:, self._filled - 1] += delta
+
+    def take(self) -> Array:
+        """The gradient credited since the last call, ``[R, pre, post]``; good until the next one."""
+        self._fold()
+        taken, self._gradient = self._gradient, np.zeros_like(self._gradient)
+        return taken
+
+    def _fold(self) -> None:
+        count, self._filled = self._filled, 0
+        if not count:
+            return
+        pre, post, delta = self._pre[:, :count], self._post[:, :count], self._delta[:, :count]
+        later = np.arange(count)[None] - np.arange(count)[:, None]  # [added at, credited at]
+        powers = np.where(later >= 0, float(self.decay) ** np.maximum(later, 0), 0.0).astype(np.float32)
+        weight = np.stack([powers @ d for d in delta])  # of each step in the gradient
+        credited = np.matmul((pre * weight[..., None]).transpose(0, 2, 1), post)
+        added = np.matmul((pre * powers[:, -1][:, None]).transpose(0, 2, 1), post)
+        reach = float(self.decay) ** np.arange(1, count + 1)
+        share = np.stack([d @ reach.astype(np.float32) for d in delta])
+        kernels.credit(self._gradient, self._trace, credited, added, share, np.float32(self.decay**count))
+
+
+class Adam:
+    """Adam (Kingma & Ba 2014) on an array of any shape, in place.
+
+    Args:
+        values: what it changes.
+        rate: learning rate.
+        epsilon: added to the root of the mean square.
+    """
+
+    def __init__(self, values: Array, rate: float, epsilon: float = 1e-8):
+        self.values, self.rate, self.epsilon = values, rate, epsilon
+        self.mean, self.square = np.zeros_like(values), np.zeros_like(values)
+        self.steps = 0
+
+    def descend(self, gradient: Array) -> None:
+        """One step against a gradient of the shape of the values."""
+        self.steps += 1
+        rate = self.rate / (1 - 0.9**self.steps)
+        flat = (x.reshape(-1) for x in (self.values, np.ascontiguousarray(gradient), self.mean, self.square))
+        numbers = (rate, 0.9, 0.999, 1 / (1 - 0.999**self.steps), self.epsilon)
+        kernels.adam(*flat, *map(np.float32, numbers))
+
+
+def _drawn(arrays: Sequence[np.ndarray]) -> Array:
+    return np.stack(arrays).astype(np.float32)

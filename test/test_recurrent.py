@@ -1,0 +1,187 @@
+"""Recurrent networks with local plasticity, against automatic differentiation and scalar loops."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from spiking_wm_ros.snn.recurrent import Adam, CreditedTrace, NeuronConstants, RecurrentNetwork
+
+SMALL = NeuronConstants(rest=-0.5, start=-0.2, reset=2.0)
+
+
+def network(seeds=(0,), neurons=6, inputs=3, constants=SMALL) -> RecurrentNetwork:
+    generators = [np.random.default_rng(seed) for seed in seeds]
+    return RecurrentNetwork(generators, inputs * [2.0], neurons, constants)
+
+
+def drive(steps: int, realisations: int = 1, inputs: int = 3) -> np.ndarray:
+    return np.random.default_rng(9).normal(size=(steps, realisations, inputs)).astype(np.float32)
+
+
+def test_a_tick_follows_its_equations_by_scalar_loops():
+    net, c = network(), SMALL
+    activity = net.at_rest()
+    w, w_in = net.weights[0].astype(float), net.input_weights[0].astype(float)
+    a_m, a_s, a_r = (math.exp(-1 / t) for t in (c.membrane_time, c.synapse_time, c.readout_time))
+    filtered, v, s, out, e = (6 * [start] for start in (0.0, c.start, 0.0, 0.0, 0.0))
+    fired = 0.0
+    for x in drive(60):
+        net.tick(activity, x)
+        filtered = [a_s * f + (1 - a_s) * spike for f, spike in zip(filtered, s)]
+        for n in range(6):
+            current = sum(w[j, n] * filtered[j] for j in range(6)) + c.rest
+            current += sum(w_in[d, n] * float(x[0, d]) for d in range(3))
+            v[n] = a_m * v[n] + (1 - a_m) * current - c.reset * s[n]
+        s = [float(potential > 0) for potential in v]
+        out = [a_r * o + (1 - a_r) * spike for o, spike in zip(out, s)]
+        e = [a_m * response + (1 - a_m) * f for response, f in zip(e, filtered)]
+        sigmoid = [1 / (1 + math.exp(-potential / c.width)) for potential in v]
+        expected = {
+            "potential": v,
+            "spikes": s,
+            "readout": out,
+            "trace": e,
+            "derivative": [x * (1 - x) / c.width for x in sigmoid],
+        }
+        for name, values in expected.items():
+            assert np.allclose(getattr(activity, name)[0], values, atol=1e-5), name
+        fired += sum(s)
+    assert 10 < fired < 300
+
+
+def test_the_local_rule_is_the_gradient_where_the_paper_s_approximation_is_exact():
+    """Exact if a spike's effect on other neurons, and on itself by the reset, is left out; and unfiltered."""
+    constants = NeuronConstants(rest=-0.5, start=-0.2, reset=2.0, readout_time=1e-3)
+    net, steps = network(constants=constants), 40
+    activity = net.at_rest()
+    readout = np.random.default_rng(1).normal(size=(6, 2)).astype(np.float32)
+    inputs, targets = drive(steps), np.random.default_rng(2).normal(size=(steps, 2)).astype(np.float32)
+    local = CreditedTrace(net.weights.shape, decay=0.0, chunk=7)
+    for x, target in zip(inputs, targets):
+        error = target - net.tick(activity, x) @ readout
+        local.add(activity.trace, (error @ readout.T) * activity.derivative)
+        local.credit(np.ones(1, np.float32))
+
+    class Spike(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, v):
+            ctx.save_for_backward(v)
+            return (v > 0).float()
+
+        @staticmethod
+        def backward(ctx, grad):
+            sigmoid = torch.sigmoid(ctx.saved_tensors[0])
+            return grad * sigmoid * (1 - sigmoid)
+
+    weights = torch.from_numpy(network(constants=constants).weights[0]).requires_grad_()
+    a_m, a_s = math.exp(-1 / constants.membrane_time), math.exp(-1 / constants.synapse_time)
+    filtered, spikes, v = torch.zeros(6), torch.zeros(6), torch.full((6,), constants.start)
+    loss = 0.0
+    for x, target in zip(torch.from_numpy(inputs), torch.from_numpy(targets)):
+        filtered = a_s * filtered + (1 - a_s) * spikes.detach()
+        current = filtered @ weights + x[0] @ torch.from_numpy(net.input_weights[0]) + constants.rest
+        v = a_m * v + (1 - a_m) * current - constants.reset * spikes.detach()
+        spikes = Spike.apply(v)
+        loss = loss + 0.5 * (target - spikes @ torch.from_numpy(readout)).square().sum()
+    loss.backward()
+    assert torch.allclose(torch.from_numpy(local.take()[0]), -weights.grad, rtol=1e-4, atol=1e-5)
+    assert weights.grad.abs().max() > 0.01
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.integers(1, 40), st.integers(1, 9), st.sampled_from([0.0, 0.5, 0.97, 1.0]))
+def test_credit_is_what_the_whole_history_would_give(steps, chunk, decay):
+    rng = np.random.default_rng(steps)
+    pre, post = rng.normal(size=(steps, 2, 4)), rng.normal(size=(steps, 2, 3))
+    delta = rng.normal(size=(steps, 2)) * (rng.random((steps, 2)) < 0.5)
+    trace = CreditedTrace((2, 4, 3), decay, chunk)
+    expected, history = np.zeros((2, 4, 3)), np.zeros((2, 4, 3))
+    for t in range(steps):
+        trace.add(pre[t], post[t])
+        trace.credit(delta[t])
+        history = decay * history + pre[t][:, :, None] * post[t][:, None]
+        expected += delta[t][:, None, None] * history
+    assert np.allclose(trace.take(), expected, atol=1e-3)
+    assert not trace.take().any()
+
+
+def test_realisations_side_by_side_are_what_each_is_alone():
+    def run(seeds: tuple[int, ...], rows: list[int]) -> tuple[np.ndarray, np.ndarray]:
+        net = network(seeds, neurons=50)
+        activity = net.at_rest()
+        trace, adam = CreditedTrace(net.weights.shape, 0.9), Adam(net.weights, 1e-2)
+        for t, x in enumerate(drive(100, 3)):
+            net.tick(activity, x[rows])
+            trace.add(activity.trace, activity.derivative)
+            trace.credit(x[rows, 0])
+            if t % 30 == 29:
+                adam.descend(trace.take())
+                net.follow_weights(activity)
+        return net.weights, activity.potential
+
+    together, alone = run((0, 1, 2), [0, 1, 2]), run((1,), [1])
+    for both, one in zip(together, alone):
+        assert np.array_equal(both[1], one[0])
+
+
+def test_a_synapse_learns_from_its_own_neurons_and_the_broadcast_error_alone():
+    net, steps, error = network(neurons=8), 30, np.random.default_rng(3).normal(size=30)
+    activity = net.at_rest()
+    trace = CreditedTrace(net.weights.shape, decay=0.9, chunk=4)
+    pre, post = [], []
+    for t, x in enumerate(drive(steps)):
+        net.tick(activity, x)
+        pre.append(float(activity.trace[0, 2]))
+        post.append(float(activity.derivative[0, 5]))
+        trace.add(activity.trace, activity.derivative)
+        trace.credit(np.array([error[t]]))
+    seen, expected = 0.0, 0.0
+    for before, after, broadcast in zip(pre, post, error):
+        seen = 0.9 * seen + before * after
+        expected += broadcast * seen
+    assert trace.take()[0, 2, 5] == pytest.approx(expected, rel=1e-3)
+
+
+def test_memory_does_not_grow_with_time():
+    net = network(neurons=20)
+    activity, trace = net.at_rest(), CreditedTrace(net.weights.shape, 0.99)
+
+    def held() -> int:
+        kept = (*vars(net).values(), *vars(activity).values(), *vars(trace).values())
+        return sum(x.nbytes for x in kept if isinstance(x, np.ndarray))
+
+    before = held()
+    for x in drive(500):
+        net.tick(activity, x)
+        trace.add(activity.trace, activity.derivative)
+        trace.credit(np.ones(1))
+    assert held() == before
+
+
+def test_adam_is_torch_s():
+    values = np.random.default_rng(0).normal(size=(2, 3, 4)).astype(np.float32)
+    parameter = torch.nn.Parameter(torch.from_numpy(values.copy()))
+    theirs, ours = torch.optim.Adam([parameter], 0.01), Adam(values, 0.01)
+    for step in range(20):
+        gradient = np.random.default_rng(step).normal(size=values.shape).astype(np.float32)
+        ours.descend(gradient)
+        parameter.grad = torch.from_numpy(gradient)
+        theirs.step()
+    assert np.allclose(values, parameter.detach().numpy(), atol=1e-5)
+
+
+def test_current_follows_weights_that_change():
+    net = network(neurons=10)
+    activity = net.at_rest()
+    for x in drive(20):
+        net.tick(activity, x)
+    before = activity.recurrent.copy()
+    net.follow_weights(activity)
+    assert np.allclose(activity.recurrent, before, atol=1e-5)
+    net.weights *= 2
+    net.follow_weights(activity)
+    assert np.allclose(activity.recurrent, 2 * before, atol=1e-5) and before.any()
