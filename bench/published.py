@@ -49,10 +49,10 @@ def published(transitions: list[Transition]) -> dict[str, Callable[[], float]]:
         replay.add(t.observation, t.action, t.next_observation, t.reward, float(t.terminated), is_dream=False)
     imagined = config["dream_batch_size"] * config["dreams_per_phase"] * config["dream_horizon"]
     return {
-        "act": lambda: agent.select_action(observation) is not None,
+        "act": lambda: [agent.select_action(observation) for _ in range(20)] and 20,
         "ensemble_step": lambda: agent.train_world_model(replay, 256) is not ...,
         "imagine": lambda: agent.dream_phase(replay) and imagined,
-        "td3_update": lambda: [agent.train(replay, 256) for _ in range(2)] and 2,
+        "td3_update": lambda: [agent.train(replay, 256) for _ in range(20)] and 20,
     }
 
 
@@ -72,7 +72,7 @@ def ours(transitions: list[Transition]) -> dict[str, Callable[[], float]]:
         "act": lambda: [policy.act(observation, None, None) for _ in range(20)] and 20,
         "ensemble_step": lambda: learn(lambda: agent.dynamics.learn(agent.replay, agent._generator)) and 1,
         "imagine": lambda: learn(lambda: agent._imagine(1024).imagined),
-        "td3_update": lambda: learn(lambda: [agent._update_policy(0.0) for _ in range(2)] and 2),
+        "td3_update": lambda: learn(lambda: [agent._update_policy(0.0) for _ in range(20)] and 20),
     }
 
 
