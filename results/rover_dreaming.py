@@ -77,6 +77,10 @@ def train_both(folder: Path, seed: int) -> None:
                 keep(run)
         if all(process.poll() is not None for process in started):
             over.set()
+    if any(process.returncode for process in started):
+        sys.exit(
+            f"error: a run of seed {seed} failed, see above: remove its folder in {folder} and start again"
+        )
 
 
 def judge(policy: Path) -> np.ndarray:
