@@ -149,14 +149,24 @@ def test(context: typer.Context) -> None:
 
 
 @app.command()
-def bench(name: Annotated[str, typer.Argument(help="popsan, ros or deploy")]) -> None:
+def bench(name: Annotated[str, typer.Argument(help="popsan, ros, deploy, rsnn or published")]) -> None:
     """Run a benchmark of bench/; its last line is JSON."""
+    _run_program("benchmark", "bench", name)
+
+
+@app.command()
+def experiment(name: Annotated[str, typer.Argument(help="rsnn_pong")], arguments: Arguments = None) -> None:
+    """Run an experiment of experiments/; its table and picture go to results/."""
+    _run_program("experiment", "experiments", name, *(arguments or []))
+
+
+def _run_program(kind: str, folder: str, name: str, *arguments: str) -> None:
     from spiking_wm_ros.agents.options import suggestion
 
-    known = sorted(path.stem for path in (ROOT / "bench").glob("[a-z]*.py"))
+    known = sorted(path.stem for path in (ROOT / folder).glob("[a-z]*.py"))
     if name not in known:
-        raise UserError(f"unknown benchmark '{name}'{suggestion(name, known)}")
-    raise typer.Exit(subprocess.call([sys.executable, str(ROOT / "bench" / f"{name}.py")]))
+        raise UserError(f"unknown {kind} '{name}'{suggestion(name, known)}")
+    raise typer.Exit(subprocess.call([sys.executable, str(ROOT / folder / f"{name}.py"), *arguments]))
 
 
 @app.command(context_settings=_PASS_ON)

@@ -73,6 +73,10 @@ class RecurrentNetwork:
         scale = np.asarray(input_scale)[:, None]
         self.input_weights = _drawn([g.normal(0, 1, (len(scale), neurons)) * scale for g in generators])
 
+    def state(self) -> dict[str, np.ndarray]:
+        """Its weights, themselves."""
+        return {"weights": self.weights, "input_weights": self.input_weights}
+
     def at_rest(self) -> Activity:
         """Neurons that have not been active yet."""
         states = [np.zeros(self.weights.shape[:2], np.float32) for _ in fields(Activity)]
@@ -112,7 +116,7 @@ class CreditedTrace:
 
     def __init__(self, shape: tuple[int, int, int], decay: float, chunk: int = 16):
         realisations, pre, post = shape
-        self.decay, self._chunk, self._filled = decay, chunk, 0
+        self.decay, self._chunk, self._filled = decay, chunk, np.zeros((), np.int64)
         self._trace, self._gradient = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
         self._pre = np.zeros((realisations, chunk, pre), np.float32)
         self._post = np.zeros((realisations, chunk, post), np.float32)
@@ -127,13 +131,13 @@ class CreditedTrace:
         """Take in this step's factors ``[R, pre]`` and ``[R, post]``."""
         if self._filled == self._chunk:
             self._fold()
-        self._pre[:, self._filled], self._post[:, self._filled] = pre, post
-        self._delta[:, self._filled] = 0
+        at = int(self._filled)
+        self._pre[:, at], self._post[:, at], self._delta[:, at] = pre, post, 0
         self._filled += 1
 
     def credit(self, delta: Array) -> None:
         """Credit ``delta [R]`` to the steps so far."""
-        self._delta[:, self._filled - 1] += delta
+        self._delta[:, int(self._filled) - 1] += delta
 
     def take(self) -> Array:
         """The gradient credited since the last call, ``[R, pre, post]``; good until the next one."""
@@ -141,8 +145,13 @@ class CreditedTrace:
         taken, self._gradient = self._gradient, np.zeros_like(self._gradient)
         return taken
 
+    def state(self) -> dict[str, np.ndarray]:
+        """The arrays that it goes on from, themselves."""
+        return {name: value for name, value in vars(self).items() if isinstance(value, np.ndarray)}
+
     def _fold(self) -> None:
-        count, self._filled = self._filled, 0
+        count = int(self._filled)
+        self._filled[...] = 0
         if not count:
             return
         pre, post, delta = self._pre[:, :count], self._post[:, :count], self._delta[:, :count]
@@ -168,15 +177,20 @@ class Adam:
     def __init__(self, values: Array, rate: float, epsilon: float = 1e-8):
         self.values, self.rate, self.epsilon = values, rate, epsilon
         self.mean, self.square = np.zeros_like(values), np.zeros_like(values)
-        self.steps = 0
+        self.steps = np.zeros((), np.int64)
 
     def descend(self, gradient: Array) -> None:
         """One step against a gradient of the shape of the values."""
         self.steps += 1
-        rate = self.rate / (1 - 0.9**self.steps)
+        steps = int(self.steps)
+        rate = self.rate / (1 - 0.9**steps)
         flat = (x.reshape(-1) for x in (self.values, np.ascontiguousarray(gradient), self.mean, self.square))
-        numbers = (rate, 0.9, 0.999, 1 / (1 - 0.999**self.steps), self.epsilon)
+        numbers = (rate, 0.9, 0.999, 1 / (1 - 0.999**steps), self.epsilon)
         kernels.adam(*flat, *map(np.float32, numbers))
+
+    def state(self) -> dict[str, np.ndarray]:
+        """The arrays that it goes on from, themselves."""
+        return {"mean": self.mean, "square": self.square, "steps": self.steps}
 
 
 def _drawn(arrays: Sequence[np.ndarray]) -> Array:

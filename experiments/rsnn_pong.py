@@ -1,0 +1,137 @@
+"""Pong by recurrent spiking networks: awake, dreaming, planning, and controls (Capone & Paolucci).
+
+Run as ``./swm experiment rsnn_pong``, or in part, as with ``arms:=awake,dream seeds:=10 games:=2000``.
+All seeds of an arm play side by side. An arm that was stopped goes on where it was; one that is
+finished is only drawn. Writes ``results/rsnn_pong.csv`` and ``.png`` (figures 2C and 3C of the paper).
+"""
+
+import csv
+import io
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import matplotlib
+import numpy as np
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+from rich.progress import track
+
+from spiking_wm_ros.agents.files import write_atomically
+from spiking_wm_ros.agents.registry import settle
+from spiking_wm_ros.agents.rsnn.games import Games
+from spiking_wm_ros.agents.storage import load, pack
+from spiking_wm_ros.errors import UserError
+from spiking_wm_ros.process import prepare_to_compute
+
+ROOT = Path(__file__).resolve().parents[1]
+ENV, EVERY, JUDGED = "PongRam-v0", 50, 5  # games between rows; games of a frozen policy per row
+
+
+class Arm(NamedTuple):
+    """What an arm does, and how."""
+
+    text: str
+    algorithm: str
+    options: dict
+    dreams: int = 0
+    updates: int = 1
+
+
+ARMS = {
+    "awake": Arm("awake only", "rsnn", {}),
+    "dream": Arm("a dream after every game", "rsnn_dream", {}, dreams=1),
+    "plan": Arm("plans of one step", "rsnn_plan", {}),
+    "twice": Arm("control: awake only, as many updates as with dreams", "rsnn", {}, updates=2),
+    "shuffled": Arm("control: dreams in a shuffled model", "rsnn_dream", {"shuffled": True}, dreams=1),
+    "paper": Arm("the paper's constants, with dreams", "rsnn_paper", {}, dreams=1),
+    "published_code": Arm("the published code's constants, with dreams", "rsnn_published_code", {}, dreams=1),
+}
+
+
+def play(name: str, seeds: int, games: int, folder: Path) -> list[dict]:
+    """Play an arm to its end, from where it was stopped; a row for every `EVERY` games."""
+    arm, kept = ARMS[name], folder / f"{name}_{seeds}.safetensors"
+    options = settle(arm.algorithm, ENV, arm.options).agent_options
+    played = Games(ENV, options, range(seeds), arm.dreams, arm.updates)
+    rows = []
+    if kept.exists():
+        tensors, facts = load(kept)
+        played.pair.restore(tensors)
+        played.counts, rows = facts["counts"], facts["rows"]
+    for _ in track(range(len(rows), games // EVERY), f"{name}, {seeds} seeds"):
+        returns = np.mean([played.play() for _ in range(EVERY)], 0)
+        rows.append(
+            {
+                "arm": name,
+                **played.counts,
+                "environment_steps": played.environment_steps,
+                **summary("return", returns),
+                **summary("frozen", played.evaluate(JUDGED)),
+            }
+        )
+        write_atomically(kept, pack(played.pair.snapshot(), {"counts": played.counts, "rows": rows}))
+    return rows[: games // EVERY]
+
+
+def summary(name: str, values: np.ndarray) -> dict:
+    """Mean, standard error, 80th percentile over seeds, and every seed."""
+    return {
+        f"{name}_mean": round(float(values.mean()), 4),
+        f"{name}_sem": round(float(values.std(ddof=1) / len(values) ** 0.5), 4) if len(values) > 1 else 0.0,
+        f"{name}_p80": round(float(np.percentile(values, 80)), 4),
+        f"{name}_seeds": " ".join(f"{value:.3g}" for value in values),
+    }
+
+
+def draw(curves: dict[str, list[dict]], target: Path) -> None:
+    """Training returns and frozen policies by environment steps: mean, standard error, 80th percentile."""
+    figure, panels = plt.subplots(1, 2, figsize=(12, 5), sharey=True)
+    for name, rows in curves.items():
+        steps = np.array([row["environment_steps"] for row in rows])
+        for axes, what in zip(panels, ("return", "frozen")):
+            mean, sem, high = (np.array([r[f"{what}_{x}"] for r in rows]) for x in ("mean", "sem", "p80"))
+            (line,) = axes.plot(steps, mean, label=ARMS[name].text)
+            axes.fill_between(steps, mean - sem, mean + sem, alpha=0.2, color=line.get_color())
+            axes.plot(steps, high, ":", linewidth=1, color=line.get_color())
+    panels[0].set(xlabel="environment steps, all counted", ylabel="return of a game", title="training")
+    panels[1].set(xlabel="environment steps, all counted", title=f"frozen policy, {JUDGED} games")
+    panels[0].legend(loc="best", title="mean, standard error; dotted: 80th percentile")
+    figure.tight_layout()
+    figure.savefig(target, dpi=120)
+
+
+def main() -> None:
+    """Play what is asked for, write table and picture, print the last rows."""
+    given = {"arms": ",".join(ARMS), "seeds": "10", "games": "2000", "folder": str(ROOT / "runs/rsnn_pong")}
+    for argument in sys.argv[1:]:
+        name, _, value = argument.partition(":=")
+        if name not in given:
+            raise UserError(f"unknown parameter '{name}'; known: {', '.join(given)}")
+        given[name] = value
+    arms = given["arms"].split(",")
+    if unknown := set(arms) - set(ARMS):
+        raise UserError(f"unknown arm '{min(unknown)}'; known: {', '.join(ARMS)}")
+    prepare_to_compute()
+    folder = Path(given["folder"])
+    folder.mkdir(parents=True, exist_ok=True)
+    curves = {name: play(name, int(given["seeds"]), int(given["games"]), folder) for name in arms}
+    text = io.StringIO()
+    writer = csv.DictWriter(text, [*curves[arms[0]][0]], lineterminator="\n")
+    writer.writeheader()
+    for rows in curves.values():
+        writer.writerows(rows)
+    write_atomically(ROOT / "results/rsnn_pong.csv", text.getvalue().encode())
+    draw(curves, ROOT / "results/rsnn_pong.png")
+    for name, rows in curves.items():
+        last = rows[-1]
+        reached = next((row["games"] for row in rows if row["return_mean"] > 0), "never")
+        print(f"{name}: last {EVERY} games {last['return_mean']} +- {last['return_sem']}, above 0: {reached}")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except UserError as error:
+        sys.exit(f"error: {error}")

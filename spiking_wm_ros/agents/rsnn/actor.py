@@ -1,0 +1,128 @@
+"""The agent network: a policy read out of spikes, learned by reward-modulated e-prop."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from spiking_wm_ros.agents.rsnn.options import Options
+from spiking_wm_ros.snn.recurrent import Activity, Adam, Array, CreditedTrace, RecurrentNetwork
+
+
+class Actor:
+    """Policies, and with ``baseline`` values, of ``R`` realisations.
+
+    Args:
+        generators: one per realisation.
+        inputs, outputs: widths of observation and policy read-out.
+        options: constants.
+    """
+
+    def __init__(
+        self, generators: Sequence[np.random.Generator], inputs: int, outputs: int, options: Options
+    ):
+        o = self.options = options
+        self.network = RecurrentNetwork(generators, inputs * [o.input_scale], o.neurons, o.agent_neurons())
+        drawn = [g.normal(0, o.policy_scale, (o.neurons, outputs)) for g in generators]
+        self.policy = np.stack(drawn).astype(np.float32)
+        self.value = np.zeros((len(generators), o.neurons, 1), np.float32)
+        rates = {"recurrent": o.agent_lr, "policy": o.policy_lr, "value": o.value_lr}
+        self.adams = {name: Adam(array, rates[name], 1e-5) for name, array in self.learned().items()}
+
+    def learned(self) -> dict[str, Array]:
+        """The weights that learn, by name."""
+        weights = {"recurrent": self.network.weights, "policy": self.policy}
+        return weights | ({"value": self.value} if self.options.baseline else {})
+
+    def read_out(self, spikes: Array) -> Array:
+        """What policies read out ``[R, K]`` of filtered spikes ``[R, N]``."""
+        return np.matmul(spikes[:, None], self.policy)[:, 0] * np.float32(self.options.sharpness)
+
+    def learn(self, *streams: "Stream") -> None:
+        """One step of Adam up all that was credited in streams since the last one."""
+        for name, adam in self.adams.items():
+            gradient = sum(stream.traces[name].take() for stream in streams)
+            adam.descend(-gradient)
+        if not self.options.self_connections:
+            neurons = np.arange(self.options.neurons)
+            self.network.weights[:, neurons, neurons] = 0
+        for stream in streams:
+            self.network.follow_weights(stream.activity)
+
+    def state(self) -> dict:
+        """The arrays that it goes on from, themselves."""
+        weights = {"network": self.network.state(), "policy": self.policy, "value": self.value}
+        return weights | {"adams": {name: adam.state() for name, adam in self.adams.items()}}
+
+
+class Stream:
+    """A course of events, real or imagined, and what an actor's neurons and synapses keep of it.
+
+    In every step: `see`, `choose`; `end` after the last. Nothing that is kept grows with time (paper,
+    eq. 6-8; with ``baseline`` the reward gives way to the error of temporal differences, as in Bellec
+    et al. 2020).
+
+    Args:
+        actor: whose.
+    """
+
+    def __init__(self, actor: Actor):
+        self._actor, o = actor, actor.options
+        learned = actor.learned()
+        decay = o.discount * o.trace_decay
+        self.traces = {name: CreditedTrace(array.shape, decay) for name, array in learned.items()}
+        self.begin(actor.network.at_rest())
+
+    def begin(self, activity: Activity) -> None:
+        """Begin anew with neurons in some state: nothing later is credited to anything before."""
+        self.activity = activity
+        self.alive = np.ones(len(activity.potential), np.float32)
+        self._last_value, self._acted = np.zeros_like(self.alive), np.zeros((), bool)
+        for trace in self.traces.values():
+            trace.start()
+
+    def forget(self) -> None:
+        """Drop all that was credited and not learned yet."""
+        for trace in self.traces.values():
+            trace.take()
+
+    def see(self, inputs: Array, reward: Array) -> Array:
+        """Take in observations ``[R, D]`` and the rewards ``[R]`` on the way; policy outputs ``[R, K]``."""
+        spikes = self._actor.network.tick(self.activity, inputs)
+        value = np.matmul(spikes[:, None], self._actor.value)[:, 0, 0]
+        if self._acted:
+            self._credit(reward + np.float32(self._actor.options.discount) * value)
+        self._last_value = value
+        return self._actor.read_out(spikes)
+
+    def choose(self, direction: Array) -> None:
+        """Take in ``[R, K]``, the gradient of the log-probability of what was chosen by the outputs."""
+        a, alive = self.activity, self.alive[:, None]
+        direction = direction * alive
+        learning = np.matmul(direction[:, None], self._actor.policy.transpose(0, 2, 1))[:, 0]
+        self.traces["recurrent"].add(a.trace, learning * a.derivative)
+        self.traces["policy"].add(a.readout, direction)
+        if "value" in self.traces:
+            self.traces["value"].add(a.readout, alive)
+        self._acted = np.ones((), bool)
+
+    def end(self, reward: Array, inputs: Array | None = None) -> None:
+        """End with the last rewards; ``inputs`` follow where time ran out, nothing where the task ended."""
+        if inputs is not None:
+            self.see(inputs, reward)
+        else:
+            self._credit(reward)
+
+    def _credit(self, target: Array) -> None:
+        delta = (target - self._last_value) * self.alive
+        for trace in self.traces.values():
+            trace.credit(delta)
+
+    def state(self) -> dict:
+        """The arrays that it goes on from, themselves."""
+        return {
+            "activity": vars(self.activity),
+            "traces": {name: trace.state() for name, trace in self.traces.items()},
+            "alive": self.alive,
+            "last_value": self._last_value,
+            "acted": self._acted,
+        }

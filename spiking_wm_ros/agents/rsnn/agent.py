@@ -1,0 +1,121 @@
+"""Two recurrent spiking networks, agent and model, learning on line by local plasticity.
+
+After Capone & Paolucci, "Towards biologically plausible dreaming and planning in recurrent spiking
+networks". Nothing is stored of what was experienced but a handful of moments for dreams to start
+from.
+"""
+
+import time
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from spiking_wm_ros.agents import contract
+from spiking_wm_ros.agents.contract import Budget, DreamProgress, Metrics, Transition, Weights
+from spiking_wm_ros.agents.rsnn.actor import Actor
+from spiking_wm_ros.agents.rsnn.heads import head_of
+from spiking_wm_ros.agents.rsnn.inputs import Inputs
+from spiking_wm_ros.agents.rsnn.options import Options
+from spiking_wm_ros.agents.rsnn.pair import Pair
+from spiking_wm_ros.agents.spaces import Spaces
+from spiking_wm_ros.agents.tensors import flatten, unflatten
+from spiking_wm_ros.snn.recurrent import Activity
+
+
+class RSNNPolicy(contract.Policy):
+    """The agent network, whose neurons remember the episode."""
+
+    def __init__(self, options: Options, spaces: Spaces):
+        super().__init__(options, spaces)
+        self._head = head_of(spaces.action, options.deviation)
+        self._inputs = Inputs(spaces.observation, 1, options.scale_inputs)
+        width = spaces.observation.shape[0]
+        self._actor = Actor([np.random.default_rng(0)], width, self._head.outputs, options)
+
+    def load(self, weights: Mapping[str, Tensor]) -> None:
+        """Take released weights."""
+        parts = unflatten(weights)
+        for name, array in _agent_weights(self._actor).items():
+            array[...] = weights[name].numpy()
+        if self._inputs.normaliser:
+            self._inputs.normaliser.load_state_dict(parts["inputs"])
+
+    def initial_state(self) -> Activity:
+        """Neurons at rest."""
+        return self._actor.network.at_rest()
+
+    def act(self, observation: np.ndarray, state: Activity, rng: np.random.Generator | None) -> tuple:
+        """An action drawn from the policy; its most probable one without ``rng``."""
+        activity = state.copy()
+        inputs = self._inputs(observation[None])
+        outputs = self._actor.read_out(self._actor.network.tick(activity, inputs))
+        action = self._head.greedy(outputs) if rng is None else self._head.draw(outputs, [rng])
+        return action[0], activity
+
+
+class Agent(contract.Agent):
+    """Learns its model in every step; credit for what it does is collected awake, in plans and dreams."""
+
+    policy_class = RSNNPolicy
+
+    def __init__(self, options: Options, spaces: Spaces, seed: int):
+        super().__init__(options, spaces, seed)
+        self.pair = Pair(options, spaces, [seed])
+
+    def policy_weights(self) -> Weights:
+        """The agent network, and what centres its inputs."""
+        weights = {
+            name: torch.from_numpy(array.copy()) for name, array in _agent_weights(self.pair.actor).items()
+        }
+        normaliser = self.pair.inputs.normaliser
+        statistics = flatten({"inputs": normaliser.state_dict()}) if normaliser else {}
+        return weights | {name: value.clone() for name, value in statistics.items()}
+
+    def observe(self, transition: Transition) -> None:
+        """Take in one step: the model learns from it, the agent collects credit."""
+        t = transition
+        self.pair.see(t.observation[None])
+        self.pair.choose(np.asarray(t.action)[None])
+        self.pair.follow(t.next_observation[None], np.float32([t.reward]), t.terminated, t.truncated)
+
+    def learn(self) -> Metrics:
+        """One step of the agent up what was credited awake since the last one."""
+        self.pair.learn()
+        return self.model_error()
+
+    @property
+    def can_dream(self) -> bool:
+        """Whether there is a model, and the time in which only it learns is over."""
+        return self.pair.model is not None and self.pair.steps > self.options.warmup
+
+    def dream(self, budget: Budget) -> Iterator[DreamProgress]:
+        """Dream after dream, each with one step of learning."""
+        started, done = time.monotonic(), 0
+        bounds = [bound for bound in (budget.rollouts, budget.updates) if bound is not None]
+        while all(done < bound for bound in bounds) and (
+            budget.seconds is None or time.monotonic() - started < budget.seconds
+        ):
+            metrics = self.pair.dream()
+            done += 1
+            yield DreamProgress(done, done, metrics)
+
+    def model_error(self) -> Metrics:
+        """Running error of one-step predictions, each made before it was learned from."""
+        if not self.pair.model:
+            return {}
+        return {"model_error_1_step": float(self.pair.model.relative_error()[0])}
+
+    def snapshot(self) -> Weights:
+        """All weights, traces, states of neurons, moments and counters."""
+        return self.pair.snapshot()
+
+    def restore(self, snapshot: Mapping[str, Tensor]) -> None:
+        """Go on from a `snapshot`."""
+        self.pair.restore(snapshot)
+
+
+def _agent_weights(actor: Actor) -> dict[str, np.ndarray]:
+    network = actor.network
+    return {"recurrent": network.weights, "input": network.input_weights, "policy": actor.policy}

@@ -1,0 +1,83 @@
+"""Realisations that play games of equal length side by side, in one process."""
+
+from collections.abc import Sequence
+
+import gymnasium as gym
+import numpy as np
+
+import spiking_wm_ros.envs  # noqa: F401, registers the environments
+from spiking_wm_ros.agents.exploration import exploration
+from spiking_wm_ros.agents.rsnn.options import Options
+from spiking_wm_ros.agents.rsnn.pair import Pair
+from spiking_wm_ros.agents.spaces import Spaces
+from spiking_wm_ros.snn.recurrent import Array
+
+_EVALUATION = 1_000_003  # seeds of evaluations, apart from training's
+
+
+class Games:
+    """Training game by game, with dreams in between.
+
+    Args:
+        env_id: an environment whose episodes are all of the same length, ended by time alone.
+        options: constants.
+        seeds: one per realisation.
+        dreams: after each game.
+        updates: of the agent per game, evenly spaced; the last is at its end.
+    """
+
+    def __init__(
+        self, env_id: str, options: Options, seeds: Sequence[int], dreams: int = 0, updates: int = 1
+    ):
+        self._envs = [gym.make(env_id) for _ in seeds]
+        self.pair = Pair(options, Spaces.of(self._envs[0]), seeds)
+        self.steps_per_game = self._envs[0].spec.max_episode_steps
+        self._dreams, self._update_every = dreams, self.steps_per_game // updates
+        self.counts = dict.fromkeys(("games", "updates", "imagined_steps", "evaluation_steps"), 0)
+
+    @property
+    def environment_steps(self) -> int:
+        """Steps that each realisation's environment has made in training, of whatever kind."""
+        still = getattr(self._envs[0].unwrapped, "steps_before_a_game", 0)
+        return self.counts["games"] * (self.steps_per_game + still)
+
+    def play(self) -> Array:
+        """One game in every realisation, learning; returns ``[R]``."""
+        pair, learning = self.pair, self.pair.steps >= self.pair.options.warmup
+        observation, returns = self._begin(self.counts["games"]), np.zeros(len(self._envs), np.float32)
+        for step in range(1, self.steps_per_game + 1):
+            outputs, at = pair.see(observation), int(pair.steps)
+            actions = pair.head.draw(outputs, [exploration(int(seed), at) for seed in pair.seeds])
+            pair.choose(actions)
+            observation, reward = self._act(actions)
+            pair.follow(observation, reward, False, step == self.steps_per_game)
+            returns += reward
+            if learning and step % self._update_every == 0:
+                pair.learn()
+                self.counts["updates"] += 1
+        for _ in range(self._dreams if learning else 0):
+            pair.dream()
+            self.counts["updates"] += 1
+            self.counts["imagined_steps"] += pair.options.horizon
+        self.counts["games"] += 1
+        return returns
+
+    def evaluate(self, games: int) -> Array:
+        """Mean returns ``[R]`` of the greedy policies over some games, with nothing learned."""
+        actor, total = self.pair.actor, np.zeros(len(self._envs), np.float32)
+        for game in range(games):
+            observation, activity = self._begin(_EVALUATION + game), actor.network.at_rest()
+            for _ in range(self.steps_per_game):
+                spikes = actor.network.tick(activity, self.pair.inputs(observation))
+                observation, reward = self._act(self.pair.head.greedy(actor.read_out(spikes)))
+                total += reward
+            self.counts["evaluation_steps"] += self.steps_per_game
+        return total / games
+
+    def _begin(self, game: int) -> Array:
+        seeds = [int(seed) * 100_003 + game for seed in self.pair.seeds]
+        return np.stack([env.reset(seed=seed)[0] for env, seed in zip(self._envs, seeds)])
+
+    def _act(self, actions: np.ndarray) -> tuple[Array, Array]:
+        steps = [env.step(action) for env, action in zip(self._envs, actions)]
+        return np.stack([step[0] for step in steps]), np.array([step[1] for step in steps], np.float32)

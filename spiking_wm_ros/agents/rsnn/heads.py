@@ -1,0 +1,79 @@
+"""What is read out of the agent's spikes becomes a distribution of actions.
+
+Arrays hold one row per realisation: read-outs ``y [R, K]``, actions ``[R]`` or ``[R, A]``.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from gymnasium.spaces import Box, Discrete
+from numpy.typing import NDArray
+
+from spiking_wm_ros.errors import UserError
+
+Array = NDArray[np.float32]
+Generators = Sequence[np.random.Generator]
+
+
+class Softmax:
+    """One of ``n`` actions, with probability ``softmax(y)`` (paper, eq. 6)."""
+
+    def __init__(self, space: Discrete):
+        self._first, self.outputs, self.codes = int(space.start), int(space.n), int(space.n)
+
+    @staticmethod
+    def probabilities(y: Array) -> Array:
+        """Probabilities ``[R, K]``."""
+        weight = np.exp(y - y.max(1, keepdims=True))
+        return weight / weight.sum(1, keepdims=True)
+
+    def draw(self, y: Array, generators: Generators) -> NDArray[np.int64]:
+        """One action per realisation, each from its own generator."""
+        reached = self.probabilities(y).cumsum(1)
+        drawn = np.array([g.random() for g in generators])[:, None]
+        return self._first + (reached[:, :-1] <= drawn).sum(1)
+
+    def greedy(self, y: Array) -> NDArray[np.int64]:
+        """The most probable actions."""
+        return self._first + y.argmax(1)
+
+    def direction(self, y: Array, actions: NDArray) -> Array:
+        """Gradient of the log-probability of actions by ``y``."""
+        return self.code(actions) - self.probabilities(y)
+
+    def code(self, actions: NDArray) -> Array:
+        """One-hot ``[R, n]``."""
+        return np.eye(self.outputs, dtype=np.float32)[actions.astype(int) - self._first]
+
+
+class Gaussian:
+    """Actions around ``y``, in half ranges from the middle of a bounded box."""
+
+    def __init__(self, space: Box, deviation: float):
+        if len(space.shape) != 1 or not (np.isfinite(space.low).all() and np.isfinite(space.high).all()):
+            raise UserError(f"rsnn takes Discrete actions or a bounded vector of them, not {space}")
+        self._low, self._high, self._deviation = space.low, space.high, np.float32(deviation)
+        self._middle, self._half_range = (space.high + space.low) / 2, (space.high - space.low) / 2
+        self.outputs = self.codes = len(space.low)
+
+    def draw(self, y: Array, generators: Generators) -> Array:
+        """One action per realisation, each from its own generator."""
+        noise = np.stack([g.standard_normal(self.outputs, np.float32) for g in generators])
+        return self.greedy(y + self._deviation * noise)
+
+    def greedy(self, y: Array) -> Array:
+        """The middle of the distributions, within the box."""
+        return (self._middle + self._half_range * y).clip(self._low, self._high).astype(np.float32)
+
+    def direction(self, y: Array, actions: Array) -> Array:
+        """Gradient of the log-probability of actions by ``y``."""
+        return (self.code(actions) - y) / self._deviation**2
+
+    def code(self, actions: Array) -> Array:
+        """Half ranges from the middle ``[R, A]``."""
+        return ((actions - self._middle) / self._half_range).astype(np.float32)
+
+
+def head_of(space, deviation: float) -> Softmax | Gaussian:
+    """The head that serves an action space; raises `UserError` if none does."""
+    return Softmax(space) if isinstance(space, Discrete) else Gaussian(space, deviation)

@@ -1,0 +1,125 @@
+"""The model network: predicts the change of the world and the reward, learned by its errors on line."""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from spiking_wm_ros.agents.normaliser import Normaliser
+from spiking_wm_ros.agents.rsnn.options import Options
+from spiking_wm_ros.snn.recurrent import Activity, Adam, Array, CreditedTrace, RecurrentNetwork
+
+_FORGET = np.float32(0.001)  # per step, of the running errors
+
+
+class Prediction(NamedTuple):
+    """What a model expects: changes ``[R, D]`` in units, and the rewards ``[R]`` that it remembers."""
+
+    change: Array
+    reward: Array
+
+
+class Model:
+    """World models of ``R`` realisations (paper, eq. 4 and 5).
+
+    Args:
+        generators: one per realisation.
+        inputs, actions: widths of observation and action code.
+        options: constants.
+    """
+
+    def __init__(
+        self, generators: Sequence[np.random.Generator], inputs: int, actions: int, options: Options
+    ):
+        o, realisations = options, len(generators)
+        self.options = o
+        scale = inputs * [o.model_input_scale] + actions * [o.action_scale]
+        self.network = RecurrentNetwork(generators, scale, o.neurons, o.model_neurons())
+        self.change = np.zeros((realisations, o.neurons, inputs), np.float32)
+        self.reward = np.zeros((realisations, o.neurons, 1), np.float32)
+        weights = {"recurrent": self.network.weights, "change": self.change, "reward": self.reward}
+        rates = {"recurrent": o.model_lr, "change": o.change_lr, "reward": o.reward_lr}
+        self.adams = {name: Adam(array, rates[name], 1e-5) for name, array in weights.items()}
+        self.traces = {name: CreditedTrace(a.shape, 0.0, o.model_every) for name, a in weights.items()}
+        self.changes = Normaliser((realisations, inputs))
+        self.error, self.no_change_error = np.zeros((2, realisations), np.float32)
+        self.taken_in = np.zeros((), np.int64)
+        self.begin()
+
+    def begin(self) -> None:
+        """Begin an episode."""
+        self.activity = self.network.at_rest()
+        self.remembered_reward = np.zeros(len(self.change), np.float32)
+
+    def unit(self) -> Array:
+        """The change that counts as 1, ``[R, D]``."""
+        if self.options.change_unit:
+            return np.full(self.change.shape[::2], self.options.change_unit, np.float32)
+        return self.changes.scale.numpy()
+
+    def predict(self, activity: Activity, observation: Array, code: Array) -> Prediction:
+        """What comes after observations ``[R, D]`` and action codes ``[R, A]``; ``activity`` goes on."""
+        spikes = self.network.tick(activity, np.concatenate([observation, code], 1))[:, None]
+        return Prediction(np.matmul(spikes, self.change)[:, 0], np.matmul(spikes, self.reward)[:, 0, 0])
+
+    def shuffle(self, generators: Sequence[np.random.Generator]) -> Callable[[], None]:
+        """Give each neuron the read-outs of another one; the function returned undoes it."""
+        orders = [generator.permutation(self.options.neurons) for generator in generators]
+
+        def reorder(inverse: bool) -> None:
+            for row, order in enumerate(orders):
+                order = np.argsort(order) if inverse else order
+                self.change[row], self.reward[row] = self.change[row][order], self.reward[row][order]
+
+        reorder(inverse=False)
+        return lambda: reorder(inverse=True)
+
+    def after(self, observation: Array, prediction: Prediction) -> tuple[Array, Array]:
+        """Predicted observations ``[R, D]``, and rewards ``[R]``."""
+        reward = prediction.reward * np.float32(1 - self.options.reward_memory)
+        return observation + prediction.change * self.unit(), reward
+
+    def correct(self, prediction: Prediction, observation: Array, following: Array, reward: Array) -> None:
+        """Learn from what came after the last prediction of `activity`."""
+        o, a = self.options, self.activity
+        moved = following - observation
+        self.changes.update(torch.from_numpy(moved))
+        change = moved / self.unit()
+        change = np.where(np.abs(change) > o.largest_change, np.float32(0), change)
+        self.remembered_reward = np.float32(o.reward_memory) * self.remembered_reward + reward
+        change_error = change - prediction.change
+        reward_error = (self.remembered_reward - prediction.reward)[:, None]
+        self.error += _FORGET * (np.square(change_error).mean(1) - self.error)
+        self.no_change_error += _FORGET * (np.square(change).mean(1) - self.no_change_error)
+        learning = np.matmul(change_error[:, None], self.change.transpose(0, 2, 1))[:, 0]
+        learning += np.float32(o.reward_weight) * reward_error * self.reward[..., 0]
+        self.traces["recurrent"].add(a.trace, learning * a.derivative)
+        self.traces["change"].add(a.readout, change_error)
+        self.traces["reward"].add(a.readout, reward_error)
+        for trace in self.traces.values():
+            trace.credit(np.ones(len(reward), np.float32))
+        self.taken_in += 1
+        if self.taken_in % o.model_every == 0:
+            for name, adam in self.adams.items():
+                adam.descend(-self.traces[name].take())
+            self.network.follow_weights(a)
+
+    def relative_error(self) -> Array:
+        """Running squared error of predicted changes, as a share of no change's, ``[R]``."""
+        return self.error / np.maximum(self.no_change_error, 1e-6)
+
+    def state(self) -> dict:
+        """The arrays that it goes on from, themselves; `changes` is apart."""
+        return {
+            "network": self.network.state(),
+            "change": self.change,
+            "reward": self.reward,
+            "adams": {name: adam.state() for name, adam in self.adams.items()},
+            "traces": {name: trace.state() for name, trace in self.traces.items()},
+            "error": self.error,
+            "no_change_error": self.no_change_error,
+            "taken_in": self.taken_in,
+            "activity": vars(self.activity),
+            "remembered_reward": self.remembered_reward,
+        }

@@ -1,0 +1,212 @@
+"""Agent and model network side by side: awake, planning and dreaming."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from spiking_wm_ros.agents.rsnn.actor import Actor, Stream
+from spiking_wm_ros.agents.rsnn.heads import head_of
+from spiking_wm_ros.agents.rsnn.inputs import Inputs
+from spiking_wm_ros.agents.rsnn.model import Model
+from spiking_wm_ros.agents.rsnn.options import Options
+from spiking_wm_ros.agents.spaces import Spaces
+from spiking_wm_ros.agents.tensors import flatten, unflatten
+from spiking_wm_ros.errors import UserError
+from spiking_wm_ros.snn.recurrent import Activity, Array
+
+_AGENT, _MODEL, _DREAM, _PLAN = range(4)  # what random numbers are for
+
+
+@dataclass
+class Moment:
+    """Where a dream may start: inputs ``[..., D]`` and the activity of both networks ``[..., N]``."""
+
+    inputs: Array
+    agent: Activity
+    model: Activity
+
+
+class Pair:
+    """Agents and models of ``R`` realisations (seeds) that live through episodes in step.
+
+    In every step: `see`, `choose`, `follow`. Each realisation is, to the bit, what it is alone.
+
+    Args:
+        options: constants.
+        spaces: of the environment.
+        seeds: one per realisation.
+    """
+
+    def __init__(self, options: Options, spaces: Spaces, seeds: Sequence[int]):
+        observation, action, _ = spaces
+        if len(observation.shape) != 1:
+            raise UserError(
+                f"rsnn sees vectors, not observations of shape {observation.shape}: choose another env:="
+            )
+        self.options, self.seeds = options, np.array(seeds)
+        width, realisations = observation.shape[0], len(seeds)
+        self.head = head_of(action, options.deviation)
+        self.inputs = Inputs(observation, realisations, options.scale_inputs)
+        self.actor = Actor(self._generators(_AGENT), width, self.head.outputs, options)
+        self.model = (
+            Model(self._generators(_MODEL), width, self.head.codes, options) if options.world_model else None
+        )
+        self.awake = Stream(self.actor)
+        self.imagined = Stream(self.actor) if self.model else None
+        self.steps, self.dreams = np.zeros((), np.int64), np.zeros((), np.int64)
+        self._reward = np.zeros(realisations, np.float32)
+        if self.model:
+            many = (options.dream_starts, realisations)
+            self._moments = Moment(
+                np.zeros((*many, width), np.float32), *(_many(options, many) for _ in range(2))
+            )
+
+    def _generators(self, purpose: int, number: int = 0) -> list[np.random.Generator]:
+        return [np.random.default_rng([seed, purpose, number]) for seed in self.seeds]
+
+    # --- awake ---
+
+    def see(self, observation: Array) -> Array:
+        """Take in observations ``[R, D]``; returns what the policies read out, ``[R, K]``."""
+        self.inputs.update(observation)
+        self._seen = self.inputs(observation)
+        if self.model:
+            self._remember()
+        self._outputs = self.awake.see(self._seen, self._reward)
+        return self._outputs
+
+    def choose(self, actions: np.ndarray) -> None:
+        """Take in what was done then: actions ``[R]`` or ``[R, A]``."""
+        self.awake.choose(self.head.direction(self._outputs, actions))
+        if self.model:
+            self._prediction = self.model.predict(self.model.activity, self._seen, self.head.code(actions))
+
+    def follow(self, observation: Array, reward: Array, terminated: bool, truncated: bool) -> None:
+        """Take in what came of it: observations ``[R, D]``, rewards ``[R]``, and whether episodes ended."""
+        following = self.inputs(observation)
+        if self.model:
+            self.model.correct(self._prediction, self._seen, following, reward)
+            self._plan(following, reward, terminated or truncated)
+        self._reward = reward
+        if terminated or truncated:
+            self.awake.end(reward, None if terminated else following)
+            self.awake.begin(self.actor.network.at_rest())
+            if self.model:
+                self.model.begin()
+        self.steps += 1
+        if self.steps == self.options.warmup:
+            self.awake.forget()
+
+    def learn(self) -> None:
+        """One step of Adam up the gradient that was credited awake, and in plans, since the last one."""
+        streams = (self.awake, self.imagined) if self.options.plan_steps and self.model else (self.awake,)
+        self.actor.learn(*streams)
+
+    # --- imagining ---
+
+    def dream(self) -> dict[str, float]:
+        """Live through one dream per realisation, from a moment that it remembers, and learn from it."""
+        o, generators = self.options, self._generators(_DREAM, int(self.dreams))
+        known = min(int(self.steps - 1) // o.dream_spacing + 1, o.dream_starts)
+        slots, rows = [int(g.integers(known)) for g in generators], np.arange(len(self.seeds))
+        m = self._moments
+        agent, model = (Activity(*(x[slots, rows] for x in vars(a).values())) for a in (m.agent, m.model))
+        lengths = np.full(len(rows), o.horizon)
+        if o.dream_error:
+            share = 1 - self.model.relative_error() / np.float32(o.dream_error)
+            lengths = np.maximum((o.horizon * share).astype(int), 1)
+        restore = self.model.shuffle(generators) if o.shuffled else None
+        total = self._imagine(m.inputs[slots, rows], agent, model, lengths, o.horizon, generators)
+        if restore:
+            restore()
+        self.actor.learn(self.imagined)
+        self.actor.network.follow_weights(self.awake.activity)
+        self.dreams += 1
+        return {"dream_return": float(total.mean()), "dream_length": float(lengths.mean())}
+
+    def _remember(self) -> None:
+        o, m = self.options, self._moments
+        step = int(self.steps)
+        if step % o.dream_spacing == 0:
+            slot = step // o.dream_spacing % o.dream_starts
+            m.inputs[slot] = self._seen
+            for kept, live in ((m.agent, self.awake.activity), (m.model, self.model.activity)):
+                for name, value in vars(live).items():
+                    getattr(kept, name)[slot] = value
+
+    def _plan(self, inputs: Array, reward: Array, over: bool) -> None:
+        ahead, step = self.options.plan_steps, int(self.steps)
+        if ahead and not over and step >= self.options.warmup and step % (2 * ahead) == 0:
+            agent, model = self.awake.activity.copy(), self.model.activity.copy()
+            lengths = np.full(len(self.seeds), ahead)
+            self._imagine(inputs, agent, model, lengths, ahead, self._generators(_PLAN, step))
+
+    def _imagine(
+        self, inputs: Array, agent: Activity, model: Activity, lengths: np.ndarray, steps: int, generators
+    ) -> Array:
+        """Live on in the model for ``lengths [R]`` steps; returns the imagined returns ``[R]``."""
+        stream, reward = self.imagined, np.zeros(len(lengths), np.float32)
+        stream.begin(agent)
+        total = reward.copy()
+        for step in range(steps):
+            outputs = stream.see(inputs, reward)
+            stream.alive = (step < lengths).astype(np.float32)
+            actions = self.head.draw(outputs, generators)
+            stream.choose(self.head.direction(outputs, actions))
+            prediction = self.model.predict(model, inputs, self.head.code(actions))
+            inputs, reward = self.model.after(inputs, prediction)
+            if self.options.clip_dreams:
+                inputs = inputs.clip(self.inputs.low, self.inputs.high)
+            total += reward * stream.alive
+        stream.end(reward, inputs)
+        return total
+
+    # --- keeping ---
+
+    def snapshot(self) -> dict[str, Tensor]:
+        """Copies of all that it goes on from, by name."""
+        arrays = {name: torch.from_numpy(array.copy()) for name, array in _flat(self._state()).items()}
+        statistics = flatten({name: x.state_dict() for name, x in self._normalisers().items()})
+        return arrays | {f"normalisers/{name}": value.clone() for name, value in statistics.items()}
+
+    def restore(self, snapshot: Mapping[str, Tensor]) -> None:
+        """Go on from a `snapshot`."""
+        for name, array in _flat(self._state()).items():
+            array[...] = snapshot[name].numpy()
+        statistics = unflatten(snapshot).get("normalisers", {})
+        for name, normaliser in self._normalisers().items():
+            normaliser.load_state_dict(statistics[name])
+
+    def _state(self) -> dict:
+        state = {
+            "actor": self.actor.state(),
+            "awake": self.awake.state(),
+            "seeds": self.seeds,
+            "steps": self.steps,
+            "dreams": self.dreams,
+            "last_reward": self._reward,
+        }
+        if self.model:
+            m = self._moments
+            moments = {"inputs": m.inputs, "agent": vars(m.agent), "model": vars(m.model)}
+            state |= {"model": self.model.state(), "imagined": self.imagined.state(), "moments": moments}
+        return state
+
+    def _normalisers(self) -> dict:
+        found = {"inputs": self.inputs.normaliser, "changes": self.model and self.model.changes}
+        return {name: normaliser for name, normaliser in found.items() if normaliser}
+
+
+def _flat(nested: Mapping, path: str = "") -> dict[str, np.ndarray]:
+    found = {}
+    for key, value in nested.items():
+        found |= _flat(value, f"{path}{key}/") if isinstance(value, Mapping) else {path + key: value}
+    return found
+
+
+def _many(options: Options, many: tuple[int, int]) -> Activity:
+    shape = (*many, options.neurons)
+    return Activity(*(np.zeros(shape, np.float32) for _ in fields(Activity)))

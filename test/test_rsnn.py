@@ -1,0 +1,301 @@
+"""Agent and model network: plasticity against gradients and loops, dreams, and learning itself."""
+
+from dataclasses import replace
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+from gymnasium.spaces import Box, Discrete
+
+import spiking_wm_ros.envs  # noqa: F401  registers the environments
+from spiking_wm_ros.agents.registry import algorithms, settle
+from spiking_wm_ros.agents.rsnn.actor import Actor, Stream
+from spiking_wm_ros.agents.rsnn.heads import Gaussian, Softmax
+from spiking_wm_ros.agents.rsnn.model import Model
+from spiking_wm_ros.agents.rsnn.options import Options
+from spiking_wm_ros.agents.rsnn.pair import Pair
+from spiking_wm_ros.agents.spaces import Spaces
+from spiking_wm_ros.errors import UserError
+
+SPACES = Spaces(Box(-1, 1, (3,), np.float32), Discrete(2), 0.1)
+SMALL = Options(neurons=20)
+
+
+def random(shape, seed=0) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+
+
+def live(pair: Pair, steps: int, episode: int = 25, rows=None) -> None:
+    """A world of noise, rewards and all, in which realisations ``rows`` of many live."""
+    rows = range(len(pair.seeds)) if rows is None else rows
+    world = np.random.default_rng(5)
+    observation = world.uniform(-1, 1, (9, 3)).astype(np.float32)
+    for step in range(steps):
+        outputs = pair.see(observation[rows])
+        pair.choose(pair.head.draw(outputs, [np.random.default_rng([s, step]) for s in pair.seeds]))
+        observation = (0.9 * observation + world.normal(0, 0.1, (9, 3))).clip(-1, 1).astype(np.float32)
+        reward = (world.random(9) < 0.2).astype(np.float32)
+        over = step % episode == episode - 1
+        pair.follow(observation[rows], reward[rows], over and step % 2 == 0, over and step % 2 == 1)
+        if step % 20 == 19:
+            pair.learn()
+            if pair.model:
+                pair.dream()
+
+
+# --- heads ---
+
+
+def test_directions_are_gradients_of_the_log_probability():
+    y = random((4, 3))
+    actions = np.array([7, 5, 6, 7])
+    logits = torch.from_numpy(y).requires_grad_()
+    torch.log_softmax(logits, 1)[torch.arange(4), torch.from_numpy(actions - 5)].sum().backward()
+    head = Softmax(Discrete(3, start=5))
+    assert np.allclose(head.direction(y, actions), logits.grad.numpy(), atol=1e-6)
+
+    head = Gaussian(Box(np.float32([-2, 0, 1]), np.float32([2, 1, 3])), deviation=0.4)
+    actions = head.draw(y, [np.random.default_rng(n) for n in range(4)])
+    mean = torch.from_numpy(y).requires_grad_()
+    torch.distributions.Normal(mean, 0.4).log_prob(torch.from_numpy(head.code(actions))).sum().backward()
+    assert np.allclose(head.direction(y, actions), mean.grad.numpy(), atol=1e-5)
+
+
+def test_actions_follow_their_probabilities_and_stay_in_their_space():
+    head, y = Softmax(Discrete(3)), np.float32([[0.0, 1.0, 2.0]])
+    drawn = np.concatenate([head.draw(y, [np.random.default_rng(n)]) for n in range(4000)])
+    assert np.allclose(np.bincount(drawn, minlength=3) / 4000, head.probabilities(y)[0], atol=0.03)
+    assert head.greedy(y) == [2]
+    space = Box(np.float32([-2]), np.float32([1]))
+    head = Gaussian(space, deviation=3.0)
+    drawn = [head.draw(np.zeros((1, 1), np.float32), [np.random.default_rng(n)])[0] for n in range(50)]
+    assert all(space.contains(action) for action in drawn) and len({float(a[0]) for a in drawn}) > 5
+    with pytest.raises(UserError, match="bounded"):
+        Gaussian(Box(-np.inf, np.inf, (2,)), 0.3)
+
+
+# --- plasticity ---
+
+
+def test_without_a_baseline_the_rule_is_the_gradient_of_the_expected_return():
+    """Equation 7, by automatic differentiation of what is read out of the same spikes."""
+    o = replace(SMALL, baseline=False, trace_decay=1.0, discount=0.9, policy_scale=0.3, sharpness=2.0)
+    actor, head, steps = Actor([np.random.default_rng(0)], 3, 2, o), Softmax(Discrete(2)), 40
+    stream, inputs, rewards = Stream(actor), random((steps, 1, 3)), random((steps, 1), 1)
+    policy = torch.from_numpy(actor.policy[0].copy()).requires_grad_()
+    spikes, chosen = [], []
+    for x, reward in zip(inputs, [np.zeros(1, np.float32), *rewards]):
+        outputs = stream.see(x, reward)
+        chosen.append(head.draw(outputs, [np.random.default_rng(len(chosen))]))
+        stream.choose(head.direction(outputs, chosen[-1]))
+        spikes.append(stream.activity.readout[0].copy())
+    stream.end(rewards[-1])
+    returns = [sum(0.9 ** (k - t) * rewards[k, 0] for k in range(t, steps)) for t in range(steps)]
+    log_policy = torch.log_softmax(torch.from_numpy(np.stack(spikes)) @ policy * 2.0, 1)
+    taken = log_policy[torch.arange(steps), torch.from_numpy(np.concatenate(chosen))]
+    (taken * torch.tensor(returns)).sum().backward()
+    # the factor of the read-out is left to the learning rate
+    assert np.allclose(2.0 * stream.traces["policy"].take()[0], policy.grad.numpy(), atol=1e-3)
+    assert policy.grad.abs().max() > 0.1
+
+
+def test_with_a_baseline_credit_is_the_temporal_difference_by_scalar_loops():
+    o = replace(SMALL, discount=0.9, trace_decay=0.8, policy_scale=0.3)
+    actor = Actor([np.random.default_rng(0)], 3, 2, o)
+    actor.value[:] = random(actor.value.shape, 2)
+    stream, inputs, rewards, directions = (
+        Stream(actor),
+        random((30, 1, 3)),
+        random(30, 1),
+        random((30, 1, 2), 3),
+    )
+    trace, expected = np.zeros((20, 20)), np.zeros((20, 20))
+    before = after = 0.0
+
+    def credit(delta: float) -> None:
+        nonlocal expected
+        expected = expected + delta * trace
+
+    for t, x in enumerate(inputs):
+        stream.see(x, rewards[t - 1 : t] if t else np.zeros(1, np.float32))
+        a = stream.activity
+        after = float(a.readout[0] @ actor.value[0, :, 0])
+        if t:
+            credit(rewards[t - 1] + 0.9 * after - before)
+        before = after
+        stream.choose(directions[t])
+        learning = (directions[t, 0] @ actor.policy[0].T) * a.derivative[0]
+        trace = 0.9 * 0.8 * trace + np.outer(a.trace[0], learning)
+    stream.end(rewards[-1:])
+    credit(rewards[-1] - before)
+    assert np.allclose(stream.traces["recurrent"].take()[0], expected, atol=1e-4)
+    assert np.abs(expected).max() > 0.01
+
+
+def test_the_model_s_read_outs_learn_by_the_gradient_of_their_squared_errors():
+    """Equations 4 and 5."""
+    o = replace(SMALL, change_unit=0.5, largest_change=1e9, reward_memory=0.3, model_every=1000)
+    model = Model([np.random.default_rng(0)], 3, 2, o)
+    model.change[:], model.reward[:] = random(model.change.shape, 1), random(model.reward.shape, 2)
+    observation, codes, rewards = random((31, 1, 3), 3), random((30, 1, 2), 4), random((30, 1), 5)
+    change = torch.from_numpy(model.change[0].copy()).requires_grad_()
+    reward = torch.from_numpy(model.reward[0].copy()).requires_grad_()
+    loss, remembered = 0.0, 0.0
+    for x, following, code, r in zip(observation, observation[1:], codes, rewards):
+        prediction = model.predict(model.activity, x, code)
+        spikes = torch.from_numpy(model.activity.readout[0].copy())
+        remembered = 0.3 * remembered + float(r[0])
+        target = torch.from_numpy((following - x)[0] / 0.5)
+        loss = loss + 0.5 * (target - spikes @ change).square().sum()
+        loss = loss + 0.5 * (remembered - (spikes @ reward)[0]).square()
+        model.correct(prediction, x, following, r)
+    loss.backward()
+    assert np.allclose(model.traces["change"].take()[0], -change.grad.numpy(), atol=1e-3)
+    assert np.allclose(model.traces["reward"].take()[0], -reward.grad.numpy(), atol=1e-3)
+
+
+# --- both together ---
+
+
+@pytest.mark.parametrize("changes", [{}, {"plan_steps": 2}, {"dream_error": 2.0}, {"baseline": False}])
+def test_realisations_side_by_side_are_what_each_is_alone(changes):
+    o = replace(SMALL, policy_scale=0.1, horizon=12, dream_starts=3, **changes)
+    together, alone = Pair(o, SPACES, [4, 5, 6]), Pair(o, SPACES, [5])
+    live(together, 130)
+    live(alone, 130, rows=[1])
+    both, one = together.snapshot(), alone.snapshot()
+    assert both.keys() == one.keys()
+    for name, value in one.items():
+        if value.ndim:
+            across = (slice(None), slice(1, 2)) if name.startswith("moments") else slice(1, 2)
+            assert torch.equal(both[name][across], value), name
+        else:
+            assert both[name] == value, name
+
+
+def test_nothing_that_is_kept_grows_with_time():
+    pair = Pair(SMALL, SPACES, [0, 1])
+    live(pair, 100)
+    before = sum(value.nbytes for value in pair.snapshot().values())
+    live(pair, 1000, episode=500)
+    assert sum(value.nbytes for value in pair.snapshot().values()) == before
+
+
+def test_a_dream_begins_in_a_remembered_moment_and_leaves_the_waking_state_alone():
+    pair = Pair(replace(SMALL, horizon=8, dream_starts=4), SPACES, [0])
+    live(pair, 90)
+    seen = []
+    predict = pair.model.predict
+    pair.model.predict = lambda activity, inputs, code: (
+        seen.append(inputs.copy()) or predict(activity, inputs, code)
+    )
+    before = pair.snapshot()
+    report = pair.dream()
+    assert any(np.array_equal(seen[0][0], moment[0]) for moment in pair._moments.inputs)
+    assert len(seen) == 8 and report["dream_length"] == 8
+    changed = {name for name, value in pair.snapshot().items() if not torch.equal(value, before[name])}
+    # the current within the agent follows its new weights
+    assert {name.split("/")[0] for name in changed - {"awake/activity/recurrent"}} <= {
+        "actor",
+        "imagined",
+        "dreams",
+    }
+    assert "actor/policy" in changed
+
+
+def test_dreams_are_clipped_and_shrink_with_the_model_s_error():
+    pair = Pair(replace(SMALL, horizon=10, dream_error=1.0), SPACES, [0])
+    live(pair, 40)
+    pair.model.change[:] = 50 * random(pair.model.change.shape)
+    seen, predict = [], pair.model.predict
+    pair.model.predict = lambda activity, inputs, code: (
+        seen.append(inputs.copy()) or predict(activity, inputs, code)
+    )
+    pair.model.error[:], pair.model.no_change_error[:] = 0.7, 1.0
+    assert pair.dream()["dream_length"] == 3
+    assert np.abs(np.stack(seen)).max() == 1.0
+    pair.model.error[:] = 5.0
+    assert pair.dream()["dream_length"] == 1
+    unclipped = Pair(replace(SMALL, horizon=10, clip_dreams=False), SPACES, [0])
+    live(unclipped, 40)
+    unclipped.model.change[:] = 50 * random(pair.model.change.shape)
+    seen, predict = [], unclipped.model.predict
+    unclipped.model.predict = lambda activity, inputs, code: (
+        seen.append(inputs.copy()) or predict(activity, inputs, code)
+    )
+    unclipped.dream()
+    assert np.abs(np.stack(seen)).max() > 2.0
+
+
+def cue_task(options: Options, games: int = 120) -> np.ndarray:
+    """Answer with the side on which a cue was shown three steps ago; returns by game of 4 seeds."""
+    spaces = Spaces(Box(-1, 1, (2,), np.float32), Discrete(2), 0.1)
+    pair, returns = Pair(options, spaces, range(4)), []
+    for game in range(games):
+        won = np.zeros(4, np.float32)
+        for trial in range(5):
+            side = np.random.default_rng([game, trial]).integers(2, size=4)
+            for step in range(4):
+                shown = np.where(step == 0, 2 * side - 1, 0)
+                observation = np.stack([shown, np.full(4, step == 3)], 1).astype(np.float32)
+                outputs = pair.see(observation)
+                moment = (game * 5 + trial) * 4 + step
+                actions = pair.head.draw(outputs, [np.random.default_rng([s, moment]) for s in range(4)])
+                pair.choose(actions)
+                right = np.float32(2 * (actions == side) - 1) * (step == 3)
+                won += right
+                pair.follow(np.zeros_like(observation), right, False, step == 3 and trial == 4)
+        returns.append(won)
+        pair.learn()
+    return np.stack(returns)
+
+
+def test_it_learns_to_answer_by_what_it_saw_before():
+    options = replace(SMALL, neurons=150, policy_lr=0.01, agent_lr=0.003, value_lr=0.003, trace_decay=0.5)
+    returns = cue_task(options)
+    assert np.abs(returns[:15].mean()) < 1.5  # by chance at the start
+    assert returns[-20:].mean() > 4  # of 5
+
+
+# --- the environment and the files ---
+
+
+def test_pong_counts_every_step_and_plays_by_its_seed():
+    env = gym.make("PongRam-v0")
+
+    def game(seed: int) -> list[np.ndarray]:
+        observation, _ = env.reset(seed=seed)
+        seen, over = [observation], False
+        while not over:
+            observation, _, terminated, over, _ = env.step(len(seen) % 3)
+            assert not terminated and env.observation_space.contains(observation)
+            seen.append(observation)
+        return seen
+
+    one, again, other = game(1), game(1), game(2)
+    assert len(one) == 101 and env.unwrapped.environment_steps == 3 * (21 + 100)
+    assert np.array_equal(one, again) and not np.array_equal(one, other)
+    assert np.array_equal(one[0], other[0])
+    assert env.render().shape == (210, 160, 3)
+
+
+def test_constants_of_paper_and_published_code_are_theirs():
+    paper = settle("rsnn_paper", "PongRam-v0", {}).agent_options
+    assert (paper.discount, paper.reset, paper.rest, paper.input_scale) == (0.99, 20, -4, 5)
+    published = settle("rsnn_published_code", "PongRam-v0", {}).agent_options
+    assert (published.discount, published.reset, published.rest, published.input_scale) == (
+        0.998,
+        100,
+        -8,
+        10,
+    )
+    assert (published.membrane_time, published.synapse_time) == (6, 4)
+    for options in (paper, published):
+        assert not options.baseline and not options.scale_inputs and not options.clip_dreams
+    assert {"rsnn", "rsnn_dream", "rsnn_plan"} <= set(algorithms())
+
+
+def test_pixels_are_refused_by_name():
+    with pytest.raises(UserError, match="vectors"):
+        Pair(SMALL, SPACES._replace(observation=Box(0, 255, (8, 8), np.uint8)), [0])
