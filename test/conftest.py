@@ -30,6 +30,12 @@ TINY = {
 }
 
 
+def tiny_rsnn(tiny: dict) -> dict:
+    """The same for the recurrent networks, whose policy remembers."""
+    shared = {name: value for name, value in tiny.items() if not name.endswith("batch")}
+    return shared | {"neurons": 40, "horizon": 5, "updates_per_step": 0.1, "warmup": 0}
+
+
 @pytest.fixture
 def tiny() -> dict:
     return dict(TINY)

@@ -4,6 +4,7 @@ import os
 import signal
 import time
 
+import pytest
 import torch
 from diagnostic_msgs.msg import DiagnosticArray
 from rcl_interfaces.srv import DescribeParameters, GetParameters
@@ -21,7 +22,7 @@ from spiking_wm_ros.agents.trainer import train
 from spiking_wm_ros.graph.processes import Processes
 from spiking_wm_ros.graph.specification import settle_graph
 from spiking_wm_ros.nodes import qos
-from test.conftest import ENV
+from test.conftest import ENV, tiny_rsnn
 from test.graph import client, run_to_end, wait_for_end
 from test.test_training import assert_same_state, final_state
 
@@ -45,9 +46,11 @@ def when_it_can_dream(made) -> None:
     made.until(lambda: any(dreamer_figures(m).get("can_dream") == "True" for m in heard))
 
 
-def test_the_graph_learns_bit_for_bit_what_one_process_learns(tmp_path, tiny):
-    train(Run.create(tmp_path / "one", settle("popsan_dream", ENV, tiny), ENV))
-    run_to_end("train", tiny | {"run": tmp_path / "graph"})
+@pytest.mark.parametrize(("algorithm", "env"), [("popsan_dream", ENV), ("rsnn_dream", "PongRam-v0")])
+def test_the_graph_learns_bit_for_bit_what_one_process_learns(tmp_path, tiny, algorithm, env):
+    tiny = tiny if algorithm == "popsan_dream" else tiny_rsnn(tiny)
+    train(Run.create(tmp_path / "one", settle(algorithm, env, tiny), env))
+    run_to_end("train", tiny | {"run": tmp_path / "graph", "algorithm": algorithm, "env": env})
     assert_same_state(final_state(Run(tmp_path / "one")), final_state(Run(tmp_path / "graph")))
     one, graph = (Run(tmp_path / name).table("evaluations") for name in ("one", "graph"))
     assert [row["returns"] for row in one] == [row["returns"] for row in graph] != []

@@ -13,7 +13,7 @@ from spiking_wm_ros.agents.trainer import LearningRun, train
 from spiking_wm_ros.cli.pictures import draw
 from spiking_wm_ros.envs.session import Session
 from spiking_wm_ros.errors import UserError
-from test.conftest import ENV
+from test.conftest import ENV, tiny_rsnn
 
 
 def start(path, options, algorithm="popsan_dream", env=ENV):
@@ -44,13 +44,15 @@ def test_a_run_leaves_everything_behind(tmp_path, tiny):
 
 
 @pytest.mark.parametrize("first", [60, 77])  # at and between checkpoints, policies and episodes
-def test_run_n_and_resume_n_equals_run_2n(tmp_path, tiny, first):
-    whole = start(tmp_path / "whole", tiny)
+@pytest.mark.parametrize("algorithm", ["popsan_dream", "rsnn_dream"])
+def test_run_n_and_resume_n_equals_run_2n(tmp_path, tiny, algorithm, first):
+    tiny = tiny if algorithm == "popsan_dream" else tiny_rsnn(tiny)
+    whole = start(tmp_path / "whole", tiny, algorithm)
     train(whole)
-    halves = start(tmp_path / "halves", tiny | {"steps": first})
+    halves = start(tmp_path / "halves", tiny | {"steps": first}, algorithm)
     train(halves)
     checkpoint = halves.newest()
-    train(start(tmp_path / "halves", tiny), checkpoint)
+    train(start(tmp_path / "halves", tiny, algorithm), checkpoint)
     one, two = final_state(whole), final_state(halves)
     two[1]["evaluated_at"] = one[1]["evaluated_at"]
     assert_same_state(one, two)

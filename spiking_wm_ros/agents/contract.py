@@ -116,6 +116,13 @@ class Agent(ABC):
     def policy_weights(self) -> Weights:
         """Copies of all that a `Policy` needs to act as this agent does now."""
 
+    def policy_state(self) -> Any:
+        """What the acting policy remembers of the episode that goes on, as far as it was observed.
+
+        ``None`` where decisions have no memory.
+        """
+        return None
+
     @abstractmethod
     def observe(self, transition: Transition) -> None:
         """Take in one real transition."""

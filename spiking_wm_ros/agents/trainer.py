@@ -95,18 +95,20 @@ def train(
 
     learning = LearningRun(run, session.spaces, resume, act_from_now_on)
     learner = learning.learner
+    states = {False: None, True: None}  # of the policy, in training and in evaluations
     if resume:
         session.resume(**resume_point(resume))
-    state = None
+        states[False] = learner.agent.policy_state()
     try:
         while learner.work():
             pass
         while not learner.finished:
             pending = session.pending()
+            evaluation = pending.evaluation
             if pending.episode_step == 0:
-                state = policy.initial_state()
-            rng = None if pending.evaluation else exploration(options.seed, pending.step)
-            action, state = policy.act(pending.observation, state, rng)
+                states[evaluation] = policy.initial_state()
+            rng = None if evaluation else exploration(options.seed, pending.step)
+            action, states[evaluation] = policy.act(pending.observation, states[evaluation], rng)
             learner.observe(session.apply(action, version))
             on_step(learner.step)
             while learner.work():

@@ -51,7 +51,8 @@ class RecurrentNetwork:
 
     Per tick (paper, eq. 1-3): ``synaptic`` filters the spikes of the tick before; ``potential`` leaks
     and integrates the recurrent current, the input current and ``rest``, less ``reset`` for a spike;
-    ``spikes`` are where it exceeds 0; ``readout`` filters them.
+    ``spikes`` are where it exceeds 0; ``readout`` filters them. Each spike adds to the recurrent current
+    by the weights of its tick, so weights may change in mid-activity.
 
     Args:
         generators: one per realisation.
@@ -96,10 +97,6 @@ class RecurrentNetwork:
             *map(np.float32, (*decays, c.rest, c.reset, c.width)),
         )
         return activity.readout
-
-    def follow_weights(self, activity: Activity) -> None:
-        """Have the recurrent current follow weights that were changed in mid-activity."""
-        activity.recurrent[:] = np.matmul(activity.synaptic[:, None], self.weights)[:, 0]
 
 
 class CreditedTrace:

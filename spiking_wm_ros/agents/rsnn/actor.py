@@ -45,8 +45,6 @@ class Actor:
         if not self.options.self_connections:
             neurons = np.arange(self.options.neurons)
             self.network.weights[:, neurons, neurons] = 0
-        for stream in streams:
-            self.network.follow_weights(stream.activity)
 
     def state(self) -> dict:
         """The arrays that it goes on from, themselves."""

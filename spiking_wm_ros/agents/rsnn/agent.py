@@ -20,7 +20,6 @@ from spiking_wm_ros.agents.rsnn.inputs import Inputs
 from spiking_wm_ros.agents.rsnn.options import Options
 from spiking_wm_ros.agents.rsnn.pair import Pair
 from spiking_wm_ros.agents.spaces import Spaces
-from spiking_wm_ros.agents.tensors import flatten, unflatten
 from spiking_wm_ros.snn.recurrent import Activity
 
 
@@ -36,11 +35,8 @@ class RSNNPolicy(contract.Policy):
 
     def load(self, weights: Mapping[str, Tensor]) -> None:
         """Take released weights."""
-        parts = unflatten(weights)
-        for name, array in _agent_weights(self._actor).items():
+        for name, array in _released(self._actor, self._inputs).items():
             array[...] = weights[name].numpy()
-        if self._inputs.normaliser:
-            self._inputs.normaliser.load_state_dict(parts["inputs"])
 
     def initial_state(self) -> Activity:
         """Neurons at rest."""
@@ -66,12 +62,12 @@ class Agent(contract.Agent):
 
     def policy_weights(self) -> Weights:
         """The agent network, and what centres its inputs."""
-        weights = {
-            name: torch.from_numpy(array.copy()) for name, array in _agent_weights(self.pair.actor).items()
-        }
-        normaliser = self.pair.inputs.normaliser
-        statistics = flatten({"inputs": normaliser.state_dict()}) if normaliser else {}
-        return weights | {name: value.clone() for name, value in statistics.items()}
+        released = _released(self.pair.actor, self.pair.inputs)
+        return {name: torch.from_numpy(array.copy()) for name, array in released.items()}
+
+    def policy_state(self) -> Activity:
+        """The activity of the agent network: exact where policies are released as often as it learns."""
+        return self.pair.awake.activity.copy()
 
     def observe(self, transition: Transition) -> None:
         """Take in one step: the model learns from it, the agent collects credit."""
@@ -116,6 +112,5 @@ class Agent(contract.Agent):
         self.pair.restore(snapshot)
 
 
-def _agent_weights(actor: Actor) -> dict[str, np.ndarray]:
-    network = actor.network
-    return {"recurrent": network.weights, "input": network.input_weights, "policy": actor.policy}
+def _released(actor: Actor, inputs: Inputs) -> dict[str, np.ndarray]:
+    return inputs.state() | actor.network.state() | {"policy": actor.policy}

@@ -14,7 +14,7 @@ class Inputs:
     """Observations ``[R, D]`` as inputs: as they are, or centred.
 
     Centred, a bounded space is mapped to ``[-1, 1]``; values of others are normalised by the mean and
-    the deviation that each realisation has seen.
+    the deviation that each realisation has seen, as of the last `refresh`.
 
     Args:
         space: of the observations, vectors.
@@ -23,25 +23,33 @@ class Inputs:
     """
 
     def __init__(self, space: Box, realisations: int, centred: bool):
-        bounded = bool((np.abs(np.stack([space.low, space.high])) < _BOUNDED).all())
-        self.low, self.high = space.low.astype(np.float32), space.high.astype(np.float32)
-        self._middle, self._half_range = np.float32(0), np.float32(1)
-        self.normaliser = None
-        if centred and bounded:
-            self._middle, self._half_range = (self.high + self.low) / 2, (self.high - self.low) / 2
+        shape, (low, high) = (realisations, *space.shape), np.stack([space.low, space.high])
+        self.low, self.high = low.astype(np.float32), high.astype(np.float32)
+        self.middle, self.scale = np.zeros(shape, np.float32), np.ones(shape, np.float32)
+        self.statistics = None
+        if centred and bool((np.abs([low, high]) < _BOUNDED).all()):
+            self.middle[:], self.scale[:] = (high + low) / 2, (high - low) / 2
             self.low, self.high = -np.ones_like(self.low), np.ones_like(self.high)
         elif centred:
-            self.normaliser = Normaliser((realisations, *space.shape))
-            self.low = np.full_like(self.low, -self.normaliser.clip)
-            self.high = -self.low
+            self.statistics = Normaliser(shape)
+            self.high = np.full_like(self.high, self.statistics.clip)
+            self.low = -self.high
 
     def update(self, observation: Array) -> None:
-        """Take in the statistics of observations ``[R, D]``."""
-        if self.normaliser:
-            self.normaliser.update(torch.from_numpy(observation))
+        """Take in the statistics of observations ``[R, D]``, for the next `refresh`."""
+        if self.statistics:
+            self.statistics.update(torch.from_numpy(observation))
+
+    def refresh(self) -> None:
+        """Centre by all that was seen so far."""
+        if self.statistics:
+            self.middle[:], self.scale[:] = self.statistics.mean.numpy(), self.statistics.scale.numpy()
 
     def __call__(self, observation: Array) -> Array:
         """Inputs ``[R, D]``."""
-        if self.normaliser:
-            return self.normaliser(torch.from_numpy(observation)).numpy()
-        return (observation - self._middle) / self._half_range
+        inputs = (observation - self.middle) / self.scale
+        return inputs.clip(self.low, self.high) if self.statistics else inputs
+
+    def state(self) -> dict[str, Array]:
+        """The arrays that it goes on from, themselves; `statistics` are apart."""
+        return {"middle": self.middle, "scale": self.scale}

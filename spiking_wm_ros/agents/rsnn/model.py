@@ -103,7 +103,6 @@ class Model:
         if self.taken_in % o.model_every == 0:
             for name, adam in self.adams.items():
                 adam.descend(-self.traces[name].take())
-            self.network.follow_weights(a)
 
     def relative_error(self) -> Array:
         """Running squared error of predicted changes, as a share of no change's, ``[R]``."""

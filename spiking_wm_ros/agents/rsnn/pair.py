@@ -104,6 +104,7 @@ class Pair:
         """One step of Adam up the gradient that was credited awake, and in plans, since the last one."""
         streams = (self.awake, self.imagined) if self.options.plan_steps and self.model else (self.awake,)
         self.actor.learn(*streams)
+        self.inputs.refresh()
 
     # --- imagining ---
 
@@ -123,7 +124,6 @@ class Pair:
         if restore:
             restore()
         self.actor.learn(self.imagined)
-        self.actor.network.follow_weights(self.awake.activity)
         self.dreams += 1
         return {"dream_return": float(total.mean()), "dream_length": float(lengths.mean())}
 
@@ -182,6 +182,7 @@ class Pair:
 
     def _state(self) -> dict:
         state = {
+            "inputs": self.inputs.state(),
             "actor": self.actor.state(),
             "awake": self.awake.state(),
             "seeds": self.seeds,
@@ -196,7 +197,7 @@ class Pair:
         return state
 
     def _normalisers(self) -> dict:
-        found = {"inputs": self.inputs.normaliser, "changes": self.model and self.model.changes}
+        found = {"inputs": self.inputs.statistics, "changes": self.model and self.model.changes}
         return {name: normaliser for name, normaliser in found.items() if normaliser}
 
 
