@@ -26,6 +26,11 @@ from test.conftest import ENV, tiny_rsnn
 from test.graph import client, run_to_end, wait_for_end
 from test.test_training import assert_same_state, final_state
 
+# a policy whose decisions depend on the observation alone, and one that remembers the episode
+WITHOUT_AND_WITH_MEMORY = pytest.mark.parametrize(
+    ("algorithm", "env"), [("popsan_dream", ENV), ("rsnn_dream", "PongRam-v0")]
+)
+
 
 def start(path, options: dict, **given) -> Processes:
     given = {"run": path} | options | given
@@ -46,7 +51,7 @@ def when_it_can_dream(made) -> None:
     made.until(lambda: any(dreamer_figures(m).get("can_dream") == "True" for m in heard))
 
 
-@pytest.mark.parametrize(("algorithm", "env"), [("popsan_dream", ENV), ("rsnn_dream", "PongRam-v0")])
+@WITHOUT_AND_WITH_MEMORY
 def test_the_graph_learns_bit_for_bit_what_one_process_learns(tmp_path, tiny, algorithm, env):
     tiny = tiny if algorithm == "popsan_dream" else tiny_rsnn(tiny)
     train(Run.create(tmp_path / "one", settle(algorithm, env, tiny), env))
@@ -196,10 +201,12 @@ def test_evaluate_runs_a_checkpoint(tmp_path, tiny, capfd):
     assert f"policy version {version}: mean return" in told
 
 
-def test_killed_in_the_middle_it_goes_on_as_if_nothing_had_been(tmp_path, tiny):
-    train(Run.create(tmp_path / "whole", settle("popsan_dream", ENV, tiny), ENV))
+@WITHOUT_AND_WITH_MEMORY
+def test_killed_in_the_middle_it_goes_on_as_if_nothing_had_been(tmp_path, tiny, algorithm, env):
+    tiny = tiny if algorithm == "popsan_dream" else tiny_rsnn(tiny)
+    train(Run.create(tmp_path / "whole", settle(algorithm, env, tiny), env))
     halves = tmp_path / "halves"
-    with start(halves, tiny) as processes:
+    with start(halves, tiny, algorithm=algorithm, env=env) as processes:
         while not (halves / "checkpoints").exists() or not Run(halves).checkpoints.all():
             time.sleep(0.01)
         for child in processes._children.values():

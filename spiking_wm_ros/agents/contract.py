@@ -84,6 +84,10 @@ class Policy(ABC):
         """State at the start of an episode; ``None`` where decisions have no memory."""
         return None
 
+    def state_to_join(self) -> Any:
+        """State for an episode that goes on: as released (`Agent.policy_state`), else as at a start."""
+        return self.initial_state()
+
     @abstractmethod
     def act(self, observation: np.ndarray, state: Any, rng: np.random.Generator | None) -> tuple:
         """Choose an action.
@@ -116,12 +120,12 @@ class Agent(ABC):
     def policy_weights(self) -> Weights:
         """Copies of all that a `Policy` needs to act as this agent does now."""
 
-    def policy_state(self) -> Any:
-        """What the acting policy remembers of the episode that goes on, as far as it was observed.
+    def policy_state(self) -> Weights:
+        """What a policy remembers of the episode that goes on, by names that weights do not have.
 
-        ``None`` where decisions have no memory.
+        Released with the weights where a stopped run goes on; nothing where decisions have no memory.
         """
-        return None
+        return {}
 
     @abstractmethod
     def observe(self, transition: Transition) -> None:

@@ -34,7 +34,8 @@ class LearningRun(Recorder):
         if resume:
             run.restore(self.learner, spaces, resume)
             run.forget_after(self.learner.step, self.learner.evaluated_at)
-            self.released(self.learner.acting)
+            acting = self.learner.acting
+            self.released(acting._replace(weights=acting.weights | agent.policy_state()))
 
     def released(self, release: Release) -> None:
         """Write the bundle and hand it on."""
@@ -98,7 +99,7 @@ def train(
     states = {False: None, True: None}  # of the policy, in training and in evaluations
     if resume:
         session.resume(**resume_point(resume))
-        states[False] = learner.agent.policy_state()
+        states[False] = policy.state_to_join()
     try:
         while learner.work():
             pass

@@ -136,8 +136,10 @@ class PolicyNode(ManagedNode):
             observation = spaces.check_observation(from_array(message.observation, spaces.observation.dtype))
         except ValueError as error:  # wrong shape or NaN
             raise UserError(str(error)) from None
-        if message.episode_start or message.evaluation not in self._states:
+        if message.episode_start:
             self._states[message.evaluation] = self._policy.initial_state()
+        elif message.evaluation not in self._states:
+            self._states[message.evaluation] = self._policy.state_to_join()
         rng = None if message.evaluation else exploration(self.options.seed, message.step)
         action, state = self._policy.act(observation, self._states[message.evaluation], rng)
         self._states[message.evaluation] = state

@@ -32,11 +32,18 @@ class RSNNPolicy(contract.Policy):
         self._inputs = Inputs(spaces.observation, 1, options.scale_inputs)
         width = spaces.observation.shape[0]
         self._actor = Actor([np.random.default_rng(0)], width, self._head.outputs, options)
+        self._to_join = self._actor.network.at_rest()
 
     def load(self, weights: Mapping[str, Tensor]) -> None:
         """Take released weights."""
         for name, array in _released(self._actor, self._inputs).items():
             array[...] = weights[name].numpy()
+        for name, array in vars(self._to_join).items():
+            array[...] = weights[f"activity/{name}"].numpy() if f"activity/{name}" in weights else array
+
+    def state_to_join(self) -> Activity:
+        """The activity that was released with the weights, else neurons at rest."""
+        return self._to_join.copy()
 
     def initial_state(self) -> Activity:
         """Neurons at rest."""
@@ -65,9 +72,10 @@ class Agent(contract.Agent):
         released = _released(self.pair.actor, self.pair.inputs)
         return {name: torch.from_numpy(array.copy()) for name, array in released.items()}
 
-    def policy_state(self) -> Activity:
+    def policy_state(self) -> Weights:
         """The activity of the agent network: exact where policies are released as often as it learns."""
-        return self.pair.awake.activity.copy()
+        activity = vars(self.pair.awake.activity)
+        return {f"activity/{name}": torch.from_numpy(array.copy()) for name, array in activity.items()}
 
     def observe(self, transition: Transition) -> None:
         """Take in one step: the model learns from it, the agent collects credit."""
