@@ -27,11 +27,13 @@ class NeuronConstants:
     start: float = -4.0
     reset: float = 100.0
     width: float = 1.0
+    bias: float = 0.0  # standard deviation of a constant current into each neuron
+    transient: float = 0.0  # factor on the last change of an input, which is an input then, within +-1
 
 
 @dataclass
 class Activity:
-    """State of a network's neurons after a tick, each ``[R, N]``."""
+    """State of a network's neurons after a tick, each ``[R, N]`` where nothing else is said."""
 
     synaptic: Array  # filtered spikes
     recurrent: Array  # filtered current from other neurons
@@ -40,6 +42,7 @@ class Activity:
     readout: Array  # spikes, filtered for what reads them
     trace: Array  # response of the potential to each neuron's synapses
     derivative: Array  # pseudo-derivative of a spike
+    inputs: Array  # of the tick, [R, D]; infinite before the first
 
     def copy(self) -> "Activity":
         """The same state, apart."""
@@ -51,8 +54,9 @@ class RecurrentNetwork:
 
     Per tick (paper, eq. 1-3): ``synaptic`` filters the spikes of the tick before; ``potential`` leaks
     and integrates the recurrent current, the input current and ``rest``, less ``reset`` for a spike;
-    ``spikes`` are where it exceeds 0; ``readout`` filters them. Each spike adds to the recurrent current
-    by the weights of its tick, so weights may change in mid-activity.
+    ``spikes`` are where it exceeds 0; ``readout`` filters them. With ``transient`` the input current has a
+    second part, from the change of each input since the tick before, by weights of its own. Each spike
+    adds to the recurrent current by the weights of its tick, so weights may change in mid-activity.
 
     Args:
         generators: one per realisation.
@@ -68,10 +72,14 @@ class RecurrentNetwork:
         neurons: int,
         constants: NeuronConstants,
     ):
-        shape = (neurons, neurons)
-        self.constants = constants
+        shape, scale = (neurons, neurons), np.asarray(input_scale)
+        self.constants, self._inputs = constants, len(scale)
         self.weights = _drawn([g.normal(0, neurons**-0.5, shape) for g in generators])
-        scale = np.asarray(input_scale)[:, None]
+        if constants.transient:
+            scale = np.concatenate([scale, scale])
+        if constants.bias:
+            scale = np.append(scale, constants.bias)
+        scale = scale[:, None]
         self.input_weights = _drawn([g.normal(0, 1, (len(scale), neurons)) * scale for g in generators])
 
     def state(self) -> dict[str, np.ndarray]:
@@ -80,20 +88,28 @@ class RecurrentNetwork:
 
     def at_rest(self) -> Activity:
         """Neurons that have not been active yet."""
-        states = [np.zeros(self.weights.shape[:2], np.float32) for _ in fields(Activity)]
-        activity = Activity(*states)
+        realisations, neurons = self.weights.shape[:2]
+        states = [np.zeros((realisations, neurons), np.float32) for _ in fields(Activity)[:-1]]
+        activity = Activity(*states, np.full((realisations, self._inputs), np.inf, np.float32))
         activity.potential[:] = self.constants.start
         return activity
 
     def tick(self, activity: Activity, inputs: Array) -> Array:
         """Go on by one tick, in place, with inputs ``[R, D]``; returns the filtered spikes ``[R, N]``."""
-        c = self.constants
+        c, *states = self.constants, *list(vars(activity).values())[:-1]
+        current = [inputs]
+        if c.transient:
+            change = np.where(np.isinf(activity.inputs), 0, inputs - activity.inputs)
+            current.append((np.float32(c.transient) * change).clip(-1, 1))
+        if c.bias:
+            current.append(np.ones((len(inputs), 1)))
+        activity.inputs[:] = inputs
         decays = (np.exp(-1 / time) for time in (c.membrane_time, c.synapse_time, c.readout_time))
         kernels.lif_tick(
             self.weights,
             self.input_weights,
-            np.ascontiguousarray(inputs, np.float32),
-            *vars(activity).values(),
+            np.concatenate(current, 1, dtype=np.float32),
+            *states,
             *map(np.float32, (*decays, c.rest, c.reset, c.width)),
         )
         return activity.readout

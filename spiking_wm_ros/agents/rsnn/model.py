@@ -4,13 +4,12 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
-import torch
 
-from spiking_wm_ros.agents.normaliser import Normaliser
 from spiking_wm_ros.agents.rsnn.options import Options
 from spiking_wm_ros.snn.recurrent import Activity, Adam, Array, CreditedTrace, RecurrentNetwork
 
-_FORGET = np.float32(0.001)  # per step, of the running errors
+_FORGET = np.float32(0.001)  # per step, of what is running
+_FIRST = 20  # changes that are taken for usual, whatever they are
 
 
 class Prediction(NamedTuple):
@@ -42,7 +41,7 @@ class Model:
         rates = {"recurrent": o.model_lr, "change": o.change_lr, "reward": o.reward_lr}
         self.adams = {name: Adam(array, rates[name], 1e-5) for name, array in weights.items()}
         self.traces = {name: CreditedTrace(a.shape, 0.0, o.model_every) for name, a in weights.items()}
-        self.changes = Normaliser((realisations, inputs))
+        self.usual, self.usual_seen = np.zeros((2, realisations, inputs), np.float32)
         self.error, self.no_change_error = np.zeros((2, realisations), np.float32)
         self.taken_in = np.zeros((), np.int64)
         self.begin()
@@ -53,10 +52,10 @@ class Model:
         self.remembered_reward = np.zeros(len(self.change), np.float32)
 
     def unit(self) -> Array:
-        """The change that counts as 1, ``[R, D]``."""
+        """The change that counts as 1, ``[R, D]``: given, or the mean size of usual ones."""
         if self.options.change_unit:
-            return np.full(self.change.shape[::2], self.options.change_unit, np.float32)
-        return self.changes.scale.numpy()
+            return np.full_like(self.usual, self.options.change_unit)
+        return np.where(self.usual > 1e-8, self.usual, np.float32(1))
 
     def predict(self, activity: Activity, observation: Array, code: Array) -> Prediction:
         """What comes after observations ``[R, D]`` and action codes ``[R, A]``; ``activity`` goes on."""
@@ -83,10 +82,7 @@ class Model:
     def correct(self, prediction: Prediction, observation: Array, following: Array, reward: Array) -> None:
         """Learn from what came after the last prediction of `activity`."""
         o, a = self.options, self.activity
-        moved = following - observation
-        self.changes.update(torch.from_numpy(moved))
-        change = moved / self.unit()
-        change = np.where(np.abs(change) > o.largest_change, np.float32(0), change)
+        change = self._usual(following - observation)
         self.remembered_reward = np.float32(o.reward_memory) * self.remembered_reward + reward
         change_error = change - prediction.change
         reward_error = (self.remembered_reward - prediction.reward)[:, None]
@@ -104,18 +100,29 @@ class Model:
             for name, adam in self.adams.items():
                 adam.descend(-self.traces[name].take())
 
+    def _usual(self, moved: Array) -> Array:
+        """Changes in units; those that are too large to be usual are taken for a new start, and none."""
+        size, first = np.abs(moved), self.usual_seen < _FIRST
+        usual = first | (size <= self.options.largest_change * self.unit())
+        self.usual_seen += usual
+        weight = np.maximum(1 / np.maximum(self.usual_seen, 1), _FORGET)
+        self.usual += np.where(usual, weight * (size - self.usual), np.float32(0))
+        return np.where(usual, moved / self.unit(), np.float32(0))
+
     def relative_error(self) -> Array:
         """Running squared error of predicted changes, as a share of no change's, ``[R]``."""
         return self.error / np.maximum(self.no_change_error, 1e-6)
 
     def state(self) -> dict:
-        """The arrays that it goes on from, themselves; `changes` is apart."""
+        """The arrays that it goes on from, themselves."""
         return {
             "network": self.network.state(),
             "change": self.change,
             "reward": self.reward,
             "adams": {name: adam.state() for name, adam in self.adams.items()},
             "traces": {name: trace.state() for name, trace in self.traces.items()},
+            "usual": self.usual,
+            "usual_seen": self.usual_seen,
             "error": self.error,
             "no_change_error": self.no_change_error,
             "taken_in": self.taken_in,

@@ -20,6 +20,8 @@ class Options:
     start: float = option(-1.0, "potential at the start of an episode", -1000, 1000)
     reset: float = option(3.0, "what a spike takes from the potential", 0, 10_000)
     width: float = option(1.0, "width of the pseudo-derivative of a spike", 1e-3, 1000)
+    bias: float = option(0.0, "deviation of a constant current into each neuron", 0, 1000)
+    transient: float = option(0.0, "factor on changes of inputs, which are inputs too, within +-1; 0: none", 0, 1000)
     scale_inputs: bool = option(True, "centre inputs: bounded ones to +-1, others by mean and deviation")
     warmup: int = option(0, "steps of experience that only the model learns from", 0)
     # agent
@@ -46,7 +48,9 @@ class Options:
     model_every: int = option(10, "steps between updates of the model", 1, 10_000)
     reward_weight: float = option(0.5, "weight of the reward's error in the recurrent update", 0, 1000)
     reward_memory: float = option(0.5, "decay per step of the reward that the model predicts", 0, 0.99)
-    change_unit: float = option(0.0, "change that counts as 1 to the model; 0: its running deviation", 0, 1e6)
+    change_unit: float = option(
+        0.0, "change that counts as 1 to the model; 0: the running mean of its size", 0, 1e6
+    )
     largest_change: float = option(6.0, "larger changes (in units) are taken for a new start: none", 0)
     # dreams and plans
     horizon: int = option(50, "steps of a dream", 1, 10_000)
@@ -74,4 +78,6 @@ class Options:
             self.start,
             self.reset,
             self.width,
+            self.bias,
+            self.transient,
         )

@@ -1,7 +1,7 @@
 """Agent and model network side by side: awake, planning and dreaming."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -61,7 +61,11 @@ class Pair:
         if self.model:
             many = (options.dream_starts, realisations)
             self._moments = Moment(
-                np.zeros((*many, width), np.float32), *(_many(options, many) for _ in range(2))
+                np.zeros((*many, width), np.float32),
+                *(
+                    _many(network.at_rest(), options.dream_starts)
+                    for network in (self.actor.network, self.model.network)
+                ),
             )
 
     def _generators(self, purpose: int, number: int = 0) -> list[np.random.Generator]:
@@ -169,16 +173,15 @@ class Pair:
     def snapshot(self) -> dict[str, Tensor]:
         """Copies of all that it goes on from, by name."""
         arrays = {name: torch.from_numpy(array.copy()) for name, array in _flat(self._state()).items()}
-        statistics = flatten({name: x.state_dict() for name, x in self._normalisers().items()})
-        return arrays | {f"normalisers/{name}": value.clone() for name, value in statistics.items()}
+        statistics = flatten({"statistics": s.state_dict()}) if (s := self.inputs.statistics) else {}
+        return arrays | {name: value.clone() for name, value in statistics.items()}
 
     def restore(self, snapshot: Mapping[str, Tensor]) -> None:
         """Go on from a `snapshot`."""
         for name, array in _flat(self._state()).items():
             array[...] = snapshot[name].numpy()
-        statistics = unflatten(snapshot).get("normalisers", {})
-        for name, normaliser in self._normalisers().items():
-            normaliser.load_state_dict(statistics[name])
+        if self.inputs.statistics:
+            self.inputs.statistics.load_state_dict(unflatten(snapshot)["statistics"])
 
     def _state(self) -> dict:
         state = {
@@ -196,10 +199,6 @@ class Pair:
             state |= {"model": self.model.state(), "imagined": self.imagined.state(), "moments": moments}
         return state
 
-    def _normalisers(self) -> dict:
-        found = {"inputs": self.inputs.statistics, "changes": self.model and self.model.changes}
-        return {name: normaliser for name, normaliser in found.items() if normaliser}
-
 
 def _flat(nested: Mapping, path: str = "") -> dict[str, np.ndarray]:
     found = {}
@@ -208,6 +207,5 @@ def _flat(nested: Mapping, path: str = "") -> dict[str, np.ndarray]:
     return found
 
 
-def _many(options: Options, many: tuple[int, int]) -> Activity:
-    shape = (*many, options.neurons)
-    return Activity(*(np.zeros(shape, np.float32) for _ in fields(Activity)))
+def _many(activity: Activity, count: int) -> Activity:
+    return Activity(*(np.zeros((count, *array.shape), np.float32) for array in vars(activity).values()))
