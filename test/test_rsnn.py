@@ -247,8 +247,9 @@ def cue_task(options: Options, games: int = 120) -> np.ndarray:
 
 
 def test_it_learns_to_answer_by_what_it_saw_before():
-    options = replace(SMALL, neurons=150, policy_lr=0.01, agent_lr=0.003, value_lr=0.003, trace_decay=0.5)
-    returns = cue_task(options)
+    slow = {"membrane_time": 1.5, "readout_time": 1.0, "reset": 3.0, "bias": 0.0, "transient": 0.0}
+    rates = {"policy_lr": 0.01, "agent_lr": 0.003, "value_lr": 0.003, "trace_decay": 0.5}
+    returns = cue_task(replace(SMALL, neurons=150, **slow, **rates))
     assert np.abs(returns[:15].mean()) < 1.5  # by chance at the start
     assert returns[-20:].mean() > 4  # of 5
 
