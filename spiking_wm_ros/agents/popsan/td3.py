@@ -114,5 +114,4 @@ class TD3(nn.Module):
 
     @torch.no_grad()
     def _follow(self, network: nn.Module, target: nn.Module) -> None:
-        for online, slow in zip(network.parameters(), target.parameters()):
-            slow.lerp_(online, self.options.target_rate)
+        torch._foreach_lerp_([*target.parameters()], [*network.parameters()], self.options.target_rate)

@@ -73,7 +73,8 @@ class Stream:
     def begin(self, activity: Activity) -> None:
         """Begin anew with neurons in some state: nothing later is credited to anything before."""
         self.activity = activity
-        self.alive = np.ones(len(activity.potential), np.float32)
+        # whether what is done counts, and whether anything follows on it
+        self.alive, self.goes_on = np.ones((2, len(activity.potential)), np.float32)
         self._last_value, self._acted = np.zeros_like(self.alive), np.zeros((), bool)
         for trace in self.traces.values():
             trace.start()
@@ -88,7 +89,8 @@ class Stream:
         spikes = self._actor.network.tick(self.activity, inputs)
         value = np.matmul(spikes[:, None], self._actor.value)[:, 0, 0]
         if self._acted:
-            self._credit(reward + np.float32(self._actor.options.discount) * value)
+            discount = np.float32(self._actor.options.discount) * self.goes_on
+            self._credit(reward + discount * value)
         self._last_value = value
         return self._actor.read_out(spikes)
 
@@ -121,6 +123,7 @@ class Stream:
             "activity": vars(self.activity),
             "traces": {name: trace.state() for name, trace in self.traces.items()},
             "alive": self.alive,
+            "goes_on": self.goes_on,
             "last_value": self._last_value,
             "acted": self._acted,
         }

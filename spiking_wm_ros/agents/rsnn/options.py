@@ -55,6 +55,7 @@ class Options:
     # dreams and plans
     horizon: int = option(50, "steps of a dream", 1, 10_000)
     clip_dreams: bool = option(True, "keep dreamed observations within what can be observed")
+    last_reward: float = option(0.0, "size of a reward that ends what is imagined; 0: none does", 0)
     dream_error: float = option(0.0, "relative model error at which dreams shrink to one step; 0: never", 0)
     dream_starts: int = option(16, "moments remembered for dreams to start from", 1, 1000)
     dream_spacing: int = option(7, "steps between remembered moments", 1, 10_000)

@@ -154,10 +154,10 @@ class Pair:
         """Live on in the model for ``lengths [R]`` steps; returns the imagined returns ``[R]``."""
         stream, reward = self.imagined, np.zeros(len(lengths), np.float32)
         stream.begin(agent)
-        total = reward.copy()
+        total, goes_on = reward.copy(), np.ones(len(lengths), bool)
         for step in range(steps):
             outputs = stream.see(inputs, reward)
-            stream.alive = (step < lengths).astype(np.float32)
+            stream.alive = (goes_on & (step < lengths)).astype(np.float32)
             actions = self.head.draw(outputs, generators)
             stream.choose(self.head.direction(outputs, actions))
             prediction = self.model.predict(model, inputs, self.head.code(actions))
@@ -165,6 +165,9 @@ class Pair:
             if self.options.clip_dreams:
                 inputs = inputs.clip(self.inputs.low, self.inputs.high)
             total += reward * stream.alive
+            if self.options.last_reward:
+                goes_on &= np.abs(reward) < self.options.last_reward
+                stream.goes_on = goes_on.astype(np.float32)
         stream.end(reward, inputs)
         return total
 
