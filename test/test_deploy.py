@@ -378,6 +378,10 @@ def test_two_robots_do_not_hear_each_other(trained):
             one.made.until(
                 lambda: one.status.get("one/gate") and "emergency" in one.status["one/gate"].message
             )
-            del heard[:]
+            del heard[:], one.status["two/gate"]
             made.until(lambda: len(heard) > 20)
-            assert all(any(m.data) for m in heard)  # the other one drives on
+            one.made.until(lambda: "two/gate" in one.status)
+            other = one.status["two/gate"].message
+            # the other one drives on, or stands for want of a command, as it may on a crowded machine
+            assert all(any(m.data) for m in heard) or "no command" in other
+            assert "emergency" not in other

@@ -223,6 +223,22 @@ def test_dreams_are_clipped_and_shrink_with_the_model_s_error():
     assert np.abs(np.stack(seen)).max() > 2.0
 
 
+def test_a_reward_may_end_what_is_imagined_and_nothing_follows_on_it():
+    o = replace(SMALL, horizon=6, last_reward=0.5, reward_memory=0.0, discount=0.9, trace_decay=0.0)
+    pair = Pair(o, SPACES, [0])
+    live(pair, 40)
+    pair.actor.value[:] = random(pair.actor.value.shape)
+    rewards = iter([0.1, 0.2, 1.0, 5.0, 5.0, 5.0])
+    pair.model.after = lambda inputs, prediction: (inputs, np.full(1, next(rewards), np.float32))
+    credited, credit = [], pair.imagined._credit
+    pair.imagined._credit = lambda target: (
+        credited.append((float(target[0]), bool(pair.imagined.alive[0]))) or credit(target)
+    )
+    assert pair.dream()["dream_return"] == pytest.approx(1.3)
+    assert [alive for _, alive in credited] == [True, True, True, False, False, False]
+    assert credited[2][0] == 1.0 and credited[1][0] != pytest.approx(0.2)  # which is followed by a value
+
+
 def cue_task(options: Options, games: int = 120) -> np.ndarray:
     """Answer with the side on which a cue was shown three steps ago; returns by game of 4 seeds."""
     spaces = Spaces(Box(-1, 1, (2,), np.float32), Discrete(2), 0.1)
