@@ -1,7 +1,7 @@
 """The recurrent spiking networks in Pong, on one thread: one realisation, and ten side by side.
 
 Run as ``./swm bench rsnn``. Training with everything in it: the emulator, both networks' learning, and
-a dream of 50 steps after every game, as ``rsnn_dream`` does; the other rows leave something out.
+the dreams after every game, as ``rsnn_dream`` does; the other rows leave something out.
 """
 
 import json
@@ -21,8 +21,7 @@ ENV, GAMES = "PongRam-v0", 40
 
 def steps_per_s(algorithm: str, seeds: int, given: dict, console: Console) -> float:
     """Agent steps per second, over all realisations, after a few games of warm-up."""
-    setup = settle(algorithm, ENV, given)
-    games = Games(ENV, setup.agent_options, range(seeds), dreams=int(bool(setup.run_options.dream_every)))
+    games = Games(ENV, settle(algorithm, ENV, given), range(seeds))
     played = max(4, GAMES // seeds)
     for _ in range(2):
         games.play()
@@ -41,7 +40,7 @@ def main() -> None:
         "algorithm", "1 realisation", "10 side by side", title=f"agent steps/s, {gflops():.0f} GFLOP/s"
     )
     for algorithm in ("rsnn", "rsnn_dream", "rsnn_published_code"):
-        given = {"warmup": 0}
+        given = {"warmup": 0, "value_first": 0, "learn_after": 0, "dream_after": 0}
         figures[algorithm] = [steps_per_s(algorithm, seeds, given, console) for seeds in (1, 10)]
         table.add_row(algorithm, *(f"{speed:.0f}" for speed in figures[algorithm]))
     table.add_row("bar", "500", "2000")

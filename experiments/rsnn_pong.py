@@ -2,12 +2,14 @@
 
 Run as ``./swm experiment rsnn_pong``, or in part, as with ``arms:=awake,dream seeds:=10 games:=2000``.
 All seeds of an arm play side by side. An arm that was stopped goes on where it was; one that is
-finished is only drawn. Writes ``results/rsnn_pong.csv`` and ``.png`` (figures 2C and 3C of the paper).
+finished is only drawn. Writes ``rsnn_pong.csv`` and ``.png`` (figures 2C and 3C of the paper) to
+``runs/rsnn_pong``, or to another folder with ``results:=``.
 """
 
 import csv
 import io
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import NamedTuple
 
@@ -34,30 +36,37 @@ class Arm(NamedTuple):
 
     text: str
     algorithm: str
-    options: dict
-    dreams: int = 0
-    updates: int = 1
+    given: dict
 
 
 ARMS = {
     "awake": Arm("awake only", "rsnn", {}),
-    "dream": Arm("a dream after every game", "rsnn_dream", {}, dreams=1),
+    "dream": Arm("dreams after every game", "rsnn_dream", {}),
     "plan": Arm("plans of one step", "rsnn_plan", {}),
-    "twice": Arm("control: awake only, as many updates as with dreams", "rsnn", {}, updates=2),
-    "shuffled": Arm("control: dreams in a shuffled model", "rsnn_dream", {"shuffled": True}, dreams=1),
-    "paper": Arm("the paper's constants, with dreams", "rsnn_paper", {}, dreams=1),
-    "published_code": Arm("the published code's constants, with dreams", "rsnn_published_code", {}, dreams=1),
+    "plan5": Arm("plans of 5 steps", "rsnn_plan", {"plan_steps": 5}),
+    "plan10": Arm("plans of 10 steps", "rsnn_plan", {"plan_steps": 10}),
+    "plan20": Arm("plans of 20 steps", "rsnn_plan", {"plan_steps": 20}),
+    "twice": Arm("control: awake only, as many updates as with dreams", "rsnn", {"updates_per_step": 0.02}),
+    "shuffled": Arm("control: dreams in a shuffled model", "rsnn_dream", {"shuffled": True}),
+    "paper": Arm("the paper's constants, with dreams", "rsnn_paper", {}),
+    "published_code": Arm("the published code's constants, with dreams", "rsnn_published_code", {}),
 }
 
 
 def play(name: str, seeds: int, games: int, folder: Path) -> list[dict]:
-    """Play an arm to its end, from where it was stopped; a row for every `EVERY` games."""
+    """Play an arm to its end, from where it was stopped; a row for every `EVERY` games.
+
+    Raises:
+        UserError: if it was begun with other options.
+    """
     arm, kept = ARMS[name], folder / f"{name}_{seeds}.safetensors"
-    options = settle(arm.algorithm, ENV, arm.options).agent_options
-    played = Games(ENV, options, range(seeds), arm.dreams, arm.updates)
-    rows = []
+    setup = settle(arm.algorithm, ENV, arm.given)
+    played, rows = Games(ENV, setup, range(seeds)), []
+    options = asdict(setup.agent_options) | asdict(setup.run_options)
     if kept.exists():
         tensors, facts = load(kept)
+        if changed := [key for key in options if options[key] != facts["options"].get(key)]:
+            raise UserError(f"{kept} was begun with another {', '.join(changed)}: delete it to begin anew")
         played.pair.restore(tensors)
         played.counts, rows = facts["counts"], facts["rows"]
     for _ in track(range(len(rows), games // EVERY), f"{name}, {seeds} seeds"):
@@ -71,7 +80,8 @@ def play(name: str, seeds: int, games: int, folder: Path) -> list[dict]:
                 **summary("frozen", played.evaluate(JUDGED)),
             }
         )
-        write_atomically(kept, pack(played.pair.snapshot(), {"counts": played.counts, "rows": rows}))
+        facts = {"counts": played.counts, "rows": rows, "options": options}
+        write_atomically(kept, pack(played.pair.snapshot(), facts))
     return rows[: games // EVERY]
 
 
@@ -104,7 +114,8 @@ def draw(curves: dict[str, list[dict]], target: Path) -> None:
 
 def main() -> None:
     """Play what is asked for, write table and picture, print the last rows."""
-    given = {"arms": ",".join(ARMS), "seeds": "10", "games": "2000", "folder": str(ROOT / "runs/rsnn_pong")}
+    folder = str(ROOT / "runs/rsnn_pong")
+    given = {"arms": ",".join(ARMS), "seeds": "10", "games": "2000", "folder": folder, "results": folder}
     for argument in sys.argv[1:]:
         name, _, value = argument.partition(":=")
         if name not in given:
@@ -114,16 +125,17 @@ def main() -> None:
     if unknown := set(arms) - set(ARMS):
         raise UserError(f"unknown arm '{min(unknown)}'; known: {', '.join(ARMS)}")
     prepare_to_compute()
-    folder = Path(given["folder"])
-    folder.mkdir(parents=True, exist_ok=True)
+    folder, results = Path(given["folder"]), Path(given["results"])
+    for path in (folder, results):
+        path.mkdir(parents=True, exist_ok=True)
     curves = {name: play(name, int(given["seeds"]), int(given["games"]), folder) for name in arms}
     text = io.StringIO()
     writer = csv.DictWriter(text, [*curves[arms[0]][0]], lineterminator="\n")
     writer.writeheader()
     for rows in curves.values():
         writer.writerows(rows)
-    write_atomically(ROOT / "results/rsnn_pong.csv", text.getvalue().encode())
-    draw(curves, ROOT / "results/rsnn_pong.png")
+    write_atomically(results / "rsnn_pong.csv", text.getvalue().encode())
+    draw(curves, results / "rsnn_pong.png")
     for name, rows in curves.items():
         last = rows[-1]
         reached = next((row["games"] for row in rows if row["return_mean"] > 0), "never")

@@ -19,7 +19,7 @@ from spiking_wm_ros.agents.spaces import Spaces
 from spiking_wm_ros.errors import UserError
 
 SPACES = Spaces(Box(-1, 1, (3,), np.float32), Discrete(2), 0.1)
-SMALL = Options(neurons=20)
+SMALL = Options(neurons=20, together=1, value_first=0, last_reward=0.0)
 
 
 def random(shape, seed=0) -> np.ndarray:
@@ -40,7 +40,7 @@ def live(pair: Pair, steps: int, episode: int = 25, rows=None) -> None:
         pair.follow(observation[rows], reward[rows], over and step % 2 == 0, over and step % 2 == 1)
         if step % 20 == 19:
             pair.learn()
-            if pair.model:
+            if pair.can_dream:
                 pair.dream()
 
 
@@ -54,6 +54,9 @@ def test_directions_are_gradients_of_the_log_probability():
     torch.log_softmax(logits, 1)[torch.arange(4), torch.from_numpy(actions - 5)].sum().backward()
     head = Softmax(Discrete(3, start=5))
     assert np.allclose(head.direction(y, actions), logits.grad.numpy(), atol=1e-6)
+    logits.grad = None
+    torch.distributions.Categorical(logits=logits).entropy().sum().backward()
+    assert np.allclose(head.spread(y), logits.grad.numpy(), atol=1e-6)
 
     head = Gaussian(Box(np.float32([-2, 0, 1]), np.float32([2, 1, 3])), deviation=0.4)
     actions = head.draw(y, [np.random.default_rng(n) for n in range(4)])
@@ -88,7 +91,7 @@ def test_without_a_baseline_the_rule_is_the_gradient_of_the_expected_return():
     for x, reward in zip(inputs, [np.zeros(1, np.float32), *rewards]):
         outputs = stream.see(x, reward)
         chosen.append(head.draw(outputs, [np.random.default_rng(len(chosen))]))
-        stream.choose(head.direction(outputs, chosen[-1]))
+        stream.choose(head.direction(outputs, chosen[-1]), head.spread(outputs))
         spikes.append(stream.activity.readout[0].copy())
     stream.end(rewards[-1])
     returns = [sum(0.9 ** (k - t) * rewards[k, 0] for k in range(t, steps)) for t in range(steps)]
@@ -124,13 +127,57 @@ def test_with_a_baseline_credit_is_the_temporal_difference_by_scalar_loops():
         if t:
             credit(rewards[t - 1] + 0.9 * after - before)
         before = after
-        stream.choose(directions[t])
+        stream.choose(directions[t], directions[t])
         learning = (directions[t, 0] @ actor.policy[0].T) * a.derivative[0]
         trace = 0.9 * 0.8 * trace + np.outer(a.trace[0], learning)
     stream.end(rewards[-1:])
     credit(rewards[-1] - before)
     assert np.allclose(stream.traces["recurrent"].take()[0], expected, atol=1e-4)
     assert np.abs(expected).max() > 0.01
+
+
+def test_the_policy_s_read_out_also_climbs_the_entropy_of_each_step():
+    o = replace(SMALL, policy_scale=0.3, entropy=0.7)
+    actor, head = Actor([np.random.default_rng(0)], 3, 2, o), Softmax(Discrete(2))
+    stream, policy = Stream(actor), torch.from_numpy(actor.policy[0].copy()).requires_grad_()
+    entropy = 0.0
+    for x in random((40, 1, 3)):
+        outputs = stream.see(x, np.zeros(1, np.float32))
+        stream.choose(np.zeros((1, 2), np.float32), head.spread(outputs))
+        spikes = torch.from_numpy(stream.activity.readout[0].copy())
+        entropy = entropy + torch.distributions.Categorical(logits=spikes @ policy).entropy()
+    (0.7 * entropy).backward()
+    assert np.allclose(stream.take("policy")[0], policy.grad.numpy(), atol=1e-4)
+    assert policy.grad.abs().max() > 0.1
+
+
+def test_values_are_learned_before_the_policy():
+    pair = Pair(replace(SMALL, value_first=60), SPACES, [0])
+    before = {name: array.copy() for name, array in pair.actor.learned().items()}
+    live(pair, 60)
+    assert np.array_equal(pair.actor.policy, before["policy"]) and not pair.can_dream
+    others = ~np.eye(20, dtype=bool)
+    assert np.array_equal(pair.actor.network.weights * others, before["recurrent"] * others)
+    assert pair.actor.value.any()
+    live(pair, 40)
+    assert pair.actor.policy.any() and pair.can_dream
+
+
+
+def test_what_rests_for_long_may_move_again():
+    """A change is judged by the size of changes, not by how rare they are."""
+    model = Model([np.random.default_rng(0)], 1, 2, SMALL)
+    at = np.zeros((1, 1), np.float32)
+
+    def move(by: float) -> float:
+        return float(model._usual(np.full_like(at, by))[0, 0])
+
+    for step in range(40):
+        move(0.1 if step % 2 else -0.1)
+    for _ in range(5000):
+        move(0.0)
+    assert move(0.1) == pytest.approx(1.0, rel=0.05)
+    assert move(5.0) == 0.0  # a new start
 
 
 def test_the_model_s_read_outs_learn_by_the_gradient_of_their_squared_errors():
@@ -199,6 +246,14 @@ def test_a_dream_begins_in_a_remembered_moment_and_leaves_the_waking_state_alone
     assert "actor/policy" in changed
 
 
+def test_several_dreams_make_one_update():
+    pair = Pair(replace(SMALL, together=4, horizon=5), SPACES, [0, 1])
+    live(pair, 15)
+    steps = int(pair.actor.adams["policy"].steps)
+    pair.dream()
+    assert pair.dreams == 4 and pair.actor.adams["policy"].steps == steps + 1
+
+
 def test_dreams_are_clipped_and_shrink_with_the_model_s_error():
     pair = Pair(replace(SMALL, horizon=10, dream_error=1.0), SPACES, [0])
     live(pair, 40)
@@ -263,9 +318,9 @@ def cue_task(options: Options, games: int = 120) -> np.ndarray:
 
 
 def test_it_learns_to_answer_by_what_it_saw_before():
-    slow = {"membrane_time": 1.5, "readout_time": 1.0, "reset": 3.0, "bias": 0.0, "transient": 0.0}
-    rates = {"policy_lr": 0.01, "agent_lr": 0.003, "value_lr": 0.003, "trace_decay": 0.5}
-    returns = cue_task(replace(SMALL, neurons=150, **slow, **rates))
+    neurons = {"neurons": 150, "input_scale": 6.0, "transient": 0.0, "entropy": 0.0}
+    rates = {"agent_lr": 0.003, "discount": 0.97, "trace_decay": 0.5}
+    returns = cue_task(replace(SMALL, **neurons, **rates))
     assert np.abs(returns[:15].mean()) < 1.5  # by chance at the start
     assert returns[-20:].mean() > 4  # of 5
 

@@ -40,7 +40,7 @@ class Actor:
     def learn(self, *streams: "Stream") -> None:
         """One step of Adam up all that was credited in streams since the last one."""
         for name, adam in self.adams.items():
-            gradient = sum(stream.traces[name].take() for stream in streams)
+            gradient = sum(stream.take(name) for stream in streams)
             adam.descend(-gradient)
         if not self.options.self_connections:
             neurons = np.arange(self.options.neurons)
@@ -68,6 +68,7 @@ class Stream:
         learned = actor.learned()
         decay = o.discount * o.trace_decay
         self.traces = {name: CreditedTrace(array.shape, decay) for name, array in learned.items()}
+        self._spread = CreditedTrace(actor.policy.shape, 0.0)
         self.begin(actor.network.at_rest())
 
     def begin(self, activity: Activity) -> None:
@@ -79,10 +80,15 @@ class Stream:
         for trace in self.traces.values():
             trace.start()
 
-    def forget(self) -> None:
-        """Drop all that was credited and not learned yet."""
-        for trace in self.traces.values():
-            trace.take()
+    def forget(self, *names: str) -> None:
+        """Drop what was credited to some weights, by default to all, and not learned yet."""
+        for name in names or self.traces:
+            self.take(name)
+
+    def take(self, name: str) -> Array:
+        """The gradient credited to some weights since the last call."""
+        gradient = self.traces[name].take()
+        return gradient + self._spread.take() if name == "policy" and self._actor.options.entropy else gradient
 
     def see(self, inputs: Array, reward: Array) -> Array:
         """Take in observations ``[R, D]`` and the rewards ``[R]`` on the way; policy outputs ``[R, K]``."""
@@ -94,10 +100,13 @@ class Stream:
         self._last_value = value
         return self._actor.read_out(spikes)
 
-    def choose(self, direction: Array) -> None:
-        """Take in ``[R, K]``, the gradient of the log-probability of what was chosen by the outputs."""
+    def choose(self, direction: Array, spread: Array) -> None:
+        """Take in gradients by the outputs ``[R, K]``: of the choice's log-probability, of the entropy."""
         a, alive = self.activity, self.alive[:, None]
         direction = direction * alive
+        if entropy := self._actor.options.entropy:
+            self._spread.add(a.readout, spread * alive * np.float32(entropy))
+            self._spread.credit(self.alive)
         learning = np.matmul(direction[:, None], self._actor.policy.transpose(0, 2, 1))[:, 0]
         self.traces["recurrent"].add(a.trace, learning * a.derivative)
         self.traces["policy"].add(a.readout, direction)
@@ -122,6 +131,7 @@ class Stream:
         return {
             "activity": vars(self.activity),
             "traces": {name: trace.state() for name, trace in self.traces.items()},
+            "spread": self._spread.state(),
             "alive": self.alive,
             "goes_on": self.goes_on,
             "last_value": self._last_value,

@@ -91,19 +91,20 @@ class Agent(contract.Agent):
 
     @property
     def can_dream(self) -> bool:
-        """Whether there is a model, and the time in which only it learns is over."""
-        return self.pair.model is not None and self.pair.steps > self.options.warmup
+        """Whether there is a model, and the time in which only it or values are learned is over."""
+        return bool(self.pair.can_dream)
 
     def dream(self, budget: Budget) -> Iterator[DreamProgress]:
-        """Dream after dream, each with one step of learning."""
-        started, done = time.monotonic(), 0
-        bounds = [bound for bound in (budget.rollouts, budget.updates) if bound is not None]
-        while all(done < bound for bound in bounds) and (
-            budget.seconds is None or time.monotonic() - started < budget.seconds
+        """Dreams, with an update for every few of them."""
+        started, rollouts, updates = time.monotonic(), 0, 0
+        while (
+            (budget.rollouts is None or rollouts < budget.rollouts)
+            and (budget.updates is None or updates < budget.updates)
+            and (budget.seconds is None or time.monotonic() - started < budget.seconds)
         ):
             metrics = self.pair.dream()
-            done += 1
-            yield DreamProgress(done, done, metrics)
+            rollouts, updates = rollouts + self.options.together, updates + 1
+            yield DreamProgress(rollouts, updates, metrics)
 
     def model_error(self) -> Metrics:
         """Running error of one-step predictions, each made before it was learned from."""

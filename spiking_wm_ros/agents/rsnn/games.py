@@ -1,5 +1,6 @@
 """Realisations that play games of equal length side by side, in one process."""
 
+import math
 from collections.abc import Sequence
 
 import gymnasium as gym
@@ -7,7 +8,7 @@ import numpy as np
 
 import spiking_wm_ros.envs  # noqa: F401, registers the environments
 from spiking_wm_ros.agents.exploration import exploration
-from spiking_wm_ros.agents.rsnn.options import Options
+from spiking_wm_ros.agents.registry import Setup
 from spiking_wm_ros.agents.rsnn.pair import Pair
 from spiking_wm_ros.agents.spaces import Spaces
 from spiking_wm_ros.snn.recurrent import Array
@@ -20,20 +21,17 @@ class Games:
 
     Args:
         env_id: an environment whose episodes are all of the same length, ended by time alone.
-        options: constants.
+        setup: constants, and the schedule of updates and dreams, as in a run.
         seeds: one per realisation.
-        dreams: after each game.
-        updates: of the agent per game, evenly spaced; the last is at its end.
     """
 
-    def __init__(
-        self, env_id: str, options: Options, seeds: Sequence[int], dreams: int = 0, updates: int = 1
-    ):
+    def __init__(self, env_id: str, setup: Setup, seeds: Sequence[int]):
         self._envs = [gym.make(env_id) for _ in seeds]
-        self.pair = Pair(options, Spaces.of(self._envs[0]), seeds)
+        self.pair = Pair(setup.agent_options, Spaces.of(self._envs[0]), seeds)
         self.steps_per_game = self._envs[0].spec.max_episode_steps
-        self._dreams, self._update_every = dreams, self.steps_per_game // updates
-        self.counts = dict.fromkeys(("games", "updates", "imagined_steps", "evaluation_steps"), 0)
+        self._schedule = setup.run_options
+        names = ("games", "updates", "dream_updates", "imagined_steps", "evaluation_steps")
+        self.counts = dict.fromkeys(names, 0)
 
     @property
     def environment_steps(self) -> int:
@@ -43,7 +41,7 @@ class Games:
 
     def play(self) -> Array:
         """One game in every realisation, learning; returns ``[R]``."""
-        pair, learning = self.pair, self.pair.steps >= self.pair.options.warmup
+        pair = self.pair
         observation, returns = self._begin(self.counts["games"]), np.zeros(len(self._envs), np.float32)
         for step in range(1, self.steps_per_game + 1):
             outputs, at = pair.see(observation), int(pair.steps)
@@ -52,15 +50,21 @@ class Games:
             observation, reward = self._act(actions)
             pair.follow(observation, reward, False, step == self.steps_per_game)
             returns += reward
-            if learning and step % self._update_every == 0:
-                pair.learn()
-                self.counts["updates"] += 1
-        for _ in range(self._dreams if learning else 0):
-            pair.dream()
-            self.counts["updates"] += 1
-            self.counts["imagined_steps"] += pair.options.horizon
+            self._learn()
         self.counts["games"] += 1
         return returns
+
+    def _learn(self) -> None:
+        """Updates and dreams that are due."""
+        run, pair, steps = self._schedule, self.pair, int(self.pair.steps)
+        while self.counts["updates"] < math.floor((steps - run.learn_after) * run.updates_per_step):
+            pair.learn()
+            self.counts["updates"] += 1
+        due = run.dream_every and steps % run.dream_every == 0 and steps >= run.dream_after
+        for _ in range(0, run.dream_rollouts if due and pair.can_dream else 0, pair.options.together):
+            pair.dream()
+            self.counts["dream_updates"] += 1
+            self.counts["imagined_steps"] += pair.options.together * pair.options.horizon
 
     def evaluate(self, games: int) -> Array:
         """Mean returns ``[R]`` of the greedy policies over some games, with nothing learned."""

@@ -41,6 +41,12 @@ class Softmax:
         """Gradient of the log-probability of actions by ``y``."""
         return self.code(actions) - self.probabilities(y)
 
+    def spread(self, y: Array) -> Array:
+        """Gradient of the policy's entropy by ``y``."""
+        p = self.probabilities(y)
+        information = np.log(p + np.float32(1e-8))
+        return -p * (information - (p * information).sum(1, keepdims=True))
+
     def code(self, actions: NDArray) -> Array:
         """One-hot ``[R, n]``."""
         return np.eye(self.outputs, dtype=np.float32)[actions.astype(int) - self._first]
@@ -68,6 +74,10 @@ class Gaussian:
     def direction(self, y: Array, actions: Array) -> Array:
         """Gradient of the log-probability of actions by ``y``."""
         return (self.code(actions) - y) / self._deviation**2
+
+    def spread(self, y: Array) -> Array:
+        """Gradient of the policy's entropy by ``y``: none, the deviation is given."""
+        return np.zeros_like(y)
 
     def code(self, actions: Array) -> Array:
         """Half ranges from the middle ``[R, A]``."""

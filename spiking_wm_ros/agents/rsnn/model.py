@@ -10,6 +10,7 @@ from spiking_wm_ros.snn.recurrent import Activity, Adam, Array, CreditedTrace, R
 
 _FORGET = np.float32(0.001)  # per step, of what is running
 _FIRST = 20  # changes that are taken for usual, whatever they are
+_STILL = 1e-6  # change of an input that is none
 
 
 class Prediction(NamedTuple):
@@ -52,10 +53,10 @@ class Model:
         self.remembered_reward = np.zeros(len(self.change), np.float32)
 
     def unit(self) -> Array:
-        """The change that counts as 1, ``[R, D]``: given, or the mean size of usual ones."""
+        """The change that counts as 1, ``[R, D]``: given, or the mean size of changes."""
         if self.options.change_unit:
             return np.full_like(self.usual, self.options.change_unit)
-        return np.where(self.usual > 1e-8, self.usual, np.float32(1))
+        return np.where(self.usual > _STILL, self.usual, np.float32(1))
 
     def predict(self, activity: Activity, observation: Array, code: Array) -> Prediction:
         """What comes after observations ``[R, D]`` and action codes ``[R, A]``; ``activity`` goes on."""
@@ -103,11 +104,12 @@ class Model:
     def _usual(self, moved: Array) -> Array:
         """Changes in units; those that are too large to be usual are taken for a new start, and none."""
         size, first = np.abs(moved), self.usual_seen < _FIRST
-        usual = first | (size <= self.options.largest_change * self.unit())
-        self.usual_seen += usual
+        largest = np.where(first, np.inf, self.options.largest_change * self.unit()).astype(np.float32)
+        moves = size > _STILL  # what rests for long moves no less when it moves again
+        self.usual_seen += moves
         weight = np.maximum(1 / np.maximum(self.usual_seen, 1), _FORGET)
-        self.usual += np.where(usual, weight * (size - self.usual), np.float32(0))
-        return np.where(usual, moved / self.unit(), np.float32(0))
+        self.usual += np.where(moves, weight * (np.minimum(size, largest) - self.usual), np.float32(0))
+        return np.where(size <= largest, moved / self.unit(), np.float32(0))
 
     def relative_error(self) -> Array:
         """Running squared error of predicted changes, as a share of no change's, ``[R]``."""

@@ -1,6 +1,6 @@
 """Options of the recurrent spiking networks with local plasticity."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from spiking_wm_ros.agents.options import option
 from spiking_wm_ros.snn.recurrent import NeuronConstants
@@ -13,32 +13,38 @@ class Options:
     Times are in environment steps, potentials relative to the threshold.
     """
 
-    neurons: int = option(256, "neurons of each of the two networks", 2, 100_000)
-    membrane_time: float = option(0.7, "time constant of the membrane", 0.01, 1000)
+    neurons: int = option(500, "neurons of each of the two networks", 2, 100_000)
     synapse_time: float = option(2.0, "time constant of the synapses", 0.01, 1000)
     rest: float = option(-2.0, "potential at rest", -1000, 1000)
     start: float = option(-1.0, "potential at the start of an episode", -1000, 1000)
-    reset: float = option(2.0, "what a spike takes from the potential", 0, 10_000)
     width: float = option(1.0, "width of the pseudo-derivative of a spike", 1e-3, 1000)
-    bias: float = option(2.0, "deviation of a constant current into each neuron", 0, 1000)
-    transient: float = option(15.0, "factor on changes of inputs, inputs too, within +-1; 0: none", 0, 1000)
     scale_inputs: bool = option(True, "centre inputs: bounded ones to +-1, others by mean and deviation")
     warmup: int = option(0, "steps of experience that only the model learns from", 0)
     # agent
-    readout_time: float = option(0.5, "time constant of the agent's read-outs", 1e-3, 1000)
-    input_scale: float = option(6.0, "deviation of the agent's input weights", 0, 1000)
+    value_first: int = option(3000, "steps in which the agent learns values only", 0)
+    membrane_time: float = option(1.5, "time constant of the agent's membranes", 0.01, 1000)
+    reset: float = option(3.0, "what a spike takes from the potential of an agent's neuron", 0, 10_000)
+    bias: float = option(0.0, "deviation of a constant current into each of the agent's neurons", 0, 1000)
+    transient: float = option(3.0, "factor on changes of inputs, inputs too, within +-1; 0: none", 0, 1000)
+    readout_time: float = option(1.0, "time constant of the agent's read-outs", 1e-3, 1000)
+    input_scale: float = option(4.0, "deviation of the agent's input weights", 0, 1000)
     policy_scale: float = option(0.0, "deviation of the policy's read-out weights at the start", 0, 100)
     sharpness: float = option(1.0, "factor on what the policy reads out", 0, 1000)
     deviation: float = option(0.3, "of continuous actions, in half ranges", 1e-3, 10)
-    agent_lr: float = option(1e-3, "learning rate of the agent's recurrent weights", 0, 1)
-    policy_lr: float = option(3e-3, "learning rate of the policy's read-out", 0, 1)
+    agent_lr: float = option(3e-4, "learning rate of the agent's recurrent weights", 0, 1)
+    policy_lr: float = option(1e-2, "learning rate of the policy's read-out", 0, 1)
     value_lr: float = option(3e-3, "learning rate of the baseline's read-out", 0, 1)
-    discount: float = option(0.97, "discount factor per step", 0, 1)
-    trace_decay: float = option(0.9, "further decay of eligibility per step (lambda)", 0, 1)
+    entropy: float = option(0.003, "weight of the policy's entropy in what its read-out learns", 0, 100)
+    discount: float = option(0.98, "discount factor per step", 0, 1)
+    trace_decay: float = option(0.95, "further decay of eligibility per step (lambda)", 0, 1)
     baseline: bool = option(True, "learn the value of a state, from the agent's spikes, as a baseline")
     self_connections: bool = option(False, "agent neurons may excite themselves")
     # model
     world_model: bool = option(True, "learn a world model (false: no dreams and no plans)")
+    model_membrane_time: float = option(0.7, "time constant of the model's membranes", 0.01, 1000)
+    model_reset: float = option(2.0, "what a spike takes from the potential of a model's neuron", 0, 10_000)
+    model_bias: float = option(2.0, "deviation of a constant current into each model neuron", 0, 1000)
+    model_transient: float = option(15.0, "like transient, in the model", 0, 1000)
     model_readout_time: float = option(0.5, "time constant of the model's read-outs", 1e-3, 1000)
     model_input_scale: float = option(6.0, "deviation of the model's input weights", 0, 1000)
     action_scale: float = option(6.0, "deviation of the model's action weights", 0, 1000)
@@ -53,9 +59,10 @@ class Options:
     )
     largest_change: float = option(6.0, "larger changes (in units) are taken for a new start: none", 0)
     # dreams and plans
-    horizon: int = option(50, "steps of a dream", 1, 10_000)
+    horizon: int = option(15, "steps of a dream", 1, 10_000)
+    together: int = option(8, "dreams from which the agent learns in one update", 1, 10_000)
     clip_dreams: bool = option(True, "keep dreamed observations within what can be observed")
-    last_reward: float = option(0.0, "size of a reward that ends what is imagined; 0: none does", 0)
+    last_reward: float = option(0.5, "size of a reward that ends what is imagined; 0: none does", 0)
     dream_error: float = option(0.0, "relative model error at which dreams shrink to one step; 0: never", 0)
     dream_starts: int = option(16, "moments remembered for dreams to start from", 1, 1000)
     dream_spacing: int = option(7, "steps between remembered moments", 1, 10_000)
@@ -64,21 +71,25 @@ class Options:
 
     def agent_neurons(self) -> NeuronConstants:
         """Constants of the agent's neurons."""
-        return self._neurons(self.readout_time)
-
-    def model_neurons(self) -> NeuronConstants:
-        """Constants of the model's neurons."""
-        return self._neurons(self.model_readout_time)
-
-    def _neurons(self, readout_time: float) -> NeuronConstants:
         return NeuronConstants(
             self.membrane_time,
             self.synapse_time,
-            readout_time,
+            self.readout_time,
             self.rest,
             self.start,
             self.reset,
             self.width,
             self.bias,
             self.transient,
+        )
+
+    def model_neurons(self) -> NeuronConstants:
+        """Constants of the model's neurons."""
+        return replace(
+            self.agent_neurons(),
+            membrane_time=self.model_membrane_time,
+            readout_time=self.model_readout_time,
+            reset=self.model_reset,
+            bias=self.model_bias,
+            transient=self.model_transient,
         )

@@ -84,7 +84,7 @@ class Pair:
 
     def choose(self, actions: np.ndarray) -> None:
         """Take in what was done then: actions ``[R]`` or ``[R, A]``."""
-        self.awake.choose(self.head.direction(self._outputs, actions))
+        self.awake.choose(self.head.direction(self._outputs, actions), self.head.spread(self._outputs))
         if self.model:
             self._prediction = self.model.predict(self.model.activity, self._seen, self.head.code(actions))
 
@@ -107,29 +107,37 @@ class Pair:
     def learn(self) -> None:
         """One step of Adam up the gradient that was credited awake, and in plans, since the last one."""
         streams = (self.awake, self.imagined) if self.options.plan_steps and self.model else (self.awake,)
+        if self.steps <= self.options.value_first:
+            for stream in streams:
+                stream.forget("recurrent", "policy")
         self.actor.learn(*streams)
         self.inputs.refresh()
 
     # --- imagining ---
 
+    @property
+    def can_dream(self) -> bool:
+        """Whether there is a model, and the time in which only it or values are learned is over."""
+        return self.model is not None and self.steps > max(self.options.warmup, self.options.value_first)
+
     def dream(self) -> dict[str, float]:
-        """Live through one dream per realisation, from a moment that it remembers, and learn from it."""
-        o, generators = self.options, self._generators(_DREAM, int(self.dreams))
-        known = min(int(self.steps - 1) // o.dream_spacing + 1, o.dream_starts)
-        slots, rows = [int(g.integers(known)) for g in generators], np.arange(len(self.seeds))
-        m = self._moments
-        agent, model = (Activity(*(x[slots, rows] for x in vars(a).values())) for a in (m.agent, m.model))
-        lengths = np.full(len(rows), o.horizon)
+        """Live through ``together`` dreams per realisation and learn from them in one update."""
+        o, returns = self.options, []
+        lengths = np.full(len(self.seeds), o.horizon)
         if o.dream_error:
             share = 1 - self.model.relative_error() / np.float32(o.dream_error)
             lengths = np.maximum((o.horizon * share).astype(int), 1)
-        restore = self.model.shuffle(generators) if o.shuffled else None
-        total = self._imagine(m.inputs[slots, rows], agent, model, lengths, o.horizon, generators)
-        if restore:
-            restore()
+        for _ in range(o.together):
+            generators = self._generators(_DREAM, int(self.dreams))
+            restore = self.model.shuffle(generators) if o.shuffled else None
+            moment = self._recall(generators)
+            total = self._imagine(moment, lengths, o.horizon, generators)
+            if restore:
+                restore()
+            returns.append(total.mean())
+            self.dreams += 1
         self.actor.learn(self.imagined)
-        self.dreams += 1
-        return {"dream_return": float(total.mean()), "dream_length": float(lengths.mean())}
+        return {"dream_return": float(np.mean(returns)), "dream_length": float(lengths.mean())}
 
     def _remember(self) -> None:
         o, m = self.options, self._moments
@@ -141,25 +149,32 @@ class Pair:
                 for name, value in vars(live).items():
                     getattr(kept, name)[slot] = value
 
+    def _recall(self, generators) -> Moment:
+        """One of the moments remembered, for each realisation."""
+        o, m, rows = self.options, self._moments, np.arange(len(self.seeds))
+        known = min(int(self.steps - 1) // o.dream_spacing + 1, o.dream_starts)
+        slots = [int(g.integers(known)) for g in generators]
+        agent, model = (Activity(*(x[slots, rows] for x in vars(a).values())) for a in (m.agent, m.model))
+        return Moment(m.inputs[slots, rows], agent, model)
+
     def _plan(self, inputs: Array, reward: Array, over: bool) -> None:
         ahead, step = self.options.plan_steps, int(self.steps)
-        if ahead and not over and step >= self.options.warmup and step % (2 * ahead) == 0:
-            agent, model = self.awake.activity.copy(), self.model.activity.copy()
+        if ahead and not over and self.can_dream and step % (2 * ahead) == 0:
+            now = Moment(inputs, self.awake.activity.copy(), self.model.activity.copy())
             lengths = np.full(len(self.seeds), ahead)
-            self._imagine(inputs, agent, model, lengths, ahead, self._generators(_PLAN, step))
+            self._imagine(now, lengths, ahead, self._generators(_PLAN, step))
 
-    def _imagine(
-        self, inputs: Array, agent: Activity, model: Activity, lengths: np.ndarray, steps: int, generators
-    ) -> Array:
+    def _imagine(self, moment: Moment, lengths: np.ndarray, steps: int, generators) -> Array:
         """Live on in the model for ``lengths [R]`` steps; returns the imagined returns ``[R]``."""
         stream, reward = self.imagined, np.zeros(len(lengths), np.float32)
-        stream.begin(agent)
+        inputs, model = moment.inputs, moment.model
+        stream.begin(moment.agent)
         total, goes_on = reward.copy(), np.ones(len(lengths), bool)
         for step in range(steps):
             outputs = stream.see(inputs, reward)
             stream.alive = (goes_on & (step < lengths)).astype(np.float32)
             actions = self.head.draw(outputs, generators)
-            stream.choose(self.head.direction(outputs, actions))
+            stream.choose(self.head.direction(outputs, actions), self.head.spread(outputs))
             prediction = self.model.predict(model, inputs, self.head.code(actions))
             inputs, reward = self.model.after(inputs, prediction)
             if self.options.clip_dreams:
