@@ -19,7 +19,7 @@ from spiking_wm_ros.agents.spaces import Spaces
 from spiking_wm_ros.errors import UserError
 
 SPACES = Spaces(Box(-1, 1, (3,), np.float32), Discrete(2), 0.1)
-SMALL = Options(neurons=20, together=1, value_first=0, last_reward=0.0)
+SMALL = Options(neurons=20, together=1, value_first=0, last_reward=0.0, dream_values=True, rest=-2.0)
 
 
 def random(shape, seed=0) -> np.ndarray:
@@ -252,6 +252,17 @@ def test_several_dreams_make_one_update():
     steps = int(pair.actor.adams["policy"].steps)
     pair.dream()
     assert pair.dreams == 4 and pair.actor.adams["policy"].steps == steps + 1
+
+
+@pytest.mark.parametrize("learned", [True, False])
+def test_values_are_learned_in_dreams_only_where_that_is_asked_for(learned):
+    pair = Pair(replace(SMALL, dream_values=learned, policy_scale=0.1), SPACES, [0])
+    live(pair, 38)
+    value, policy = pair.actor.value.copy(), pair.actor.policy.copy()
+    pair.actor.adams["value"].mean[:] = 0  # or Adam goes on a little by itself
+    pair.dream()
+    assert np.array_equal(pair.actor.value, value) != learned
+    assert not np.array_equal(pair.actor.policy, policy)
 
 
 def test_dreams_are_clipped_and_shrink_with_the_model_s_error():

@@ -28,6 +28,7 @@ class NeuronConstants:
     reset: float = 100.0
     width: float = 1.0
     bias: float = 0.0  # standard deviation of a constant current into each neuron
+    share: float = 1.0  # of the inputs that a neuron is connected to, on average
     transient: float = 0.0  # factor on the last change of an input, which is an input then, within +-1
 
 
@@ -77,10 +78,12 @@ class RecurrentNetwork:
         self.weights = _drawn([g.normal(0, neurons**-0.5, shape) for g in generators])
         if constants.transient:
             scale = np.concatenate([scale, scale])
+        wide = (len(scale), neurons)
+        drawn = [g.normal(0, 1, wide) * (g.random(wide) < constants.share) for g in generators]
+        self.input_weights = _drawn([weights * scale[:, None] for weights in drawn])
         if constants.bias:
-            scale = np.append(scale, constants.bias)
-        scale = scale[:, None]
-        self.input_weights = _drawn([g.normal(0, 1, (len(scale), neurons)) * scale for g in generators])
+            bias = _drawn([g.normal(0, constants.bias, (1, neurons)) for g in generators])
+            self.input_weights = np.concatenate([self.input_weights, bias], 1)
 
     def state(self) -> dict[str, np.ndarray]:
         """Its weights, themselves."""

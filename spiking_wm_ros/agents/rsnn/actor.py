@@ -88,7 +88,9 @@ class Stream:
     def take(self, name: str) -> Array:
         """The gradient credited to some weights since the last call."""
         gradient = self.traces[name].take()
-        return gradient + self._spread.take() if name == "policy" and self._actor.options.entropy else gradient
+        if name == "policy" and self._actor.options.entropy:
+            gradient += self._spread.take()
+        return gradient
 
     def see(self, inputs: Array, reward: Array) -> Array:
         """Take in observations ``[R, D]`` and the rewards ``[R]`` on the way; policy outputs ``[R, K]``."""

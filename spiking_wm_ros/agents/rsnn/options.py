@@ -15,7 +15,7 @@ class Options:
 
     neurons: int = option(500, "neurons of each of the two networks", 2, 100_000)
     synapse_time: float = option(2.0, "time constant of the synapses", 0.01, 1000)
-    rest: float = option(-2.0, "potential at rest", -1000, 1000)
+    rest: float = option(-4.0, "potential at rest", -1000, 1000)
     start: float = option(-1.0, "potential at the start of an episode", -1000, 1000)
     width: float = option(1.0, "width of the pseudo-derivative of a spike", 1e-3, 1000)
     scale_inputs: bool = option(True, "centre inputs: bounded ones to +-1, others by mean and deviation")
@@ -25,47 +25,50 @@ class Options:
     membrane_time: float = option(1.5, "time constant of the agent's membranes", 0.01, 1000)
     reset: float = option(3.0, "what a spike takes from the potential of an agent's neuron", 0, 10_000)
     bias: float = option(0.0, "deviation of a constant current into each of the agent's neurons", 0, 1000)
-    transient: float = option(3.0, "factor on changes of inputs, inputs too, within +-1; 0: none", 0, 1000)
+    share: float = option(1.0, "of the inputs that an agent's neuron is connected to", 0.01, 1)
+    transient: float = option(2.0, "factor on changes of inputs, inputs too, within +-1; 0: none", 0, 1000)
     readout_time: float = option(1.0, "time constant of the agent's read-outs", 1e-3, 1000)
-    input_scale: float = option(4.0, "deviation of the agent's input weights", 0, 1000)
+    input_scale: float = option(6.0, "deviation of the agent's input weights", 0, 1000)
     policy_scale: float = option(0.0, "deviation of the policy's read-out weights at the start", 0, 100)
     sharpness: float = option(1.0, "factor on what the policy reads out", 0, 1000)
     deviation: float = option(0.3, "of continuous actions, in half ranges", 1e-3, 10)
     agent_lr: float = option(3e-4, "learning rate of the agent's recurrent weights", 0, 1)
     policy_lr: float = option(1e-2, "learning rate of the policy's read-out", 0, 1)
-    value_lr: float = option(3e-3, "learning rate of the baseline's read-out", 0, 1)
-    entropy: float = option(0.003, "weight of the policy's entropy in what its read-out learns", 0, 100)
-    discount: float = option(0.98, "discount factor per step", 0, 1)
-    trace_decay: float = option(0.95, "further decay of eligibility per step (lambda)", 0, 1)
+    value_lr: float = option(1e-2, "learning rate of the baseline's read-out", 0, 1)
+    entropy: float = option(0.0, "weight of the policy's entropy in what its read-out learns", 0, 100)
+    discount: float = option(0.99, "discount factor per step", 0, 1)
+    trace_decay: float = option(0.98, "further decay of eligibility per step (lambda)", 0, 1)
     baseline: bool = option(True, "learn the value of a state, from the agent's spikes, as a baseline")
     self_connections: bool = option(False, "agent neurons may excite themselves")
     # model
     world_model: bool = option(True, "learn a world model (false: no dreams and no plans)")
     model_membrane_time: float = option(0.7, "time constant of the model's membranes", 0.01, 1000)
     model_reset: float = option(2.0, "what a spike takes from the potential of a model's neuron", 0, 10_000)
-    model_bias: float = option(2.0, "deviation of a constant current into each model neuron", 0, 1000)
+    model_bias: float = option(4.0, "deviation of a constant current into each model neuron", 0, 1000)
+    model_share: float = option(0.3, "of the inputs that a model's neuron is connected to", 0.01, 1)
     model_transient: float = option(15.0, "like transient, in the model", 0, 1000)
     model_readout_time: float = option(0.5, "time constant of the model's read-outs", 1e-3, 1000)
-    model_input_scale: float = option(6.0, "deviation of the model's input weights", 0, 1000)
+    model_input_scale: float = option(12.0, "deviation of the model's input weights", 0, 1000)
     action_scale: float = option(6.0, "deviation of the model's action weights", 0, 1000)
     model_lr: float = option(1e-3, "learning rate of the model's recurrent weights", 0, 1)
     change_lr: float = option(2e-3, "learning rate of the read-out of the next state", 0, 1)
-    reward_lr: float = option(4e-4, "learning rate of the read-out of the reward", 0, 1)
+    reward_lr: float = option(1e-3, "learning rate of the read-out of the reward", 0, 1)
     model_every: int = option(10, "steps between updates of the model", 1, 10_000)
     reward_weight: float = option(0.5, "weight of the reward's error in the recurrent update", 0, 1000)
-    reward_memory: float = option(0.5, "decay per step of the reward that the model predicts", 0, 0.99)
+    reward_memory: float = option(0.0, "decay per step of the reward that the model predicts", 0, 0.99)
     change_unit: float = option(
         0.0, "change that counts as 1 to the model; 0: the running mean of its size", 0, 1e6
     )
     largest_change: float = option(6.0, "larger changes (in units) are taken for a new start: none", 0)
     # dreams and plans
-    horizon: int = option(15, "steps of a dream", 1, 10_000)
-    together: int = option(8, "dreams from which the agent learns in one update", 1, 10_000)
+    horizon: int = option(5, "steps of a dream", 1, 10_000)
+    together: int = option(24, "dreams from which the agent learns in one update", 1, 10_000)
+    dream_values: bool = option(False, "learn values in dreams and plans too, not only awake")
     clip_dreams: bool = option(True, "keep dreamed observations within what can be observed")
     last_reward: float = option(0.5, "size of a reward that ends what is imagined; 0: none does", 0)
     dream_error: float = option(0.0, "relative model error at which dreams shrink to one step; 0: never", 0)
-    dream_starts: int = option(16, "moments remembered for dreams to start from", 1, 1000)
-    dream_spacing: int = option(7, "steps between remembered moments", 1, 10_000)
+    dream_starts: int = option(32, "moments remembered for dreams to start from", 1, 1000)
+    dream_spacing: int = option(3, "steps between remembered moments", 1, 10_000)
     shuffled: bool = option(False, "control: dream with the model's read-outs shuffled over its neurons")
     plan_steps: int = option(0, "steps planned ahead, in every second such span; 0: none", 0, 1000)
 
@@ -80,6 +83,7 @@ class Options:
             self.reset,
             self.width,
             self.bias,
+            self.share,
             self.transient,
         )
 
@@ -91,5 +95,6 @@ class Options:
             readout_time=self.model_readout_time,
             reset=self.model_reset,
             bias=self.model_bias,
+            share=self.model_share,
             transient=self.model_transient,
         )

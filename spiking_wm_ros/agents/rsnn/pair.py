@@ -106,7 +106,7 @@ class Pair:
 
     def learn(self) -> None:
         """One step of Adam up the gradient that was credited awake, and in plans, since the last one."""
-        streams = (self.awake, self.imagined) if self.options.plan_steps and self.model else (self.awake,)
+        streams = (self.awake, *self._imagined()) if self.options.plan_steps else (self.awake,)
         if self.steps <= self.options.value_first:
             for stream in streams:
                 stream.forget("recurrent", "policy")
@@ -136,7 +136,7 @@ class Pair:
                 restore()
             returns.append(total.mean())
             self.dreams += 1
-        self.actor.learn(self.imagined)
+        self.actor.learn(*self._imagined())
         return {"dream_return": float(np.mean(returns)), "dream_length": float(lengths.mean())}
 
     def _remember(self) -> None:
@@ -148,6 +148,12 @@ class Pair:
             for kept, live in ((m.agent, self.awake.activity), (m.model, self.model.activity)):
                 for name, value in vars(live).items():
                     getattr(kept, name)[slot] = value
+
+    def _imagined(self) -> tuple[Stream, ...]:
+        """What was imagined, if anything can be, with what is to be learned from it."""
+        if self.imagined and self.options.baseline and not self.options.dream_values:
+            self.imagined.forget("value")  # values are judged by what was real
+        return (self.imagined,) if self.imagined else ()
 
     def _recall(self, generators) -> Moment:
         """One of the moments remembered, for each realisation."""
