@@ -105,7 +105,7 @@ def draw(kept: dict[str, np.ndarray], target: Path) -> None:
 def main() -> None:
     """Load what has been learned, dream, draw."""
     folder = ROOT / "runs/rsnn_pong"
-    given = {"state": str(folder / "dream_10.safetensors"), "results": str(folder)}
+    given = {"state": str(folder / f"{ENV}_dream_10.safetensors"), "results": str(folder)}
     given |= {"realisation": "0", "start": "20", "steps": "50", "seed": "0"}
     for argument in sys.argv[1:]:
         name, _, value = argument.partition(":=")

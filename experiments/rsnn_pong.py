@@ -1,9 +1,9 @@
 """Pong by recurrent spiking networks: awake, dreaming, planning, and controls (Capone & Paolucci).
 
-Run as ``./swm experiment rsnn_pong``, or in part, as with ``arms:=awake,dream seeds:=10 games:=2000``.
-All seeds of an arm play side by side. An arm that was stopped goes on where it was; one that is
-finished is only drawn. Writes ``rsnn_pong.csv`` and ``.png`` (figures 2C and 3C of the paper) to
-``runs/rsnn_pong``, or to another folder with ``results:=``.
+Run as ``./swm experiment rsnn_pong``, or in part, as with ``arms:=awake,dream seeds:=10 games:=2000``, or
+from pixels with ``env:=PongPixels-v0``. All seeds of an arm play side by side. An arm that was stopped
+goes on where it was; one that is finished is only drawn. Writes ``rsnn_ENV.csv`` and ``.png`` (figures 2C
+and 3C of the paper) to ``runs/rsnn_pong``, or to another folder with ``results:=``.
 """
 
 import csv
@@ -28,7 +28,7 @@ from spiking_wm_ros.errors import UserError
 from spiking_wm_ros.process import prepare_to_compute
 
 ROOT = Path(__file__).resolve().parents[1]
-ENV, EVERY, JUDGED = "PongRam-v0", 50, 5  # games between rows; games of a frozen policy per row
+EVERY, JUDGED = 50, 5  # games between rows; games of a frozen policy per row
 
 
 class Arm(NamedTuple):
@@ -53,15 +53,15 @@ ARMS = {
 }
 
 
-def play(name: str, seeds: int, games: int, folder: Path) -> list[dict]:
+def play(name: str, env: str, seeds: int, games: int, folder: Path) -> list[dict]:
     """Play an arm to its end, from where it was stopped; a row for every `EVERY` games.
 
     Raises:
         UserError: if it was begun with other options.
     """
-    arm, kept = ARMS[name], folder / f"{name}_{seeds}.safetensors"
-    setup = settle(arm.algorithm, ENV, arm.given)
-    played, rows = Games(ENV, setup, range(seeds)), []
+    arm, kept = ARMS[name], folder / f"{env}_{name}_{seeds}.safetensors"
+    setup = settle(arm.algorithm, env, arm.given)
+    played, rows = Games(env, setup, range(seeds)), []
     options = asdict(setup.agent_options) | asdict(setup.run_options)
     if kept.exists():
         tensors, facts = load(kept)
@@ -115,7 +115,14 @@ def draw(curves: dict[str, list[dict]], target: Path) -> None:
 def main() -> None:
     """Play what is asked for, write table and picture, print the last rows."""
     folder = str(ROOT / "runs/rsnn_pong")
-    given = {"arms": ",".join(ARMS), "seeds": "10", "games": "2000", "folder": folder, "results": folder}
+    given = {
+        "arms": ",".join(ARMS),
+        "env": "PongRam-v0",
+        "seeds": "10",
+        "games": "2000",
+        "folder": folder,
+        "results": folder,
+    }
     for argument in sys.argv[1:]:
         name, _, value = argument.partition(":=")
         if name not in given:
@@ -128,14 +135,15 @@ def main() -> None:
     folder, results = Path(given["folder"]), Path(given["results"])
     for path in (folder, results):
         path.mkdir(parents=True, exist_ok=True)
-    curves = {name: play(name, int(given["seeds"]), int(given["games"]), folder) for name in arms}
+    env, seeds, games = given["env"], int(given["seeds"]), int(given["games"])
+    curves = {name: play(name, env, seeds, games, folder) for name in arms}
     text = io.StringIO()
     writer = csv.DictWriter(text, [*curves[arms[0]][0]], lineterminator="\n")
     writer.writeheader()
     for rows in curves.values():
         writer.writerows(rows)
-    write_atomically(results / "rsnn_pong.csv", text.getvalue().encode())
-    draw(curves, results / "rsnn_pong.png")
+    write_atomically(results / f"rsnn_{env}.csv", text.getvalue().encode())
+    draw(curves, results / f"rsnn_{env}.png")
     for name, rows in curves.items():
         last = rows[-1]
         reached = next((row["games"] for row in rows if row["return_mean"] > 0), "never")

@@ -92,20 +92,37 @@ def test_the_local_rule_is_the_gradient_where_the_paper_s_approximation_is_exact
     assert weights.grad.abs().max() > 0.01
 
 
-@settings(deadline=None, max_examples=25)
-@given(st.integers(1, 40), st.integers(1, 9), st.sampled_from([0.0, 0.5, 0.97, 1.0]))
-def test_credit_is_what_the_whole_history_would_give(steps, chunk, decay):
-    rng = np.random.default_rng(steps)
-    pre, post = rng.normal(size=(steps, 2, 4)), rng.normal(size=(steps, 2, 3))
-    delta = rng.normal(size=(steps, 2)) * (rng.random((steps, 2)) < 0.5)
+@settings(deadline=None, max_examples=60)
+@given(
+    st.lists(st.sampled_from(["step", "step", "step", "start", "take", "credit"]), min_size=1, max_size=60),
+    st.integers(2, 9),
+    st.sampled_from([0.0, 0.5, 0.97, 1.0]),
+)
+def test_credit_is_what_the_whole_history_would_give(events, chunk, decay):
+    rng = np.random.default_rng(len(events))
     trace = CreditedTrace((2, 4, 3), decay, chunk)
-    expected, history = np.zeros((2, 4, 3)), np.zeros((2, 4, 3))
-    for t in range(steps):
-        trace.add(pre[t], post[t])
-        trace.credit(delta[t])
-        history = decay * history + pre[t][:, :, None] * post[t][:, None]
-        expected += delta[t][:, None, None] * history
-    assert np.allclose(trace.take(), expected, atol=1e-3)
+    expected, history = np.zeros((2, 2, 4, 3))
+
+    def take() -> None:
+        assert np.allclose(trace.take(), expected, atol=1e-3)
+        expected[:] = 0
+
+    begun = False
+    for event in events:
+        pre, post, delta = rng.normal(size=(2, 4)), rng.normal(size=(2, 3)), rng.normal(size=2)
+        if event == "step":
+            trace.add(pre, post)
+            history[:] = decay * history + pre[:, :, None] * post[:, None]
+            begun = True
+        if event == "start":
+            trace.start()
+            history[:], begun = 0, False
+        if event == "take":
+            take()
+        if begun and event in ("step", "credit"):
+            trace.credit(delta)
+            expected += delta[:, None, None] * history
+    take()
     assert not trace.take().any()
 
 

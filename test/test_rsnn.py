@@ -1,6 +1,8 @@
 """Agent and model network: plasticity against gradients and loops, dreams, and learning itself."""
 
+import importlib.util
 from dataclasses import replace
+from pathlib import Path
 
 import gymnasium as gym
 import numpy as np
@@ -11,6 +13,7 @@ from gymnasium.spaces import Box, Discrete
 import spiking_wm_ros.envs  # noqa: F401  registers the environments
 from spiking_wm_ros.agents.registry import algorithms, settle
 from spiking_wm_ros.agents.rsnn.actor import Actor, Stream
+from spiking_wm_ros.agents.rsnn.games import Games
 from spiking_wm_ros.agents.rsnn.heads import Gaussian, Softmax
 from spiking_wm_ros.agents.rsnn.model import Model
 from spiking_wm_ros.agents.rsnn.options import Options
@@ -18,6 +21,7 @@ from spiking_wm_ros.agents.rsnn.pair import Pair
 from spiking_wm_ros.agents.spaces import Spaces
 from spiking_wm_ros.errors import UserError
 
+ROOT = Path(__file__).resolve().parents[1]
 SPACES = Spaces(Box(-1, 1, (3,), np.float32), Discrete(2), 0.1)
 SMALL = Options(neurons=20, together=1, value_first=0, last_reward=0.0, dream_values=True, rest=-2.0)
 
@@ -163,7 +167,6 @@ def test_values_are_learned_before_the_policy():
     assert pair.actor.policy.any() and pair.can_dream
 
 
-
 def test_what_rests_for_long_may_move_again():
     """A change is judged by the size of changes, not by how rare they are."""
     model = Model([np.random.default_rng(0)], 1, 2, SMALL)
@@ -214,11 +217,11 @@ def test_realisations_side_by_side_are_what_each_is_alone(changes):
     both, one = together.snapshot(), alone.snapshot()
     assert both.keys() == one.keys()
     for name, value in one.items():
-        if value.ndim:
+        if both[name].shape != value.shape:
             across = (slice(None), slice(1, 2)) if name.startswith("moments") else slice(1, 2)
             assert torch.equal(both[name][across], value), name
         else:
-            assert both[name] == value, name
+            assert torch.equal(both[name], value), name
 
 
 def test_nothing_that_is_kept_grows_with_time():
@@ -356,6 +359,59 @@ def test_pong_counts_every_step_and_plays_by_its_seed():
     assert np.array_equal(one, again) and not np.array_equal(one, other)
     assert np.array_equal(one[0], other[0])
     assert env.render().shape == (210, 160, 3)
+
+
+def test_pixels_of_pong_are_four_projections_of_the_same_game():
+    ram, pixels = gym.make("PongRam-v0"), gym.make("PongPixels-v0")
+    (before, _), (first, _) = ram.reset(seed=3), pixels.reset(seed=3)
+    seen = [first]
+    for step in range(100):
+        observation, reward, *_ = ram.step(step % 3)
+        projected, same_reward, *_ = pixels.step(step % 3)
+        seen.append(projected)
+        assert reward == same_reward and projected.shape == (4,) and np.isfinite(projected).all()
+    assert np.array_equal(ram.render(), pixels.render()) and not np.array_equal(before, observation)
+    assert (np.std(seen, 0) > 0.1).all()  # the ball and the paddles show
+
+
+def games(seeds: range, **given) -> Games:
+    small = {"neurons": 30, "learn_after": 100, "value_first": 100, "dream_after": 200, "dream_rollouts": 4}
+    return Games("PongRam-v0", settle("rsnn_dream", "PongRam-v0", small | {"together": 2} | given), seeds)
+
+
+def test_games_follow_the_schedule_of_a_run_and_count_every_step():
+    played = games(range(2))
+    for _ in range(4):
+        assert played.play().shape == (2,)
+    assert played.environment_steps == 4 * 121
+    assert played._envs[1].unwrapped.environment_steps == 4 * 121  # dreams made none
+    expected = {"games": 4, "updates": 3, "dream_updates": 6, "imagined_steps": 6 * 2 * 5}
+    assert played.counts == expected | {"evaluation_steps": 0}
+    before = played.pair.snapshot()
+    assert played.evaluate(2).shape == (2,) and played.counts["evaluation_steps"] == 200
+    after = played.pair.snapshot()
+    assert all(torch.equal(before[name], after[name]) for name in before)  # nothing is learned of it
+
+
+def test_an_experiment_goes_on_where_it_was_stopped_and_refuses_other_options(tmp_path, monkeypatch):
+    spec = importlib.util.spec_from_file_location("rsnn_pong", ROOT / "experiments/rsnn_pong.py")
+    experiment = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(experiment)
+    monkeypatch.setattr(experiment, "EVERY", 2)
+    monkeypatch.setattr(experiment, "JUDGED", 1)
+    arm = experiment.Arm("dreams", "rsnn_dream", {"neurons": 30, "learn_after": 100, "dream_after": 300})
+    monkeypatch.setitem(experiment.ARMS, "dream", arm)
+    whole = experiment.play("dream", "PongRam-v0", 2, 6, tmp_path)
+    stopped = tmp_path / "stopped"
+    stopped.mkdir()
+    assert experiment.play("dream", "PongRam-v0", 2, 2, stopped) == whole[:1]
+    assert experiment.play("dream", "PongRam-v0", 2, 6, stopped) == whole
+    other = arm._replace(given=arm.given | {"neurons": 40})
+    monkeypatch.setitem(experiment.ARMS, "dream", other)
+    with pytest.raises(UserError, match="another neurons"):
+        experiment.play("dream", "PongRam-v0", 2, 8, stopped)
+    experiment.draw({"dream": whole}, tmp_path / "curve.png")
+    assert (tmp_path / "curve.png").stat().st_size > 10_000
 
 
 def test_constants_of_paper_and_published_code_are_theirs():

@@ -155,7 +155,9 @@ def bench(name: Annotated[str, typer.Argument(help="popsan, ros, deploy, rsnn or
 
 
 @app.command()
-def experiment(name: Annotated[str, typer.Argument(help="rsnn_pong rsnn_dream")], arguments: Arguments = None) -> None:
+def experiment(
+    name: Annotated[str, typer.Argument(help="rsnn_pong or rsnn_dream")], arguments: Arguments = None
+) -> None:
     """Run an experiment of experiments/; its tables and pictures go to runs/, or to results:=."""
     _run_program("experiment", "experiments", name, *(arguments or []))
 

@@ -12,6 +12,7 @@ import numpy as np
 from ale_py import Action, ALEInterface, LoggerMode, roms
 
 _FRAMES, _STICKY, _NOOPS = 4, 0.25, 21
+_PROJECTIONS = 4
 _BYTES = (49, 50, 51, 54)  # ball x, opponent's paddle, own paddle, ball y
 
 
@@ -79,3 +80,25 @@ class PongRam(gym.Env):
 
     def _observation(self) -> np.ndarray:
         return self._console.getRAM()[list(_BYTES)] / np.float32(255)
+
+
+class PongPixels(PongRam):
+    """Pong by four random projections of the screen.
+
+    | observation | value | min | max | unit |
+    |---|---|---|---|---|
+    | 0-3 | brightness of all 210 x 160 pixels (0 to 1), weighted by N(0, 0.1) | -Inf | Inf | 1 |
+
+    The weights are always the same. Actions, rewards and episodes are those of `PongRam`.
+
+    Registered as ``PongPixels-v0`` with 100 steps an episode.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.observation_space = gym.spaces.Box(-np.inf, np.inf, (_PROJECTIONS,), np.float32)
+        pixels = np.random.default_rng(0).normal(0, 0.1**0.5, (_PROJECTIONS, 210 * 160))
+        self._projection = (pixels / 255).astype(np.float32)
+
+    def _observation(self) -> np.ndarray:
+        return self._projection @ self._console.getScreenGrayscale().reshape(-1)

@@ -130,18 +130,19 @@ class CreditedTrace:
         chunk: steps kept as factors.
     """
 
-    def __init__(self, shape: tuple[int, int, int], decay: float, chunk: int = 16):
+    def __init__(self, shape: tuple[int, int, int], decay: float, chunk: int = 32):
         realisations, pre, post = shape
         self.decay, self._chunk, self._filled = decay, chunk, np.zeros((), np.int64)
         self._trace, self._gradient = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
         self._pre = np.zeros((realisations, chunk, pre), np.float32)
         self._post = np.zeros((realisations, chunk, post), np.float32)
         self._delta = np.zeros((realisations, chunk), np.float32)
+        # how often a new course of events had begun by each step kept, and by now
+        self._course, self._courses = np.zeros(chunk, np.int64), np.zeros((), np.int64)
 
     def start(self) -> None:
         """Forget the trace (what follows is not credited to what was before), not the gradient."""
-        self._fold()
-        self._trace[:] = 0
+        self._courses += 1
 
     def add(self, pre: Array, post: Array) -> None:
         """Take in this step's factors ``[R, pre]`` and ``[R, post]``."""
@@ -149,11 +150,15 @@ class CreditedTrace:
             self._fold()
         at = int(self._filled)
         self._pre[:, at], self._post[:, at], self._delta[:, at] = pre, post, 0
+        self._course[at] = self._courses
         self._filled += 1
 
     def credit(self, delta: Array) -> None:
         """Credit ``delta [R]`` to the steps so far."""
-        self._delta[:, int(self._filled) - 1] += delta
+        if self._filled:
+            self._delta[:, int(self._filled) - 1] += delta
+        elif not self._courses:  # all steps are in the trace already
+            self._gradient += delta[:, None, None] * self._trace
 
     def take(self) -> Array:
         """The gradient credited since the last call, ``[R, pre, post]``; good until the next one."""
@@ -166,19 +171,32 @@ class CreditedTrace:
         return {name: value for name, value in vars(self).items() if isinstance(value, np.ndarray)}
 
     def _fold(self) -> None:
-        count = int(self._filled)
-        self._filled[...] = 0
-        if not count:
-            return
+        count, courses = int(self._filled), int(self._courses)
         pre, post, delta = self._pre[:, :count], self._post[:, :count], self._delta[:, :count]
+        course = self._course[:count]
         later = np.arange(count)[None] - np.arange(count)[:, None]  # [added at, credited at]
-        powers = np.where(later >= 0, float(self.decay) ** np.maximum(later, 0), 0.0).astype(np.float32)
+        reached = (later >= 0) & (course[None] == course[:, None])
+        powers = np.where(reached, float(self.decay) ** np.maximum(later, 0), 0.0).astype(np.float32)
         weight = np.stack([powers @ d for d in delta])  # of each step in the gradient
         credited = np.matmul((pre * weight[..., None]).transpose(0, 2, 1), post)
-        added = np.matmul((pre * powers[:, -1][:, None]).transpose(0, 2, 1), post)
-        reach = float(self.decay) ** np.arange(1, count + 1)
-        share = np.stack([d @ reach.astype(np.float32) for d in delta])
-        kernels.credit(self._gradient, self._trace, credited, added, share, np.float32(self.decay**count))
+        self._filled[...], self._courses[...] = 0, 0
+        if not self.decay:
+            self._gradient += credited
+            self._keep_last(count)
+            return
+        ages = np.where(course == courses, float(self.decay) ** np.arange(count - 1, -1, -1), 0.0)
+        added = np.matmul((pre * ages.astype(np.float32)[:, None]).transpose(0, 2, 1), post)
+        reach = np.where(course == 0, float(self.decay) ** np.arange(1, count + 1), 0.0).astype(np.float32)
+        share = np.stack([d @ reach for d in delta])
+        decay = np.float32(0.0 if courses else self.decay**count)
+        kernels.credit(self._gradient, self._trace, credited, added, share, decay)
+
+    def _keep_last(self, count: int) -> None:
+        """The last step may still be credited to."""
+        if count:
+            for factors in (self._pre, self._post):
+                factors[:, 0] = factors[:, count - 1]
+            self._delta[:, 0], self._course[0], self._filled[...] = 0, 0, 1
 
 
 class Adam:

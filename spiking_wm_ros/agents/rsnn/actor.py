@@ -61,14 +61,15 @@ class Stream:
 
     Args:
         actor: whose.
+        chunk: steps kept before they are folded into traces; no result depends on it.
     """
 
-    def __init__(self, actor: Actor):
+    def __init__(self, actor: Actor, chunk: int = 32):
         self._actor, o = actor, actor.options
         learned = actor.learned()
         decay = o.discount * o.trace_decay
-        self.traces = {name: CreditedTrace(array.shape, decay) for name, array in learned.items()}
-        self._spread = CreditedTrace(actor.policy.shape, 0.0)
+        self.traces = {name: CreditedTrace(array.shape, decay, chunk) for name, array in learned.items()}
+        self._spread = CreditedTrace(actor.policy.shape, 0.0, chunk)
         self.begin(actor.network.at_rest())
 
     def begin(self, activity: Activity) -> None:

@@ -41,7 +41,7 @@ class Model:
         weights = {"recurrent": self.network.weights, "change": self.change, "reward": self.reward}
         rates = {"recurrent": o.model_lr, "change": o.change_lr, "reward": o.reward_lr}
         self.adams = {name: Adam(array, rates[name], 1e-5) for name, array in weights.items()}
-        self.traces = {name: CreditedTrace(a.shape, 0.0, o.model_every) for name, a in weights.items()}
+        self.traces = {name: CreditedTrace(a.shape, 0.0, o.model_every + 1) for name, a in weights.items()}
         self.usual, self.usual_seen = np.zeros((2, realisations, inputs), np.float32)
         self.error, self.no_change_error = np.zeros((2, realisations), np.float32)
         self.taken_in = np.zeros((), np.int64)

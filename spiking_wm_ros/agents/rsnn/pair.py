@@ -55,7 +55,8 @@ class Pair:
             Model(self._generators(_MODEL), width, self.head.codes, options) if options.world_model else None
         )
         self.awake = Stream(self.actor)
-        self.imagined = Stream(self.actor) if self.model else None
+        chunk = max(32, min(options.together * options.horizon, 256))  # dreams of an update at once
+        self.imagined = Stream(self.actor, chunk) if self.model else None
         self.steps, self.dreams = np.zeros((), np.int64), np.zeros((), np.int64)
         self._reward = np.zeros(realisations, np.float32)
         if self.model:
