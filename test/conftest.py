@@ -33,7 +33,7 @@ TINY = {
 def tiny_rsnn(tiny: dict) -> dict:
     """The same for the recurrent networks, whose policy remembers."""
     shared = {name: value for name, value in tiny.items() if not name.endswith("batch")}
-    return shared | {"neurons": 40, "horizon": 5, "updates_per_step": 0.1, "warmup": 0}
+    return shared | {"neurons": 40, "horizon": 5, "updates_per_step": 0.1, "warmup": 0, "value_first": 0}
 
 
 @pytest.fixture

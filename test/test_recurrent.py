@@ -126,6 +126,29 @@ def test_credit_is_what_the_whole_history_would_give(events, chunk, decay):
     assert not trace.take().any()
 
 
+def test_courses_abreast_give_the_sum_of_what_each_gives_and_may_not_outgrow_a_chunk():
+    rng = np.random.default_rng(0)
+    together = CreditedTrace((2, 4, 3), 0.9, chunk=6, abreast=5)
+    alone = [CreditedTrace((2, 4, 3), 0.9, chunk=6) for _ in range(5)]
+    for _ in range(3):
+        together.start()
+        for trace in alone:
+            trace.start()
+        for _ in range(6):
+            pre, post, delta = rng.normal(size=(2, 5, 4)), rng.normal(size=(2, 5, 3)), rng.normal(size=(2, 5))
+            together.add(pre.reshape(10, 4), post.reshape(10, 3))
+            together.credit(delta.reshape(10))
+            for at, trace in enumerate(alone):
+                trace.add(pre[:, at], post[:, at])
+                trace.credit(delta[:, at])
+    assert np.allclose(together.take(), sum(trace.take() for trace in alone), atol=1e-3)
+    assert not together.take().any()
+    for _ in range(6):
+        together.add(np.ones((10, 4)), np.ones((10, 3)))
+    with pytest.raises(ValueError, match="longer than a chunk"):
+        together.add(np.ones((10, 4)), np.ones((10, 3)))
+
+
 def test_realisations_side_by_side_are_what_each_is_alone():
     def run(seeds: tuple[int, ...], rows: list[int]) -> tuple[np.ndarray, np.ndarray]:
         net = network(seeds, neurons=50)

@@ -208,7 +208,9 @@ def test_the_model_s_read_outs_learn_by_the_gradient_of_their_squared_errors():
 # --- both together ---
 
 
-@pytest.mark.parametrize("changes", [{}, {"plan_steps": 2}, {"dream_error": 2.0}, {"baseline": False}])
+@pytest.mark.parametrize(
+    "changes", [{}, {"plan_steps": 2}, {"dream_error": 2.0}, {"baseline": False}, {"together": 3}]
+)
 def test_realisations_side_by_side_are_what_each_is_alone(changes):
     o = replace(SMALL, policy_scale=0.1, horizon=12, dream_starts=3, **changes)
     together, alone = Pair(o, SPACES, [4, 5, 6]), Pair(o, SPACES, [5])
@@ -249,12 +251,36 @@ def test_a_dream_begins_in_a_remembered_moment_and_leaves_the_waking_state_alone
     assert "actor/policy" in changed
 
 
-def test_several_dreams_make_one_update():
-    pair = Pair(replace(SMALL, together=4, horizon=5), SPACES, [0, 1])
-    live(pair, 15)
-    steps = int(pair.actor.adams["policy"].steps)
-    pair.dream()
-    assert pair.dreams == 4 and pair.actor.adams["policy"].steps == steps + 1
+def test_dreams_side_by_side_are_one_update_up_the_sum_of_what_each_gives():
+    def gradients(together: int) -> dict[str, np.ndarray]:
+        pair = Pair(replace(SMALL, together=together, horizon=5, policy_scale=0.1), SPACES, [0, 1])
+        live(pair, 15)
+        assert pair.dreams == 0
+        pair.actor.value[:] = random(pair.actor.value.shape)
+        given, learn = {}, []
+        pair.actor.learn = lambda stream: learn.append(
+            [given.__setitem__(name, given.get(name, 0) + stream.take(name)) for name in pair.actor.learned()]
+        )
+        for _ in range(6 // together):
+            pair.dream()
+        assert pair.dreams == 6 and len(learn) == 6 // together
+        return given
+
+    alone, abreast = gradients(1), gradients(6)
+    for name, value in alone.items():
+        assert np.allclose(abreast[name], value, atol=1e-4) and np.abs(value).max() > 0.01, name
+
+
+def test_fewer_dreams_than_stand_side_by_side_give_what_they_give():
+    def weights(together: int) -> dict[str, torch.Tensor]:
+        pair = Pair(replace(SMALL, together=together, horizon=5, policy_scale=0.1), SPACES, [0])
+        live(pair, 15)
+        pair.dream(2)
+        assert pair.dreams == 2
+        return pair.snapshot()
+
+    few, many = weights(2), weights(7)
+    assert all(torch.allclose(few[name], many[name], atol=1e-5) for name in few)
 
 
 @pytest.mark.parametrize("learned", [True, False])
@@ -299,9 +325,9 @@ def test_a_reward_may_end_what_is_imagined_and_nothing_follows_on_it():
     pair.actor.value[:] = random(pair.actor.value.shape)
     rewards = iter([0.1, 0.2, 1.0, 5.0, 5.0, 5.0])
     pair.model.after = lambda inputs, prediction: (inputs, np.full(1, next(rewards), np.float32))
-    credited, credit = [], pair.imagined._credit
-    pair.imagined._credit = lambda target: (
-        credited.append((float(target[0]), bool(pair.imagined.alive[0]))) or credit(target)
+    credited, credit = [], pair.dreamed._credit
+    pair.dreamed._credit = lambda target: (
+        credited.append((float(target[0]), bool(pair.dreamed.alive[0]))) or credit(target)
     )
     assert pair.dream()["dream_return"] == pytest.approx(1.3)
     assert [alive for _, alive in credited] == [True, True, True, False, False, False]

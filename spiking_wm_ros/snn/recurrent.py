@@ -1,8 +1,9 @@
 """Recurrent LIF networks and what their synapses remember: rules local in space and time.
 
 ``R`` realisations (seeds) stand side by side in every array and never meet: each gives, to the bit,
-what it gives alone. ``N`` neurons, ``D`` inputs, one tick per environment step (Capone & Paolucci;
-eligibility traces as in Bellec et al. 2020).
+what it gives alone. Each may live several courses of events abreast, ``B``, as rows one after the other
+where an array has ``R B`` rows. ``N`` neurons, ``D`` inputs, one tick per environment step (Capone &
+Paolucci; eligibility traces as in Bellec et al. 2020).
 """
 
 from collections.abc import Sequence
@@ -34,7 +35,7 @@ class NeuronConstants:
 
 @dataclass
 class Activity:
-    """State of a network's neurons after a tick, each ``[R, N]`` where nothing else is said."""
+    """State of a network's neurons after a tick, each ``[R B, N]`` where nothing else is said."""
 
     synaptic: Array  # filtered spikes
     recurrent: Array  # filtered current from other neurons
@@ -43,7 +44,7 @@ class Activity:
     readout: Array  # spikes, filtered for what reads them
     trace: Array  # response of the potential to each neuron's synapses
     derivative: Array  # pseudo-derivative of a spike
-    inputs: Array  # of the tick, [R, D]; infinite before the first
+    inputs: Array  # of the tick, [R B, D]; infinite before the first
 
     def copy(self) -> "Activity":
         """The same state, apart."""
@@ -89,16 +90,16 @@ class RecurrentNetwork:
         """Its weights, themselves."""
         return {"weights": self.weights, "input_weights": self.input_weights}
 
-    def at_rest(self) -> Activity:
-        """Neurons that have not been active yet."""
-        realisations, neurons = self.weights.shape[:2]
-        states = [np.zeros((realisations, neurons), np.float32) for _ in fields(Activity)[:-1]]
-        activity = Activity(*states, np.full((realisations, self._inputs), np.inf, np.float32))
+    def at_rest(self, abreast: int = 1) -> Activity:
+        """Neurons that have not been active yet, of so many courses of events in each realisation."""
+        rows, neurons = self.weights.shape[0] * abreast, self.weights.shape[1]
+        states = [np.zeros((rows, neurons), np.float32) for _ in fields(Activity)[:-1]]
+        activity = Activity(*states, np.full((rows, self._inputs), np.inf, np.float32))
         activity.potential[:] = self.constants.start
         return activity
 
     def tick(self, activity: Activity, inputs: Array) -> Array:
-        """Go on by one tick, in place, with inputs ``[R, D]``; returns the filtered spikes ``[R, N]``."""
+        """Go on by one tick, in place, with inputs ``[R B, D]``; returns the filtered spikes ``[R B, N]``."""
         c, *states = self.constants, *list(vars(activity).values())[:-1]
         current = [inputs]
         if c.transient:
@@ -118,6 +119,12 @@ class RecurrentNetwork:
         return activity.readout
 
 
+def by_realisation(rows: Array, weights: Array) -> Array:
+    """Rows ``[R B, N]`` times the weights ``[R, N, K]`` of their realisation: ``[R B, K]``."""
+    realisations, inputs, outputs = weights.shape
+    return np.matmul(rows.reshape(realisations, -1, inputs), weights).reshape(-1, outputs)
+
+
 class CreditedTrace:
     """A gradient that what comes later may be credited to: ``sum_t delta_t sum_t'<=t d^(t-t') G_t'``.
 
@@ -128,15 +135,16 @@ class CreditedTrace:
         shape: of the gradient, ``[R, pre, post]``.
         decay: of the trace per step; 0 credits the last step alone.
         chunk: steps kept as factors.
+        abreast: courses of events in each realisation, ``B``; several may not be longer than a chunk.
     """
 
-    def __init__(self, shape: tuple[int, int, int], decay: float, chunk: int = 32):
+    def __init__(self, shape: tuple[int, int, int], decay: float, chunk: int = 32, abreast: int = 1):
         realisations, pre, post = shape
         self.decay, self._chunk, self._filled = decay, chunk, np.zeros((), np.int64)
         self._trace, self._gradient = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
-        self._pre = np.zeros((realisations, chunk, pre), np.float32)
-        self._post = np.zeros((realisations, chunk, post), np.float32)
-        self._delta = np.zeros((realisations, chunk), np.float32)
+        self._abreast, kept = abreast, (realisations, chunk, abreast)
+        self._pre, self._post = np.zeros((*kept, pre), np.float32), np.zeros((*kept, post), np.float32)
+        self._delta = np.zeros(kept, np.float32)
         # how often a new course of events had begun by each step kept, and by now
         self._course, self._courses = np.zeros(chunk, np.int64), np.zeros((), np.int64)
 
@@ -145,18 +153,22 @@ class CreditedTrace:
         self._courses += 1
 
     def add(self, pre: Array, post: Array) -> None:
-        """Take in this step's factors ``[R, pre]`` and ``[R, post]``."""
+        """Take in this step's factors ``[R B, pre]`` and ``[R B, post]``."""
         if self._filled == self._chunk:
+            if self._abreast > 1 and self._course[-1] == self._courses:
+                raise ValueError(f"courses abreast may not be longer than a chunk of {self._chunk} steps")
             self._fold()
         at = int(self._filled)
-        self._pre[:, at], self._post[:, at], self._delta[:, at] = pre, post, 0
+        self._pre[:, at] = pre.reshape(self._pre[:, at].shape)
+        self._post[:, at] = post.reshape(self._post[:, at].shape)
+        self._delta[:, at] = 0
         self._course[at] = self._courses
         self._filled += 1
 
     def credit(self, delta: Array) -> None:
-        """Credit ``delta [R]`` to the steps so far."""
+        """Credit ``delta [R B]`` to the steps so far."""
         if self._filled:
-            self._delta[:, int(self._filled) - 1] += delta
+            self._delta[:, int(self._filled) - 1] += delta.reshape(len(self._delta), -1)
         elif not self._courses:  # all steps are in the trace already
             self._gradient += delta[:, None, None] * self._trace
 
@@ -173,21 +185,24 @@ class CreditedTrace:
     def _fold(self) -> None:
         count, courses = int(self._filled), int(self._courses)
         pre, post, delta = self._pre[:, :count], self._post[:, :count], self._delta[:, :count]
-        course = self._course[:count]
-        later = np.arange(count)[None] - np.arange(count)[:, None]  # [added at, credited at]
+        course, ages = self._course[:count], np.arange(count)
+        self._filled[...], self._courses[...] = 0, 0
+        later = ages[None] - ages[:, None]  # [added at, credited at]
         reached = (later >= 0) & (course[None] == course[:, None])
         powers = np.where(reached, float(self.decay) ** np.maximum(later, 0), 0.0).astype(np.float32)
         weight = np.stack([powers @ d for d in delta])  # of each step in the gradient
-        credited = np.matmul((pre * weight[..., None]).transpose(0, 2, 1), post)
-        self._filled[...], self._courses[...] = 0, 0
+        credited = _products(pre * weight[..., None], post)
+        if self._abreast > 1:  # they are over: no trace goes on
+            self._gradient += credited
+            return
         if not self.decay:
             self._gradient += credited
             self._keep_last(count)
             return
-        ages = np.where(course == courses, float(self.decay) ** np.arange(count - 1, -1, -1), 0.0)
-        added = np.matmul((pre * ages.astype(np.float32)[:, None]).transpose(0, 2, 1), post)
-        reach = np.where(course == 0, float(self.decay) ** np.arange(1, count + 1), 0.0).astype(np.float32)
-        share = np.stack([d @ reach for d in delta])
+        kept = np.where(course == courses, float(self.decay) ** ages[::-1], 0.0).astype(np.float32)
+        added = _products(pre * kept[:, None, None], post)
+        reach = np.where(course == 0, float(self.decay) ** (ages + 1), 0.0).astype(np.float32)
+        share = np.stack([d[:, 0] @ reach for d in delta])
         decay = np.float32(0.0 if courses else self.decay**count)
         kernels.credit(self._gradient, self._trace, credited, added, share, decay)
 
@@ -197,6 +212,12 @@ class CreditedTrace:
             for factors in (self._pre, self._post):
                 factors[:, 0] = factors[:, count - 1]
             self._delta[:, 0], self._course[0], self._filled[...] = 0, 0, 1
+
+
+def _products(pre: Array, post: Array) -> Array:
+    """``[R, steps, B, pre]`` and ``[R, steps, B, post]``, summed over steps and rows: ``[R, pre, post]``."""
+    pre, post = (x.reshape(len(x), -1, x.shape[-1]) for x in (pre, post))
+    return np.matmul(pre.transpose(0, 2, 1), post)
 
 
 class Adam:

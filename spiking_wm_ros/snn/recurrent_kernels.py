@@ -35,14 +35,17 @@ def lif_tick(
 ):
     """One tick of recurrent LIF neurons, all state in place; only rows of neurons that spiked are read.
 
-    ``weights [R, N, N]`` from neuron to neuron, ``input_weights [R, D, N]``, ``inputs [R, D]``, the
-    others ``[R, N]``; ``recurrent`` is the filtered recurrent input, ``trace`` the spike response.
+    ``weights [R, N, N]`` from neuron to neuron, ``input_weights [R, D, N]``, ``inputs [R B, D]``, the
+    others ``[R B, N]``, with the ``B`` rows of a realisation one after the other; ``recurrent`` is the
+    filtered recurrent input, ``trace`` the spike response.
     """
-    realisations, neurons = potential.shape
+    rows, neurons = potential.shape
+    abreast = rows // len(weights)
     current = np.empty(neurons, np.float32)
-    for r in range(realisations):
-        y, v, s = recurrent[r], potential[r], spikes[r]
-        filtered, out, e, p = synaptic[r], readout[r], trace[r], derivative[r]
+    for at in range(rows):
+        r = at // abreast
+        y, v, s = recurrent[at], potential[at], spikes[at]
+        filtered, out, e, p = synaptic[at], readout[at], trace[at], derivative[at]
         for n in range(neurons):
             filtered[n] = synapse_decay * filtered[n] + (_ONE - synapse_decay) * s[n]
         for n in range(neurons):
@@ -55,7 +58,7 @@ def lif_tick(
         for n in range(neurons):
             current[n] = y[n] + rest
         for d in range(inputs.shape[1]):
-            x, row = inputs[r, d], input_weights[r, d]
+            x, row = inputs[at, d], input_weights[r, d]
             for n in range(neurons):
                 current[n] += x * row[n]
         for n in range(neurons):

@@ -5,7 +5,14 @@ from collections.abc import Sequence
 import numpy as np
 
 from spiking_wm_ros.agents.rsnn.options import Options
-from spiking_wm_ros.snn.recurrent import Activity, Adam, Array, CreditedTrace, RecurrentNetwork
+from spiking_wm_ros.snn.recurrent import (
+    Activity,
+    Adam,
+    Array,
+    CreditedTrace,
+    RecurrentNetwork,
+    by_realisation,
+)
 
 
 class Actor:
@@ -34,8 +41,8 @@ class Actor:
         return weights | ({"value": self.value} if self.options.baseline else {})
 
     def read_out(self, spikes: Array) -> Array:
-        """What policies read out ``[R, K]`` of filtered spikes ``[R, N]``."""
-        return np.matmul(spikes[:, None], self.policy)[:, 0] * np.float32(self.options.sharpness)
+        """What policies read out ``[R B, K]`` of filtered spikes ``[R B, N]``."""
+        return by_realisation(spikes, self.policy) * np.float32(self.options.sharpness)
 
     def learn(self, *streams: "Stream") -> None:
         """One step of Adam up all that was credited in streams since the last one."""
@@ -61,16 +68,19 @@ class Stream:
 
     Args:
         actor: whose.
-        chunk: steps kept before they are folded into traces; no result depends on it.
+        chunk: steps kept before they are folded into traces.
+        abreast: courses of each realisation side by side, ``B``; several may not be longer than a chunk.
     """
 
-    def __init__(self, actor: Actor, chunk: int = 32):
+    def __init__(self, actor: Actor, chunk: int = 32, abreast: int = 1):
         self._actor, o = actor, actor.options
         learned = actor.learned()
         decay = o.discount * o.trace_decay
-        self.traces = {name: CreditedTrace(array.shape, decay, chunk) for name, array in learned.items()}
-        self._spread = CreditedTrace(actor.policy.shape, 0.0, chunk)
-        self.begin(actor.network.at_rest())
+        self.traces = {
+            name: CreditedTrace(array.shape, decay, chunk, abreast) for name, array in learned.items()
+        }
+        self._spread = CreditedTrace(actor.policy.shape, 0.0, chunk, abreast)
+        self.begin(actor.network.at_rest(abreast))
 
     def begin(self, activity: Activity) -> None:
         """Begin anew with neurons in some state: nothing later is credited to anything before."""
@@ -94,9 +104,9 @@ class Stream:
         return gradient
 
     def see(self, inputs: Array, reward: Array) -> Array:
-        """Take in observations ``[R, D]`` and the rewards ``[R]`` on the way; policy outputs ``[R, K]``."""
+        """Take in observations ``[R B, D]`` and rewards ``[R B]`` on the way; policy outputs ``[R B, K]``."""
         spikes = self._actor.network.tick(self.activity, inputs)
-        value = np.matmul(spikes[:, None], self._actor.value)[:, 0, 0]
+        value = by_realisation(spikes, self._actor.value)[:, 0]
         if self._acted:
             discount = np.float32(self._actor.options.discount) * self.goes_on
             self._credit(reward + discount * value)
@@ -104,13 +114,13 @@ class Stream:
         return self._actor.read_out(spikes)
 
     def choose(self, direction: Array, spread: Array) -> None:
-        """Take in gradients by the outputs ``[R, K]``: of the choice's log-probability, of the entropy."""
+        """Take in gradients by the outputs ``[R B, K]``: of the choice's log-probability, of the entropy."""
         a, alive = self.activity, self.alive[:, None]
         direction = direction * alive
         if entropy := self._actor.options.entropy:
             self._spread.add(a.readout, spread * alive * np.float32(entropy))
             self._spread.credit(self.alive)
-        learning = np.matmul(direction[:, None], self._actor.policy.transpose(0, 2, 1))[:, 0]
+        learning = by_realisation(direction, self._actor.policy.transpose(0, 2, 1))
         self.traces["recurrent"].add(a.trace, learning * a.derivative)
         self.traces["policy"].add(a.readout, direction)
         if "value" in self.traces:

@@ -102,8 +102,9 @@ class Agent(contract.Agent):
             and (budget.updates is None or updates < budget.updates)
             and (budget.seconds is None or time.monotonic() - started < budget.seconds)
         ):
-            metrics = self.pair.dream()
-            rollouts, updates = rollouts + self.options.together, updates + 1
+            left = self.options.together if budget.rollouts is None else budget.rollouts - rollouts
+            metrics = self.pair.dream(left)
+            rollouts, updates = rollouts + min(left, self.options.together), updates + 1
             yield DreamProgress(rollouts, updates, metrics)
 
     def model_error(self) -> Metrics:

@@ -61,10 +61,13 @@ class Games:
             pair.learn()
             self.counts["updates"] += 1
         due = run.dream_every and steps % run.dream_every == 0 and steps >= run.dream_after
-        for _ in range(0, run.dream_rollouts if due and pair.can_dream else 0, pair.options.together):
-            pair.dream()
+        left = run.dream_rollouts if due and pair.can_dream else 0
+        while left > 0:
+            count = min(left, pair.options.together)
+            pair.dream(count)
+            left -= count
             self.counts["dream_updates"] += 1
-            self.counts["imagined_steps"] += pair.options.together * pair.options.horizon
+            self.counts["imagined_steps"] += count * pair.options.horizon
 
     def evaluate(self, games: int) -> Array:
         """Mean returns ``[R]`` of the greedy policies over some games, with nothing learned."""

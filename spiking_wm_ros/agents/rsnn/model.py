@@ -6,7 +6,14 @@ from typing import NamedTuple
 import numpy as np
 
 from spiking_wm_ros.agents.rsnn.options import Options
-from spiking_wm_ros.snn.recurrent import Activity, Adam, Array, CreditedTrace, RecurrentNetwork
+from spiking_wm_ros.snn.recurrent import (
+    Activity,
+    Adam,
+    Array,
+    CreditedTrace,
+    RecurrentNetwork,
+    by_realisation,
+)
 
 _FORGET = np.float32(0.001)  # per step, of what is running
 _FIRST = 20  # changes that are taken for usual, whatever they are
@@ -14,7 +21,7 @@ _STILL = 1e-6  # change of an input that is none
 
 
 class Prediction(NamedTuple):
-    """What a model expects: changes ``[R, D]`` in units, and the rewards ``[R]`` that it remembers."""
+    """What a model expects: changes ``[R B, D]`` in units, and the rewards ``[R B]`` that it remembers."""
 
     change: Array
     reward: Array
@@ -59,9 +66,9 @@ class Model:
         return np.where(self.usual > _STILL, self.usual, np.float32(1))
 
     def predict(self, activity: Activity, observation: Array, code: Array) -> Prediction:
-        """What comes after observations ``[R, D]`` and action codes ``[R, A]``; ``activity`` goes on."""
-        spikes = self.network.tick(activity, np.concatenate([observation, code], 1))[:, None]
-        return Prediction(np.matmul(spikes, self.change)[:, 0], np.matmul(spikes, self.reward)[:, 0, 0])
+        """What comes after observations ``[R B, D]`` and action codes ``[R B, A]``; ``activity`` goes on."""
+        spikes = self.network.tick(activity, np.concatenate([observation, code], 1))
+        return Prediction(by_realisation(spikes, self.change), by_realisation(spikes, self.reward)[:, 0])
 
     def shuffle(self, generators: Sequence[np.random.Generator]) -> Callable[[], None]:
         """Give each neuron the read-outs of another one; the function returned undoes it."""
@@ -76,9 +83,10 @@ class Model:
         return lambda: reorder(inverse=True)
 
     def after(self, observation: Array, prediction: Prediction) -> tuple[Array, Array]:
-        """Predicted observations ``[R, D]``, and rewards ``[R]``."""
+        """Predicted observations ``[R B, D]``, and rewards ``[R B]``."""
         reward = prediction.reward * np.float32(1 - self.options.reward_memory)
-        return observation + prediction.change * self.unit(), reward
+        unit = np.repeat(self.unit(), len(observation) // len(self.usual), 0)
+        return observation + prediction.change * unit, reward
 
     def correct(self, prediction: Prediction, observation: Array, following: Array, reward: Array) -> None:
         """Learn from what came after the last prediction of `activity`."""
@@ -89,7 +97,7 @@ class Model:
         reward_error = (self.remembered_reward - prediction.reward)[:, None]
         self.error += _FORGET * (np.square(change_error).mean(1) - self.error)
         self.no_change_error += _FORGET * (np.square(change).mean(1) - self.no_change_error)
-        learning = np.matmul(change_error[:, None], self.change.transpose(0, 2, 1))[:, 0]
+        learning = by_realisation(change_error, self.change.transpose(0, 2, 1))
         learning += np.float32(o.reward_weight) * reward_error * self.reward[..., 0]
         self.traces["recurrent"].add(a.trace, learning * a.derivative)
         self.traces["change"].add(a.readout, change_error)

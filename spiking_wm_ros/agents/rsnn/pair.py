@@ -55,8 +55,9 @@ class Pair:
             Model(self._generators(_MODEL), width, self.head.codes, options) if options.world_model else None
         )
         self.awake = Stream(self.actor)
-        chunk = max(32, min(options.together * options.horizon, 256))  # dreams of an update at once
-        self.imagined = Stream(self.actor, chunk) if self.model else None
+        kept = options.horizon if options.together > 1 else min(options.horizon, 64)
+        self.dreamed = Stream(self.actor, max(kept, 2), options.together) if self.model else None
+        self.planned = Stream(self.actor) if self.model and options.plan_steps else None
         self.steps, self.dreams = np.zeros((), np.int64), np.zeros((), np.int64)
         self._reward = np.zeros(realisations, np.float32)
         if self.model:
@@ -69,8 +70,10 @@ class Pair:
                 ),
             )
 
-    def _generators(self, purpose: int, number: int = 0) -> list[np.random.Generator]:
-        return [np.random.default_rng([seed, purpose, number]) for seed in self.seeds]
+    def _generators(self, purpose: int, number: int = 0, count: int = 1) -> list[np.random.Generator]:
+        """``count`` of them for each realisation, one after the other."""
+        numbers = range(number, number + count)
+        return [np.random.default_rng([seed, purpose, n]) for seed in self.seeds for n in numbers]
 
     # --- awake ---
 
@@ -107,7 +110,9 @@ class Pair:
 
     def learn(self) -> None:
         """One step of Adam up the gradient that was credited awake, and in plans, since the last one."""
-        streams = (self.awake, *self._imagined()) if self.options.plan_steps else (self.awake,)
+        streams = [self.awake]
+        if self.planned:
+            streams.append(self._sound(self.planned))
         if self.steps <= self.options.value_first:
             for stream in streams:
                 stream.forget("recurrent", "policy")
@@ -121,24 +126,27 @@ class Pair:
         """Whether there is a model, and the time in which only it or values are learned is over."""
         return self.model is not None and self.steps > max(self.options.warmup, self.options.value_first)
 
-    def dream(self) -> dict[str, float]:
-        """Live through ``together`` dreams per realisation and learn from them in one update."""
-        o, returns = self.options, []
+    def dream(self, count: int | None = None) -> dict[str, float]:
+        """Live through ``count`` dreams per realisation, at most (and by default) ``together``.
+
+        The agent learns from them in one update.
+        """
+        o, model = self.options, self.model
+        count = min(count or o.together, o.together)
         lengths = np.full(len(self.seeds), o.horizon)
         if o.dream_error:
-            share = 1 - self.model.relative_error() / np.float32(o.dream_error)
+            share = 1 - model.relative_error() / np.float32(o.dream_error)
             lengths = np.maximum((o.horizon * share).astype(int), 1)
-        for _ in range(o.together):
-            generators = self._generators(_DREAM, int(self.dreams))
-            restore = self.model.shuffle(generators) if o.shuffled else None
-            moment = self._recall(generators)
-            total = self._imagine(moment, lengths, o.horizon, generators)
-            if restore:
-                restore()
-            returns.append(total.mean())
-            self.dreams += 1
-        self.actor.learn(*self._imagined())
-        return {"dream_return": float(np.mean(returns)), "dream_length": float(lengths.mean())}
+        rows = lengths[:, None] * (np.arange(o.together) < count)  # those that are not asked for end at once
+        generators = self._generators(_DREAM, int(self.dreams), o.together)
+        restore = model.shuffle(generators[:: o.together]) if o.shuffled else None
+        total = self._imagine(self.dreamed, self._recall(generators), rows.reshape(-1), generators)
+        if restore:
+            restore()
+        self.dreams += count
+        self.actor.learn(self._sound(self.dreamed))
+        returns = float(total.sum() / (count * len(self.seeds)))
+        return {"dream_return": returns, "dream_length": float(lengths.mean())}
 
     def _remember(self) -> None:
         o, m = self.options, self._moments
@@ -150,15 +158,16 @@ class Pair:
                 for name, value in vars(live).items():
                     getattr(kept, name)[slot] = value
 
-    def _imagined(self) -> tuple[Stream, ...]:
-        """What was imagined, if anything can be, with what is to be learned from it."""
-        if self.imagined and self.options.baseline and not self.options.dream_values:
-            self.imagined.forget("value")  # values are judged by what was real
-        return (self.imagined,) if self.imagined else ()
+    def _sound(self, imagined: Stream) -> Stream:
+        """A stream with what is to be learned of it; values are judged by what was real."""
+        if self.options.baseline and not self.options.dream_values:
+            imagined.forget("value")
+        return imagined
 
     def _recall(self, generators) -> Moment:
-        """One of the moments remembered, for each realisation."""
-        o, m, rows = self.options, self._moments, np.arange(len(self.seeds))
+        """One of the moments remembered for each dream."""
+        o, m = self.options, self._moments
+        rows = np.arange(len(generators)) // o.together
         known = min(int(self.steps - 1) // o.dream_spacing + 1, o.dream_starts)
         slots = [int(g.integers(known)) for g in generators]
         agent, model = (Activity(*(x[slots, rows] for x in vars(a).values())) for a in (m.agent, m.model))
@@ -169,12 +178,12 @@ class Pair:
         if ahead and not over and self.can_dream and step % (2 * ahead) == 0:
             now = Moment(inputs, self.awake.activity.copy(), self.model.activity.copy())
             lengths = np.full(len(self.seeds), ahead)
-            self._imagine(now, lengths, ahead, self._generators(_PLAN, step))
+            self._imagine(self.planned, now, lengths, self._generators(_PLAN, step))
 
-    def _imagine(self, moment: Moment, lengths: np.ndarray, steps: int, generators) -> Array:
-        """Live on in the model for ``lengths [R]`` steps; returns the imagined returns ``[R]``."""
-        stream, reward = self.imagined, np.zeros(len(lengths), np.float32)
+    def _imagine(self, stream: Stream, moment: Moment, lengths: np.ndarray, generators) -> Array:
+        """Live on in the model for ``lengths [R B]`` steps; returns the imagined returns ``[R B]``."""
         inputs, model = moment.inputs, moment.model
+        steps, reward = lengths.max(), np.zeros(len(inputs), np.float32)
         stream.begin(moment.agent)
         total, goes_on = reward.copy(), np.ones(len(lengths), bool)
         for step in range(steps):
@@ -221,7 +230,9 @@ class Pair:
         if self.model:
             m = self._moments
             moments = {"inputs": m.inputs, "agent": vars(m.agent), "model": vars(m.model)}
-            state |= {"model": self.model.state(), "imagined": self.imagined.state(), "moments": moments}
+            state |= {"model": self.model.state(), "moments": moments}
+        if self.planned:
+            state["planned"] = self.planned.state()
         return state
 
 
