@@ -15,6 +15,7 @@ import numpy as np
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
+from _arguments import arguments
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
@@ -105,21 +106,18 @@ def draw(kept: dict[str, np.ndarray], target: Path) -> None:
 def main() -> None:
     """Load what has been learned, dream, draw."""
     folder = ROOT / "runs/rsnn_pong"
-    given = {"state": str(folder / f"{ENV}_dream_10.safetensors"), "results": str(folder)}
-    given |= {"realisation": "0", "start": "20", "steps": "50", "seed": "0"}
-    for argument in sys.argv[1:]:
-        name, _, value = argument.partition(":=")
-        if name not in given:
-            raise UserError(f"unknown parameter '{name}'; known: {', '.join(given)}")
-        given[name] = value
-    if not Path(given["state"]).exists():
+    defaults = {"state": folder / f"{ENV}_dream_10.safetensors", "results": folder}
+    given = arguments(defaults | {"realisation": 0, "start": 20, "steps": 50, "seed": 0})
+    if not given["state"].exists():
         raise UserError(f"{given['state']} is missing: ./swm experiment rsnn_pong arms:=dream makes it")
     tensors, facts = load(Path(given["state"]))
+    if not 0 <= given["realisation"] < len(tensors["seeds"]):
+        raise UserError(f"realisation:= is one of 0 to {len(tensors['seeds']) - 1} in {given['state']}")
     games = Games(ENV, settle("rsnn_dream", ENV, {}), tensors["seeds"].tolist())
     games.pair.restore(tensors)
-    kept = dream(games.pair, int(given["start"]), int(given["steps"]), int(given["seed"]))
-    target = Path(given["results"]) / "rsnn_dream.png"
-    draw({name: values[:, int(given["realisation"])] for name, values in kept.items()}, target)
+    kept = dream(games.pair, given["start"], given["steps"], given["seed"])
+    target = given["results"] / "rsnn_dream.png"
+    draw({name: values[:, given["realisation"]] for name, values in kept.items()}, target)
     print(f"after {facts['counts']['games']} games: {target}")
 
 

@@ -18,6 +18,7 @@ import numpy as np
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
+from _arguments import arguments
 from rich.progress import track
 
 from spiking_wm_ros.agents.files import write_atomically
@@ -114,28 +115,19 @@ def draw(curves: dict[str, list[dict]], target: Path) -> None:
 
 def main() -> None:
     """Play what is asked for, write table and picture, print the last rows."""
-    folder = str(ROOT / "runs/rsnn_pong")
-    given = {
-        "arms": ",".join(ARMS),
-        "env": "PongRam-v0",
-        "seeds": "10",
-        "games": "2000",
-        "folder": folder,
-        "results": folder,
-    }
-    for argument in sys.argv[1:]:
-        name, _, value = argument.partition(":=")
-        if name not in given:
-            raise UserError(f"unknown parameter '{name}'; known: {', '.join(given)}")
-        given[name] = value
+    folder = ROOT / "runs/rsnn_pong"
+    defaults = {"arms": ",".join(ARMS), "env": "PongRam-v0", "seeds": 10, "games": 2000}
+    given = arguments(defaults | {"folder": folder, "results": folder})
     arms = given["arms"].split(",")
     if unknown := set(arms) - set(ARMS):
         raise UserError(f"unknown arm '{min(unknown)}'; known: {', '.join(ARMS)}")
+    env, seeds, games = given["env"], given["seeds"], given["games"]
+    if seeds < 1 or games < EVERY:
+        raise UserError(f"seeds:= is at least 1, games:= at least {EVERY}")
     prepare_to_compute()
-    folder, results = Path(given["folder"]), Path(given["results"])
+    folder, results = given["folder"], given["results"]
     for path in (folder, results):
         path.mkdir(parents=True, exist_ok=True)
-    env, seeds, games = given["env"], int(given["seeds"]), int(given["games"])
     curves = {name: play(name, env, seeds, games, folder) for name in arms}
     text = io.StringIO()
     writer = csv.DictWriter(text, [*curves[arms[0]][0]], lineterminator="\n")

@@ -1,19 +1,14 @@
 """Agent and model network: plasticity against gradients and loops, dreams, and learning itself."""
 
-import importlib.util
 from dataclasses import replace
-from pathlib import Path
 
-import gymnasium as gym
 import numpy as np
 import pytest
 import torch
 from gymnasium.spaces import Box, Discrete
 
-import spiking_wm_ros.envs  # noqa: F401  registers the environments
 from spiking_wm_ros.agents.registry import algorithms, settle
 from spiking_wm_ros.agents.rsnn.actor import Actor, Stream
-from spiking_wm_ros.agents.rsnn.games import Games
 from spiking_wm_ros.agents.rsnn.heads import Gaussian, Softmax
 from spiking_wm_ros.agents.rsnn.model import Model
 from spiking_wm_ros.agents.rsnn.options import Options
@@ -21,7 +16,6 @@ from spiking_wm_ros.agents.rsnn.pair import Pair
 from spiking_wm_ros.agents.spaces import Spaces
 from spiking_wm_ros.errors import UserError
 
-ROOT = Path(__file__).resolve().parents[1]
 SPACES = Spaces(Box(-1, 1, (3,), np.float32), Discrete(2), 0.1)
 SMALL = Options(neurons=20, together=1, value_first=0, last_reward=0.0, dream_values=True, rest=-2.0)
 
@@ -257,14 +251,12 @@ def test_dreams_side_by_side_are_one_update_up_the_sum_of_what_each_gives():
         live(pair, 15)
         assert pair.dreams == 0
         pair.actor.value[:] = random(pair.actor.value.shape)
-        given, learn = {}, []
-        pair.actor.learn = lambda stream: learn.append(
-            [given.__setitem__(name, given.get(name, 0) + stream.take(name)) for name in pair.actor.learned()]
-        )
+        given = []
+        pair.actor.learn = lambda stream: given.append({n: stream.take(n) for n in pair.actor.learned()})
         for _ in range(6 // together):
             pair.dream()
-        assert pair.dreams == 6 and len(learn) == 6 // together
-        return given
+        assert pair.dreams == 6 and len(given) == 6 // together
+        return {name: sum(update[name] for update in given) for name in given[0]}
 
     alone, abreast = gradients(1), gradients(6)
     for name, value in alone.items():
@@ -365,79 +357,7 @@ def test_it_learns_to_answer_by_what_it_saw_before():
     assert returns[-20:].mean() > 4  # of 5
 
 
-# --- the environment and the files ---
-
-
-def test_pong_counts_every_step_and_plays_by_its_seed():
-    env = gym.make("PongRam-v0")
-
-    def game(seed: int) -> list[np.ndarray]:
-        observation, _ = env.reset(seed=seed)
-        seen, over = [observation], False
-        while not over:
-            observation, _, terminated, over, _ = env.step(len(seen) % 3)
-            assert not terminated and env.observation_space.contains(observation)
-            seen.append(observation)
-        return seen
-
-    one, again, other = game(1), game(1), game(2)
-    assert len(one) == 101 and env.unwrapped.environment_steps == 3 * (21 + 100)
-    assert np.array_equal(one, again) and not np.array_equal(one, other)
-    assert np.array_equal(one[0], other[0])
-    assert env.render().shape == (210, 160, 3)
-
-
-def test_pixels_of_pong_are_four_projections_of_the_same_game():
-    ram, pixels = gym.make("PongRam-v0"), gym.make("PongPixels-v0")
-    (before, _), (first, _) = ram.reset(seed=3), pixels.reset(seed=3)
-    seen = [first]
-    for step in range(100):
-        observation, reward, *_ = ram.step(step % 3)
-        projected, same_reward, *_ = pixels.step(step % 3)
-        seen.append(projected)
-        assert reward == same_reward and projected.shape == (4,) and np.isfinite(projected).all()
-    assert np.array_equal(ram.render(), pixels.render()) and not np.array_equal(before, observation)
-    assert (np.std(seen, 0) > 0.1).all()  # the ball and the paddles show
-
-
-def games(seeds: range, **given) -> Games:
-    small = {"neurons": 30, "learn_after": 100, "value_first": 100, "dream_after": 200, "dream_rollouts": 4}
-    return Games("PongRam-v0", settle("rsnn_dream", "PongRam-v0", small | {"together": 2} | given), seeds)
-
-
-def test_games_follow_the_schedule_of_a_run_and_count_every_step():
-    played = games(range(2))
-    for _ in range(4):
-        assert played.play().shape == (2,)
-    assert played.environment_steps == 4 * 121
-    assert played._envs[1].unwrapped.environment_steps == 4 * 121  # dreams made none
-    expected = {"games": 4, "updates": 3, "dream_updates": 6, "imagined_steps": 6 * 2 * 5}
-    assert played.counts == expected | {"evaluation_steps": 0}
-    before = played.pair.snapshot()
-    assert played.evaluate(2).shape == (2,) and played.counts["evaluation_steps"] == 200
-    after = played.pair.snapshot()
-    assert all(torch.equal(before[name], after[name]) for name in before)  # nothing is learned of it
-
-
-def test_an_experiment_goes_on_where_it_was_stopped_and_refuses_other_options(tmp_path, monkeypatch):
-    spec = importlib.util.spec_from_file_location("rsnn_pong", ROOT / "experiments/rsnn_pong.py")
-    experiment = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(experiment)
-    monkeypatch.setattr(experiment, "EVERY", 2)
-    monkeypatch.setattr(experiment, "JUDGED", 1)
-    arm = experiment.Arm("dreams", "rsnn_dream", {"neurons": 30, "learn_after": 100, "dream_after": 300})
-    monkeypatch.setitem(experiment.ARMS, "dream", arm)
-    whole = experiment.play("dream", "PongRam-v0", 2, 6, tmp_path)
-    stopped = tmp_path / "stopped"
-    stopped.mkdir()
-    assert experiment.play("dream", "PongRam-v0", 2, 2, stopped) == whole[:1]
-    assert experiment.play("dream", "PongRam-v0", 2, 6, stopped) == whole
-    other = arm._replace(given=arm.given | {"neurons": 40})
-    monkeypatch.setitem(experiment.ARMS, "dream", other)
-    with pytest.raises(UserError, match="another neurons"):
-        experiment.play("dream", "PongRam-v0", 2, 8, stopped)
-    experiment.draw({"dream": whole}, tmp_path / "curve.png")
-    assert (tmp_path / "curve.png").stat().st_size > 10_000
+# --- configurations ---
 
 
 def test_constants_of_paper_and_published_code_are_theirs():

@@ -1,0 +1,24 @@
+"""Arguments of experiments, ``name:=value``."""
+
+import sys
+from typing import Any
+
+from spiking_wm_ros.errors import UserError
+
+
+def arguments(defaults: dict[str, Any]) -> dict[str, Any]:
+    """What the command line gives, each of its default's type, and defaults for the rest.
+
+    Raises:
+        UserError: for an unknown name, or a value of another type.
+    """
+    given = dict(defaults)
+    for argument in sys.argv[1:]:
+        name, _, value = argument.partition(":=")
+        if name not in defaults:
+            raise UserError(f"unknown parameter '{name}'; known: {', '.join(defaults)}")
+        try:
+            given[name] = type(defaults[name])(value)
+        except ValueError:
+            raise UserError(f"{name}:={value} is not a whole number") from None
+    return given

@@ -1,0 +1,89 @@
+"""Games of Pong: the environments, realisations that play side by side, and experiments with them."""
+
+import importlib.util
+from pathlib import Path
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+
+import spiking_wm_ros.envs  # noqa: F401  registers the environments
+from spiking_wm_ros.agents.registry import settle
+from spiking_wm_ros.agents.rsnn.games import Games
+from spiking_wm_ros.errors import UserError
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def test_pong_counts_every_step_and_plays_by_its_seed():
+    env = gym.make("PongRam-v0")
+
+    def game(seed: int) -> list[np.ndarray]:
+        observation, _ = env.reset(seed=seed)
+        seen, over = [observation], False
+        while not over:
+            observation, _, terminated, over, _ = env.step(len(seen) % 3)
+            assert not terminated and env.observation_space.contains(observation)
+            seen.append(observation)
+        return seen
+
+    one, again, other = game(1), game(1), game(2)
+    assert len(one) == 101 and env.unwrapped.environment_steps == 3 * (21 + 100)
+    assert np.array_equal(one, again) and not np.array_equal(one, other)
+    assert np.array_equal(one[0], other[0])
+    assert env.render().shape == (210, 160, 3)
+
+
+def test_pixels_of_pong_are_four_projections_of_the_same_game():
+    ram, pixels = gym.make("PongRam-v0"), gym.make("PongPixels-v0")
+    (before, _), (first, _) = ram.reset(seed=3), pixels.reset(seed=3)
+    seen = [first]
+    for step in range(100):
+        observation, reward, *_ = ram.step(step % 3)
+        projected, same_reward, *_ = pixels.step(step % 3)
+        seen.append(projected)
+        assert reward == same_reward and projected.shape == (4,) and np.isfinite(projected).all()
+    assert np.array_equal(ram.render(), pixels.render()) and not np.array_equal(before, observation)
+    assert (np.std(seen, 0) > 0.1).all()  # the ball and the paddles show
+
+
+def games(seeds: range, **given) -> Games:
+    small = {"neurons": 30, "learn_after": 100, "value_first": 100, "dream_after": 200, "dream_rollouts": 4}
+    return Games("PongRam-v0", settle("rsnn_dream", "PongRam-v0", small | {"together": 2} | given), seeds)
+
+
+def test_games_follow_the_schedule_of_a_run_and_count_every_step():
+    played = games(range(2))
+    for _ in range(4):
+        assert played.play().shape == (2,)
+    assert played.environment_steps == 4 * 121
+    assert played._envs[1].unwrapped.environment_steps == 4 * 121  # dreams made none
+    expected = {"games": 4, "updates": 3, "dream_updates": 6, "imagined_steps": 6 * 2 * 5}
+    assert played.counts == expected | {"evaluation_steps": 0}
+    before = played.pair.snapshot()
+    assert played.evaluate(2).shape == (2,) and played.counts["evaluation_steps"] == 200
+    after = played.pair.snapshot()
+    assert all(torch.equal(before[name], after[name]) for name in before)  # nothing is learned of it
+
+
+def test_an_experiment_goes_on_where_it_was_stopped_and_refuses_other_options(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "experiments")
+    spec = importlib.util.spec_from_file_location("rsnn_pong", ROOT / "experiments/rsnn_pong.py")
+    experiment = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(experiment)
+    monkeypatch.setattr(experiment, "EVERY", 2)
+    monkeypatch.setattr(experiment, "JUDGED", 1)
+    arm = experiment.Arm("dreams", "rsnn_dream", {"neurons": 30, "learn_after": 100, "dream_after": 300})
+    monkeypatch.setitem(experiment.ARMS, "dream", arm)
+    whole = experiment.play("dream", "PongRam-v0", 2, 6, tmp_path)
+    stopped = tmp_path / "stopped"
+    stopped.mkdir()
+    assert experiment.play("dream", "PongRam-v0", 2, 2, stopped) == whole[:1]
+    assert experiment.play("dream", "PongRam-v0", 2, 6, stopped) == whole
+    other = arm._replace(given=arm.given | {"neurons": 40})
+    monkeypatch.setitem(experiment.ARMS, "dream", other)
+    with pytest.raises(UserError, match="another neurons"):
+        experiment.play("dream", "PongRam-v0", 2, 8, stopped)
+    experiment.draw({"dream": whole}, tmp_path / "curve.png")
+    assert (tmp_path / "curve.png").stat().st_size > 10_000
