@@ -28,7 +28,7 @@ def test_a_tick_follows_its_equations_by_scalar_loops():
     w, w_in = net.weights[0].astype(float), net.input_weights[0].astype(float)
     a_m, a_s, a_r = (math.exp(-1 / t) for t in (c.membrane_time, c.synapse_time, c.readout_time))
     filtered, v, s, out, e = (6 * [start] for start in (0.0, c.start, 0.0, 0.0, 0.0))
-    fired = 0.0
+    fired, carried = 0.0, 3 * [0.0]
     for x in drive(60):
         net.tick(activity, x)
         filtered = [a_s * f + (1 - a_s) * spike for f, spike in zip(filtered, s)]
@@ -39,12 +39,14 @@ def test_a_tick_follows_its_equations_by_scalar_loops():
         s = [float(potential > 0) for potential in v]
         out = [a_r * o + (1 - a_r) * spike for o, spike in zip(out, s)]
         e = [a_m * response + (1 - a_m) * f for response, f in zip(e, filtered)]
+        carried = [a_m * response + (1 - a_m) * float(x[0, d]) for d, response in enumerate(carried)]
         sigmoid = [1 / (1 + math.exp(-potential / c.width)) for potential in v]
         expected = {
             "potential": v,
             "spikes": s,
             "readout": out,
             "trace": e,
+            "input_trace": carried,
             "derivative": [x * (1 - x) / c.width for x in sigmoid],
         }
         for name, values in expected.items():
@@ -61,10 +63,13 @@ def test_the_local_rule_is_the_gradient_where_the_paper_s_approximation_is_exact
     readout = np.random.default_rng(1).normal(size=(6, 2)).astype(np.float32)
     inputs, targets = drive(steps), np.random.default_rng(2).normal(size=(steps, 2)).astype(np.float32)
     local = CreditedTrace(net.weights.shape, decay=0.0, chunk=7)
+    of_inputs = CreditedTrace(net.input_weights.shape, decay=0.0, chunk=7)
     for x, target in zip(inputs, targets):
         error = target - net.tick(activity, x) @ readout
         local.add(activity.trace, (error @ readout.T) * activity.derivative)
-        local.credit(np.ones(1, np.float32))
+        of_inputs.add(activity.input_trace, (error @ readout.T) * activity.derivative)
+        for trace in (local, of_inputs):
+            trace.credit(np.ones(1, np.float32))
 
     class Spike(torch.autograd.Function):
         @staticmethod
@@ -78,18 +83,20 @@ def test_the_local_rule_is_the_gradient_where_the_paper_s_approximation_is_exact
             return grad * sigmoid * (1 - sigmoid)
 
     weights = torch.from_numpy(network(constants=constants).weights[0]).requires_grad_()
+    input_weights = torch.from_numpy(net.input_weights[0].copy()).requires_grad_()
     a_m, a_s = math.exp(-1 / constants.membrane_time), math.exp(-1 / constants.synapse_time)
     filtered, spikes, v = torch.zeros(6), torch.zeros(6), torch.full((6,), constants.start)
     loss = 0.0
     for x, target in zip(torch.from_numpy(inputs), torch.from_numpy(targets)):
         filtered = a_s * filtered + (1 - a_s) * spikes.detach()
-        current = filtered @ weights + x[0] @ torch.from_numpy(net.input_weights[0]) + constants.rest
+        current = filtered @ weights + x[0] @ input_weights + constants.rest
         v = a_m * v + (1 - a_m) * current - constants.reset * spikes.detach()
         spikes = Spike.apply(v)
         loss = loss + 0.5 * (target - spikes @ torch.from_numpy(readout)).square().sum()
     loss.backward()
-    assert torch.allclose(torch.from_numpy(local.take()[0]), -weights.grad, rtol=1e-4, atol=1e-5)
-    assert weights.grad.abs().max() > 0.01
+    for trace, learned in ((local, weights), (of_inputs, input_weights)):
+        assert torch.allclose(torch.from_numpy(trace.take()[0]), -learned.grad, rtol=1e-4, atol=1e-5)
+        assert learned.grad.abs().max() > 0.01
 
 
 @settings(deadline=None, max_examples=60)

@@ -9,6 +9,7 @@ from gymnasium.spaces import Box, Discrete
 
 from spiking_wm_ros.agents.registry import algorithms, settle
 from spiking_wm_ros.agents.rsnn.actor import Actor, Stream
+from spiking_wm_ros.agents.rsnn.agent import Agent as RSNNAgent
 from spiking_wm_ros.agents.rsnn.heads import Gaussian, Softmax
 from spiking_wm_ros.agents.rsnn.model import Model
 from spiking_wm_ros.agents.rsnn.options import Options
@@ -17,7 +18,21 @@ from spiking_wm_ros.agents.spaces import Spaces
 from spiking_wm_ros.errors import UserError
 
 SPACES = Spaces(Box(-1, 1, (3,), np.float32), Discrete(2), 0.1)
-SMALL = Options(neurons=20, together=1, value_first=0, last_reward=0.0, dream_values=True, rest=-2.0)
+SMALL = Options(
+    neurons=20,
+    model_neurons=20,
+    together=1,
+    value_first=0,
+    last_reward=0.0,
+    dream_values=True,
+    rest=-2.0,
+    input_lr=0.0,
+    model_input_lr=0.0,
+    model_lr=1e-3,
+    reward_weight=0.5,
+    sharpen_time=0,
+)
+PLASTIC_INPUTS = {"input_lr": 0.01, "model_input_lr": 0.01, "share": 0.5, "model_share": 0.5}
 
 
 def random(shape, seed=0) -> np.ndarray:
@@ -102,7 +117,7 @@ def test_without_a_baseline_the_rule_is_the_gradient_of_the_expected_return():
 
 
 def test_with_a_baseline_credit_is_the_temporal_difference_by_scalar_loops():
-    o = replace(SMALL, discount=0.9, trace_decay=0.8, policy_scale=0.3)
+    o = replace(SMALL, discount=0.9, trace_decay=0.8, policy_scale=0.3, input_lr=0.01)
     actor = Actor([np.random.default_rng(0)], 3, 2, o)
     actor.value[:] = random(actor.value.shape, 2)
     stream, inputs, rewards, directions = (
@@ -112,11 +127,13 @@ def test_with_a_baseline_credit_is_the_temporal_difference_by_scalar_loops():
         random((30, 1, 2), 3),
     )
     trace, expected = np.zeros((20, 20)), np.zeros((20, 20))
+    input_trace, input_expected = np.zeros((2, 6, 20))
     before = after = 0.0
 
     def credit(delta: float) -> None:
-        nonlocal expected
+        nonlocal expected, input_expected
         expected = expected + delta * trace
+        input_expected = input_expected + delta * input_trace
 
     for t, x in enumerate(inputs):
         stream.see(x, rewards[t - 1 : t] if t else np.zeros(1, np.float32))
@@ -128,10 +145,11 @@ def test_with_a_baseline_credit_is_the_temporal_difference_by_scalar_loops():
         stream.choose(directions[t], directions[t])
         learning = (directions[t, 0] @ actor.policy[0].T) * a.derivative[0]
         trace = 0.9 * 0.8 * trace + np.outer(a.trace[0], learning)
+        input_trace = 0.9 * 0.8 * input_trace + np.outer(a.input_trace[0], learning)
     stream.end(rewards[-1:])
     credit(rewards[-1] - before)
-    assert np.allclose(stream.traces["recurrent"].take()[0], expected, atol=1e-4)
-    assert np.abs(expected).max() > 0.01
+    for name, sums in (("recurrent", expected), ("input", input_expected)):
+        assert np.allclose(stream.traces[name].take()[0], sums, atol=1e-4) and np.abs(sums).max() > 0.01
 
 
 def test_the_policy_s_read_out_also_climbs_the_entropy_of_each_step():
@@ -159,6 +177,40 @@ def test_values_are_learned_before_the_policy():
     assert pair.actor.value.any()
     live(pair, 40)
     assert pair.actor.policy.any() and pair.can_dream
+
+
+def test_input_weights_learn_and_synapses_that_there_are_not_stay_away():
+    pair = Pair(replace(SMALL, **PLASTIC_INPUTS), SPACES, [0])
+    networks = (pair.actor.network, pair.model.network)
+    before = [network.input_weights.copy() for network in networks]
+    live(pair, 100)
+    for network, weights in zip(networks, before):
+        assert 0.2 < (weights == 0).mean() < 0.7
+        assert np.array_equal(network.input_weights == 0, weights == 0)
+        assert np.abs(network.input_weights - weights).max() > 0.005
+
+
+def test_choices_grow_sharper_and_are_learned_the_slower():
+    def step(sharpest: float) -> tuple[Pair, np.ndarray]:
+        pair = Pair(replace(SMALL, sharpen_time=40, sharpest=sharpest, world_model=False), SPACES, [0])
+        live(pair, 199)
+        policy, value = pair.actor.policy.copy(), pair.actor.value.copy()
+        for adam in pair.actor.adams.values():  # so that the next step is of the size of its rate
+            for array in adam.state().values():
+                array[...] = 0
+        pair.learn()
+        return pair, [np.abs(pair.actor.policy - policy).max(), np.abs(pair.actor.value - value).max()]
+
+    (constant, (policy, value)), (sharp, (slower, as_fast)) = step(1.0), step(4.0)
+    assert constant.actor.sharpness == 1.0 and sharp.actor.sharpness == 4.0
+    assert slower == pytest.approx(policy / 4, rel=0.01) and as_fast == pytest.approx(value, rel=0.01)
+    agent = RSNNAgent(replace(SMALL, sharpen_time=40), SPACES, 0)
+    agent.pair.actor.sharpen(60)
+    assert agent.policy_weights()["sharpness"] == 2.5
+    box = SPACES._replace(action=Box(-1, 1, (1,), np.float32))
+    pair = Pair(replace(SMALL, sharpen_time=40), box, [0])
+    pair.learn()
+    assert pair.actor.sharpness == 1.0 and not pair.head.sharpens  # means do not grow
 
 
 def test_what_rests_for_long_may_move_again():
@@ -203,7 +255,8 @@ def test_the_model_s_read_outs_learn_by_the_gradient_of_their_squared_errors():
 
 
 @pytest.mark.parametrize(
-    "changes", [{}, {"plan_steps": 2}, {"dream_error": 2.0}, {"baseline": False}, {"together": 3}]
+    "changes",
+    [{}, {"plan_steps": 2}, {"dream_error": 2.0}, {"baseline": False}, {"together": 3}, PLASTIC_INPUTS],
 )
 def test_realisations_side_by_side_are_what_each_is_alone(changes):
     o = replace(SMALL, policy_scale=0.1, horizon=12, dream_starts=3, **changes)

@@ -44,6 +44,7 @@ class Activity:
     readout: Array  # spikes, filtered for what reads them
     trace: Array  # response of the potential to each neuron's synapses
     derivative: Array  # pseudo-derivative of a spike
+    input_trace: Array  # response of the potential to what an input weight carries, [R B, rows of those]
     inputs: Array  # of the tick, [R B, D]; infinite before the first
 
     def copy(self) -> "Activity":
@@ -86,14 +87,19 @@ class RecurrentNetwork:
             bias = _drawn([g.normal(0, constants.bias, (1, neurons)) for g in generators])
             self.input_weights = np.concatenate([self.input_weights, bias], 1)
 
+    def of_synapses(self, gradient: Array) -> Array:
+        """A gradient by the input weights, without synapses that there are not (``share``)."""
+        return gradient * (self.input_weights != 0)
+
     def state(self) -> dict[str, np.ndarray]:
         """Its weights, themselves."""
         return {"weights": self.weights, "input_weights": self.input_weights}
 
     def at_rest(self, abreast: int = 1) -> Activity:
         """Neurons that have not been active yet, of so many courses of events in each realisation."""
-        rows, neurons = self.weights.shape[0] * abreast, self.weights.shape[1]
-        states = [np.zeros((rows, neurons), np.float32) for _ in fields(Activity)[:-1]]
+        rows, (wide, neurons) = self.weights.shape[0] * abreast, self.input_weights.shape[1:]
+        widths = [neurons] * (len(fields(Activity)) - 2) + [wide]
+        states = [np.zeros((rows, width), np.float32) for width in widths]
         activity = Activity(*states, np.full((rows, self._inputs), np.inf, np.float32))
         activity.potential[:] = self.constants.start
         return activity
@@ -234,11 +240,11 @@ class Adam:
         self.mean, self.square = np.zeros_like(values), np.zeros_like(values)
         self.steps = np.zeros((), np.int64)
 
-    def descend(self, gradient: Array) -> None:
-        """One step against a gradient of the shape of the values."""
+    def descend(self, gradient: Array, share: float = 1.0) -> None:
+        """One step, or a share of it, against a gradient of the shape of the values."""
         self.steps += 1
         steps = int(self.steps)
-        rate = self.rate / (1 - 0.9**steps)
+        rate = share * self.rate / (1 - 0.9**steps)
         flat = (x.reshape(-1) for x in (self.values, np.ascontiguousarray(gradient), self.mean, self.square))
         numbers = (rate, 0.9, 0.999, 1 / (1 - 0.999**steps), self.epsilon)
         kernels.adam(*flat, *map(np.float32, numbers))

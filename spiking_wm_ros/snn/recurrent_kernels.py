@@ -11,7 +11,7 @@ _rows, _cube = "f4[:,::1]", "f4[:,:,::1]"
 
 
 @njit(
-    f"void({_cube},{_cube},{_rows},{_rows},{_rows},{_rows},{_rows},{_rows},{_rows},{_rows},f4,f4,f4,f4,f4,f4)",
+    f"void({_cube},{_cube},{','.join(9 * [_rows])},f4,f4,f4,f4,f4,f4)",
     cache=True,
     nogil=True,
 )
@@ -26,6 +26,7 @@ def lif_tick(
     readout,
     trace,
     derivative,
+    input_trace,
     membrane_decay,
     synapse_decay,
     readout_decay,
@@ -37,7 +38,7 @@ def lif_tick(
 
     ``weights [R, N, N]`` from neuron to neuron, ``input_weights [R, D, N]``, ``inputs [R B, D]``, the
     others ``[R B, N]``, with the ``B`` rows of a realisation one after the other; ``recurrent`` is the
-    filtered recurrent input, ``trace`` the spike response.
+    filtered recurrent input, ``trace`` the spike response, ``input_trace [R B, D]`` that to the inputs.
     """
     rows, neurons = potential.shape
     abreast = rows // len(weights)
@@ -59,6 +60,7 @@ def lif_tick(
             current[n] = y[n] + rest
         for d in range(inputs.shape[1]):
             x, row = inputs[at, d], input_weights[r, d]
+            input_trace[at, d] = membrane_decay * input_trace[at, d] + (_ONE - membrane_decay) * x
             for n in range(neurons):
                 current[n] += x * row[n]
         for n in range(neurons):

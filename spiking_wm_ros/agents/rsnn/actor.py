@@ -28,27 +28,37 @@ class Actor:
         self, generators: Sequence[np.random.Generator], inputs: int, outputs: int, options: Options
     ):
         o = self.options = options
-        self.network = RecurrentNetwork(generators, inputs * [o.input_scale], o.neurons, o.agent_neurons())
+        self.network = RecurrentNetwork(generators, inputs * [o.input_scale], o.neurons, o.agent_constants())
         drawn = [g.normal(0, o.policy_scale, (o.neurons, outputs)) for g in generators]
         self.policy = np.stack(drawn).astype(np.float32)
         self.value = np.zeros((len(generators), o.neurons, 1), np.float32)
-        rates = {"recurrent": o.agent_lr, "policy": o.policy_lr, "value": o.value_lr}
+        rates = {"recurrent": o.agent_lr, "input": o.input_lr, "policy": o.policy_lr, "value": o.value_lr}
+        self.sharpness = np.full((), o.sharpness, np.float32)
         self.adams = {name: Adam(array, rates[name], 1e-5) for name, array in self.learned().items()}
 
     def learned(self) -> dict[str, Array]:
         """The weights that learn, by name."""
         weights = {"recurrent": self.network.weights, "policy": self.policy}
+        if self.options.input_lr:
+            weights["input"] = self.network.input_weights
         return weights | ({"value": self.value} if self.options.baseline else {})
 
     def read_out(self, spikes: Array) -> Array:
         """What policies read out ``[R B, K]`` of filtered spikes ``[R B, N]``."""
-        return by_realisation(spikes, self.policy) * np.float32(self.options.sharpness)
+        return by_realisation(spikes, self.policy) * self.sharpness
+
+    def sharpen(self, steps: int) -> None:
+        """As sharp as is due after so many steps of learning; the sharper, the slower policies learn."""
+        o = self.options
+        if o.sharpen_time:
+            self.sharpness[...] = o.sharpness * min(1 + max(steps, 0) / o.sharpen_time, o.sharpest)
 
     def learn(self, *streams: "Stream") -> None:
         """One step of Adam up all that was credited in streams since the last one."""
+        slower = float(self.options.sharpness / self.sharpness)
         for name, adam in self.adams.items():
             gradient = sum(stream.take(name) for stream in streams)
-            adam.descend(-gradient)
+            adam.descend(-gradient, 1.0 if name == "value" else slower)
         if not self.options.self_connections:
             neurons = np.arange(self.options.neurons)
             self.network.weights[:, neurons, neurons] = 0
@@ -56,6 +66,7 @@ class Actor:
     def state(self) -> dict:
         """The arrays that it goes on from, themselves."""
         weights = {"network": self.network.state(), "policy": self.policy, "value": self.value}
+        weights["sharpness"] = self.sharpness
         return weights | {"adams": {name: adam.state() for name, adam in self.adams.items()}}
 
 
@@ -101,7 +112,7 @@ class Stream:
         gradient = self.traces[name].take()
         if name == "policy" and self._actor.options.entropy:
             gradient += self._spread.take()
-        return gradient
+        return self._actor.network.of_synapses(gradient) if name == "input" else gradient
 
     def see(self, inputs: Array, reward: Array) -> Array:
         """Take in observations ``[R B, D]`` and rewards ``[R B]`` on the way; policy outputs ``[R B, K]``."""
@@ -122,6 +133,8 @@ class Stream:
             self._spread.credit(self.alive)
         learning = by_realisation(direction, self._actor.policy.transpose(0, 2, 1))
         self.traces["recurrent"].add(a.trace, learning * a.derivative)
+        if "input" in self.traces:
+            self.traces["input"].add(a.input_trace, learning * a.derivative)
         self.traces["policy"].add(a.readout, direction)
         if "value" in self.traces:
             self.traces["value"].add(a.readout, alive)

@@ -123,4 +123,4 @@ class Agent(contract.Agent):
 
 
 def _released(actor: Actor, inputs: Inputs) -> dict[str, np.ndarray]:
-    return inputs.state() | actor.network.state() | {"policy": actor.policy}
+    return inputs.state() | actor.network.state() | {"policy": actor.policy, "sharpness": actor.sharpness}

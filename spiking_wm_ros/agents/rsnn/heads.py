@@ -18,6 +18,8 @@ Generators = Sequence[np.random.Generator]
 class Softmax:
     """One of ``n`` actions, with probability ``softmax(y)`` (paper, eq. 6)."""
 
+    sharpens = True  # as y grows
+
     def __init__(self, space: Discrete):
         self._first, self.outputs, self.codes = int(space.start), int(space.n), int(space.n)
 
@@ -54,6 +56,8 @@ class Softmax:
 
 class Gaussian:
     """Actions around ``y``, in half ranges from the middle of a bounded box."""
+
+    sharpens = False
 
     def __init__(self, space: Box, deviation: float):
         if len(space.shape) != 1 or not (np.isfinite(space.low).all() and np.isfinite(space.high).all()):

@@ -42,11 +42,18 @@ class Model:
         o, realisations = options, len(generators)
         self.options = o
         scale = inputs * [o.model_input_scale] + actions * [o.action_scale]
-        self.network = RecurrentNetwork(generators, scale, o.neurons, o.model_neurons())
-        self.change = np.zeros((realisations, o.neurons, inputs), np.float32)
-        self.reward = np.zeros((realisations, o.neurons, 1), np.float32)
+        self.network = RecurrentNetwork(generators, scale, o.model_neurons, o.model_constants())
+        self.change = np.zeros((realisations, o.model_neurons, inputs), np.float32)
+        self.reward = np.zeros((realisations, o.model_neurons, 1), np.float32)
         weights = {"recurrent": self.network.weights, "change": self.change, "reward": self.reward}
-        rates = {"recurrent": o.model_lr, "change": o.change_lr, "reward": o.reward_lr}
+        if o.model_input_lr:
+            weights["input"] = self.network.input_weights
+        rates = {
+            "recurrent": o.model_lr,
+            "input": o.model_input_lr,
+            "change": o.change_lr,
+            "reward": o.reward_lr,
+        }
         self.adams = {name: Adam(array, rates[name], 1e-5) for name, array in weights.items()}
         self.traces = {name: CreditedTrace(a.shape, 0.0, o.model_every + 1) for name, a in weights.items()}
         self.usual, self.usual_seen = np.zeros((2, realisations, inputs), np.float32)
@@ -72,7 +79,7 @@ class Model:
 
     def shuffle(self, generators: Sequence[np.random.Generator]) -> Callable[[], None]:
         """Give each neuron the read-outs of another one; the function returned undoes it."""
-        orders = [generator.permutation(self.options.neurons) for generator in generators]
+        orders = [generator.permutation(self.options.model_neurons) for generator in generators]
 
         def reorder(inverse: bool) -> None:
             for row, order in enumerate(orders):
@@ -100,6 +107,8 @@ class Model:
         learning = by_realisation(change_error, self.change.transpose(0, 2, 1))
         learning += np.float32(o.reward_weight) * reward_error * self.reward[..., 0]
         self.traces["recurrent"].add(a.trace, learning * a.derivative)
+        if "input" in self.traces:
+            self.traces["input"].add(a.input_trace, learning * a.derivative)
         self.traces["change"].add(a.readout, change_error)
         self.traces["reward"].add(a.readout, reward_error)
         for trace in self.traces.values():
@@ -107,7 +116,8 @@ class Model:
         self.taken_in += 1
         if self.taken_in % o.model_every == 0:
             for name, adam in self.adams.items():
-                adam.descend(-self.traces[name].take())
+                gradient = self.traces[name].take()
+                adam.descend(-(self.network.of_synapses(gradient) if name == "input" else gradient))
 
     def _usual(self, moved: Array) -> Array:
         """Changes in units; those that are too large to be usual are taken for a new start, and none."""

@@ -13,7 +13,7 @@ class Options:
     Times are in environment steps, potentials relative to the threshold.
     """
 
-    neurons: int = option(500, "neurons of each of the two networks", 2, 100_000)
+    neurons: int = option(500, "neurons of the agent network", 2, 100_000)
     synapse_time: float = option(2.0, "time constant of the synapses", 0.01, 1000)
     rest: float = option(-4.0, "potential at rest", -1000, 1000)
     start: float = option(-1.0, "potential at the start of an episode", -1000, 1000)
@@ -30,9 +30,12 @@ class Options:
     readout_time: float = option(1.0, "time constant of the agent's read-outs", 1e-3, 1000)
     input_scale: float = option(6.0, "deviation of the agent's input weights", 0, 1000)
     policy_scale: float = option(0.0, "deviation of the policy's read-out weights at the start", 0, 100)
-    sharpness: float = option(1.0, "factor on what the policy reads out", 0, 1000)
+    sharpness: float = option(1.0, "factor on what the policy reads out", 1e-3, 1000)
+    sharpen_time: int = option(10_000, "steps in which sharpness, of choices, grows by itself; 0: none", 0)
+    sharpest: float = option(8.0, "factor by which sharpness grows at most", 1, 1000)
     deviation: float = option(0.3, "of continuous actions, in half ranges", 1e-3, 10)
     agent_lr: float = option(3e-4, "learning rate of the agent's recurrent weights", 0, 1)
+    input_lr: float = option(1e-2, "learning rate of the agent's input weights; 0: they stay", 0, 1)
     policy_lr: float = option(1e-2, "learning rate of the policy's read-out", 0, 1)
     value_lr: float = option(1e-2, "learning rate of the baseline's read-out", 0, 1)
     entropy: float = option(0.0, "weight of the policy's entropy in what its read-out learns", 0, 100)
@@ -42,6 +45,7 @@ class Options:
     self_connections: bool = option(False, "agent neurons may excite themselves")
     # model
     world_model: bool = option(True, "learn a world model (false: no dreams and no plans)")
+    model_neurons: int = option(300, "neurons of the model network", 2, 100_000)
     model_membrane_time: float = option(0.7, "time constant of the model's membranes", 0.01, 1000)
     model_reset: float = option(2.0, "what a spike takes from the potential of a model's neuron", 0, 10_000)
     model_bias: float = option(4.0, "deviation of a constant current into each model neuron", 0, 1000)
@@ -50,11 +54,12 @@ class Options:
     model_readout_time: float = option(0.5, "time constant of the model's read-outs", 1e-3, 1000)
     model_input_scale: float = option(12.0, "deviation of the model's input weights", 0, 1000)
     action_scale: float = option(6.0, "deviation of the model's action weights", 0, 1000)
-    model_lr: float = option(1e-3, "learning rate of the model's recurrent weights", 0, 1)
+    model_lr: float = option(3e-3, "learning rate of the model's recurrent weights", 0, 1)
+    model_input_lr: float = option(0.1, "learning rate of the model's input weights; 0: they stay", 0, 1)
     change_lr: float = option(2e-3, "learning rate of the read-out of the next state", 0, 1)
     reward_lr: float = option(1e-3, "learning rate of the read-out of the reward", 0, 1)
     model_every: int = option(10, "steps between updates of the model", 1, 10_000)
-    reward_weight: float = option(0.5, "weight of the reward's error in the recurrent update", 0, 1000)
+    reward_weight: float = option(5.0, "weight of the reward's error in the recurrent update", 0, 1000)
     reward_memory: float = option(0.0, "decay per step of the reward that the model predicts", 0, 0.99)
     change_unit: float = option(
         0.0, "change that counts as 1 to the model; 0: the running mean of its size", 0, 1e6
@@ -72,7 +77,7 @@ class Options:
     shuffled: bool = option(False, "control: dream with the model's read-outs shuffled over its neurons")
     plan_steps: int = option(0, "steps planned ahead, in every second such span; 0: none", 0, 1000)
 
-    def agent_neurons(self) -> NeuronConstants:
+    def agent_constants(self) -> NeuronConstants:
         """Constants of the agent's neurons."""
         return NeuronConstants(
             self.membrane_time,
@@ -87,10 +92,10 @@ class Options:
             self.transient,
         )
 
-    def model_neurons(self) -> NeuronConstants:
+    def model_constants(self) -> NeuronConstants:
         """Constants of the model's neurons."""
         return replace(
-            self.agent_neurons(),
+            self.agent_constants(),
             membrane_time=self.model_membrane_time,
             readout_time=self.model_readout_time,
             reset=self.model_reset,

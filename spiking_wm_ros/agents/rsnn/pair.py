@@ -88,7 +88,10 @@ class Pair:
 
     def choose(self, actions: np.ndarray) -> None:
         """Take in what was done then: actions ``[R]`` or ``[R, A]``."""
-        self.awake.choose(self.head.direction(self._outputs, actions), self.head.spread(self._outputs))
+        direction, spread = self.head.direction(self._outputs, actions), self.head.spread(self._outputs)
+        if self.steps < self.options.value_first:
+            direction, spread = np.zeros_like(direction), np.zeros_like(spread)
+        self.awake.choose(direction, spread)
         if self.model:
             self._prediction = self.model.predict(self.model.activity, self._seen, self.head.code(actions))
 
@@ -113,9 +116,8 @@ class Pair:
         streams = [self.awake]
         if self.planned:
             streams.append(self._sound(self.planned))
-        if self.steps <= self.options.value_first:
-            for stream in streams:
-                stream.forget("recurrent", "policy")
+        if self.head.sharpens:
+            self.actor.sharpen(int(self.steps) - self.options.value_first)
         self.actor.learn(*streams)
         self.inputs.refresh()
 
