@@ -1,12 +1,14 @@
 """A dream of the recurrent networks, beside the game that the same actions lead to (figures 2A and 2B).
 
-Run as ``./swm experiment rsnn_dream`` after the arm ``dream`` of ``rsnn_pong``. A realisation plays a game
-awake up to some step and dreams on from there; what it does in the dream is done in the emulator too.
-Writes ``rsnn_dream.png`` to ``runs/rsnn_pong``, or to another folder with ``results:=``: frames, spikes of
-both networks, what is read out of them, and the observation dreamed and real.
+Run as ``./swm experiment rsnn_dream`` after the arm ``dream`` of ``rsnn_pong``; with ``env:=BoxingPixels-v0``
+it is figure 4B. A realisation plays a game awake up to some step and dreams on from there; what it does in
+the dream is done in the emulator too. Writes ``rsnn_dream_ENV.png`` to ``runs/rsnn_pong``, or to another
+folder with ``results:=``: frames, spikes of both networks, what is read out of them, and the observation
+dreamed and real.
 """
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import gymnasium as gym
@@ -17,7 +19,6 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 from _arguments import arguments
 from matplotlib.axes import Axes
-from matplotlib.patches import Rectangle
 
 from spiking_wm_ros.agents.registry import settle
 from spiking_wm_ros.agents.rsnn.games import Games
@@ -26,17 +27,15 @@ from spiking_wm_ros.agents.storage import load
 from spiking_wm_ros.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[1]
-ENV = "PongRam-v0"
-FRAMES, SHOWN = 6, 80  # frames drawn; neurons drawn, the most active ones
-NAMES = ("ball x", "opponent y", "own y", "ball y")
+FRAMES, SHOWN, LINES = 6, 80, 4  # frames, neurons (the most active ones) and variables drawn
 
 
-def dream(pair: Pair, start: int, steps: int, seed: int) -> dict[str, np.ndarray]:
+def dream(env: str, pair: Pair, start: int, steps: int, seed: int) -> dict[str, np.ndarray]:
     """Play awake for ``start`` steps, then dream and play on for ``steps`` with the dream's actions.
 
     All realisations do it side by side; returns what was seen and read out of each, ``[steps, R, ...]``.
     """
-    envs, head = [gym.make(ENV) for _ in pair.seeds], pair.head
+    envs, head = [gym.make(env) for _ in pair.seeds], pair.head
     generators = [np.random.default_rng([int(realisation), seed]) for realisation in pair.seeds]
     agent, model = pair.actor.network.at_rest(), pair.model.network.at_rest()
     real = np.stack([env.reset(seed=seed)[0] for env in envs])
@@ -57,20 +56,20 @@ def dream(pair: Pair, start: int, steps: int, seed: int) -> dict[str, np.ndarray
                 kept[name].append(value)
         real = np.stack([p[0] for p in played])
         dreamed = following.clip(pair.inputs.low, pair.inputs.high)
-    return {name: np.stack(values) for name, values in kept.items()}
+    shown = {name: np.stack(values) for name, values in kept.items()}
+    for name in ("real", "dreamed"):
+        shown[f"{name}_observation"] = shown[name] * pair.inputs.scale + pair.inputs.middle
+    return shown
 
 
-def draw_frame(axes: Axes, inputs: np.ndarray, title: str) -> None:
-    """The field as the four variables tell it, in pixels of the console's screen."""
-    ball_x, opponent, own, ball_y = (inputs + 1) / 2 * 255
-    axes.set(xlim=(0, 160), ylim=(194, 34), xticks=[], yticks=[], facecolor="#90481a", aspect="equal")
+def draw_frame(axes: Axes, picture: np.ndarray, title: str) -> None:
+    """A screen ``[210, 160, 3]``."""
+    axes.imshow(picture)
+    axes.set_axis_off()
     axes.set_title(title, fontsize=8)
-    axes.add_patch(Rectangle((16, opponent - 15), 4, 16, color="#d5824a"))
-    axes.add_patch(Rectangle((140, own - 13), 4, 16, color="#5cba5c"))
-    axes.add_patch(Rectangle((ball_x - 49, ball_y - 14), 2, 4, color="white"))
 
 
-def draw(kept: dict[str, np.ndarray], target: Path) -> None:
+def draw(kept: dict[str, np.ndarray], picture: Callable[[np.ndarray], np.ndarray], target: Path) -> None:
     """Frames above, rasters, read-outs and observations below, over the steps of the dream."""
     steps = len(kept["real"])
     figure = plt.figure(figsize=(13, 11), layout="constrained")
@@ -78,18 +77,20 @@ def draw(kept: dict[str, np.ndarray], target: Path) -> None:
     frames = above.subplots(2, FRAMES)
     for column, step in enumerate(np.linspace(0, steps - 1, FRAMES).astype(int)):
         for row, name in enumerate(("real", "dreamed")):
-            draw_frame(frames[row, column], kept[name][step], f"{name}, step {step}")
+            screen = picture(kept[f"{name}_observation"][step])
+            draw_frame(frames[row, column], screen, f"{name}, step {step}")
     panels = below.subplots(3, 2, sharex=True)
     for axes, name in zip(panels[0], ("agent", "model")):
         busy = np.sort(np.argsort(-kept[name].sum(0), kind="stable")[:SHOWN])
         at, neuron = np.nonzero(kept[name][:, busy])
         axes.plot(at, neuron, "|", color="black", markersize=4)
         axes.set(title=f"spikes of the {name} network", ylabel=f"the {SHOWN} most active neurons")
-    for action, label in enumerate(("nothing", "up", "down")):
-        panels[1, 0].plot(kept["policy"][:, action], label=label)
+    for action in np.sort(np.argsort(-kept["policy"].max(0), kind="stable")[:LINES]):
+        panels[1, 0].plot(kept["policy"][:, action], label=f"action {action}")
     panels[1, 0].set(title="policy", ylabel="probability")
     panels[1, 0].legend(fontsize=8)
-    for variable, label in enumerate(NAMES):
+    for variable in range(min(LINES, kept["real"].shape[1])):
+        label = f"variable {variable}"
         panels[1, 1].plot(kept["change"][:, variable], label=label, color=f"C{variable}")
         panels[2, 0].plot(kept["dreamed"][:, variable], color=f"C{variable}", label=label)
         panels[2, 0].plot(kept["real"][:, variable], ":", color=f"C{variable}")
@@ -106,18 +107,23 @@ def draw(kept: dict[str, np.ndarray], target: Path) -> None:
 def main() -> None:
     """Load what has been learned, dream, draw."""
     folder = ROOT / "runs/rsnn_pong"
-    defaults = {"state": folder / f"{ENV}_dream_10.safetensors", "results": folder}
+    defaults = {"env": "PongRam-v0", "seeds": 10, "folder": folder, "results": folder}
     given = arguments(defaults | {"realisation": 0, "start": 20, "steps": 50, "seed": 0})
-    if not given["state"].exists():
-        raise UserError(f"{given['state']} is missing: ./swm experiment rsnn_pong arms:=dream makes it")
-    tensors, facts = load(Path(given["state"]))
+    env, seeds = given["env"], given["seeds"]
+    state = given["folder"] / f"{env}_dream_{seeds}.safetensors"
+    if not state.exists():
+        made = f"./swm experiment rsnn_pong arms:=dream env:={env} seeds:={seeds}"
+        raise UserError(f"{state} is missing: {made} makes it")
+    tensors, facts = load(state)
     if not 0 <= given["realisation"] < len(tensors["seeds"]):
-        raise UserError(f"realisation:= is one of 0 to {len(tensors['seeds']) - 1} in {given['state']}")
-    games = Games(ENV, settle("rsnn_dream", ENV, {}), tensors["seeds"].tolist())
+        raise UserError(f"realisation:= is one of 0 to {len(tensors['seeds']) - 1} in {state}")
+    if not (picture := gym.make(env).unwrapped.picture):
+        raise UserError(f"{env} has no pictures of its observations; PongRam-v0 and BoxingPixels-v0 have")
+    games = Games(env, settle("rsnn_dream", env, {}), tensors["seeds"].tolist())
     games.pair.restore(tensors)
-    kept = dream(games.pair, given["start"], given["steps"], given["seed"])
-    target = given["results"] / "rsnn_dream.png"
-    draw({name: values[:, given["realisation"]] for name, values in kept.items()}, target)
+    kept = dream(env, games.pair, given["start"], given["steps"], given["seed"])
+    target = given["results"] / f"rsnn_dream_{env}.png"
+    draw({name: values[:, given["realisation"]] for name, values in kept.items()}, picture, target)
     print(f"after {facts['counts']['games']} games: {target}")
 
 

@@ -1,9 +1,10 @@
 """Pong by recurrent spiking networks: awake, dreaming, planning, and controls (Capone & Paolucci).
 
 Run as ``./swm experiment rsnn_pong``, or in part, as with ``arms:=awake,dream seeds:=10 games:=2000``, or
-from pixels with ``env:=PongPixels-v0``. All seeds of an arm play side by side. An arm that was stopped
-goes on where it was; one that is finished is only drawn. Writes ``rsnn_ENV.csv`` and ``.png`` (figures 2C
-and 3C of the paper) to ``runs/rsnn_pong``, or to another folder with ``results:=``.
+from pixels with ``env:=PongPixels-v0``; Boxing is ``env:=BoxingPixels-v0``. All seeds of an arm play side by
+side. An arm that was stopped goes on where it was; one that is finished is only drawn. Writes
+``rsnn_ENV.csv`` and ``.png`` (figures 2C, 2D, 2E and 3C of the paper) and ``rsnn_ENV_plans.png`` (3D, and 4A
+for Boxing) to ``runs/rsnn_pong``, or to another folder with ``results:=``.
 """
 
 import csv
@@ -29,6 +30,7 @@ from spiking_wm_ros.errors import UserError
 from spiking_wm_ros.process import prepare_to_compute
 
 ROOT = Path(__file__).resolve().parents[1]
+MODEL_STOPS = 50_000  # steps
 EVERY, JUDGED = 50, 5  # games between rows; games of a frozen policy per row
 
 
@@ -47,6 +49,12 @@ ARMS = {
     "plan5": Arm("plans of 5 steps", "rsnn_plan", {"plan_steps": 5}),
     "plan10": Arm("plans of 10 steps", "rsnn_plan", {"plan_steps": 10}),
     "plan20": Arm("plans of 20 steps", "rsnn_plan", {"plan_steps": 20}),
+    "asleep": Arm("the policy learns in dreams only (figure 2D)", "rsnn_dream", {"awake_policy": False}),
+    "stopped": Arm(
+        "the same, and the model stops (figure 2E)",
+        "rsnn_dream",
+        {"awake_policy": False, "model_until": MODEL_STOPS},
+    ),
     "twice": Arm("control: awake only, as many updates as with dreams", "rsnn", {"updates_per_step": 0.02}),
     "shuffled": Arm("control: dreams in a shuffled model", "rsnn_dream", {"shuffled": True}),
     "paper": Arm("the paper's constants, with dreams", "rsnn_paper", {}),
@@ -113,6 +121,26 @@ def draw(curves: dict[str, list[dict]], target: Path) -> None:
     figure.savefig(target, dpi=120)
 
 
+def draw_plans(curves: dict[str, list[dict]], target: Path) -> None:
+    """Return at the end, mean of 250 games and standard error over seeds, by the steps planned ahead."""
+    figure, axes = plt.subplots(figsize=(6, 4.5))
+    for name, rows in curves.items():
+        last = np.array([[float(x) for x in row["return_seeds"].split()] for row in rows[-250 // EVERY :]])
+        seeds = last.mean(0)
+        error = seeds.std(ddof=1) / len(seeds) ** 0.5 if len(seeds) > 1 else 0.0
+        if ARMS[name].algorithm == "rsnn_plan":
+            steps = ARMS[name].given.get("plan_steps", 1)
+            axes.errorbar(steps, seeds.mean(), error, fmt="o", color="C2", capsize=3)
+        elif name in ("awake", "dream"):
+            colour = "black" if name == "awake" else "C1"
+            axes.axhspan(seeds.mean() - error, seeds.mean() + error, alpha=0.2, color=colour)
+            axes.axhline(seeds.mean(), color=colour, label=ARMS[name].text)
+    axes.set(xlabel="steps planned ahead", ylabel="return, last 250 games", title="plans")
+    axes.legend(loc="best")
+    figure.tight_layout()
+    figure.savefig(target, dpi=120)
+
+
 def main() -> None:
     """Play what is asked for, write table and picture, print the last rows."""
     folder = ROOT / "runs/rsnn_pong"
@@ -136,6 +164,8 @@ def main() -> None:
         writer.writerows(rows)
     write_atomically(results / f"rsnn_{env}.csv", text.getvalue().encode())
     draw(curves, results / f"rsnn_{env}.png")
+    if any(ARMS[name].algorithm == "rsnn_plan" for name in arms):
+        draw_plans(curves, results / f"rsnn_{env}_plans.png")
     for name, rows in curves.items():
         last = rows[-1]
         reached = next((row["games"] for row in rows if row["return_mean"] > 0), "never")

@@ -44,6 +44,9 @@ def test_pixels_of_pong_are_four_projections_of_the_same_game():
         projected, same_reward, *_ = pixels.step(step % 3)
         seen.append(projected)
         assert reward == same_reward and projected.shape == (4,) and np.isfinite(projected).all()
+    again, _ = pixels.reset(seed=3)
+    assert np.array_equal(again, first)  # not of the game before
+    ram.reset(seed=3)
     assert np.array_equal(ram.render(), pixels.render()) and not np.array_equal(before, observation)
     assert (np.std(seen, 0) > 0.1).all()  # the ball and the paddles show
 

@@ -213,6 +213,23 @@ def test_choices_grow_sharper_and_are_learned_the_slower():
     assert pair.actor.sharpness == 1.0 and not pair.head.sharpens  # means do not grow
 
 
+def test_policies_may_learn_in_dreams_alone_and_models_stop():
+    """Figures 2D and 2E of the paper."""
+    pair = Pair(replace(SMALL, awake_policy=False, model_until=60), SPACES, [0])
+    pair.dream = lambda: {}
+    live(pair, 59)
+    assert not pair.actor.policy.any() and pair.actor.value.any()
+    Pair.dream(pair)
+    assert pair.actor.policy.any()
+    live(pair, 1)
+    stopped = {name: array.copy() for name, array in pair.model.network.state().items()}
+    change, error = pair.model.change.copy(), pair.model.error.copy()
+    live(pair, 50)
+    assert all(np.array_equal(array, stopped[name]) for name, array in pair.model.network.state().items())
+    assert np.array_equal(pair.model.change, change)
+    assert not np.array_equal(pair.model.error, error)  # it is judged all the same
+
+
 def test_what_rests_for_long_may_move_again():
     """A change is judged by the size of changes, not by how rare they are."""
     model = Model([np.random.default_rng(0)], 1, 2, SMALL)

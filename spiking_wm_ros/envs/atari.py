@@ -1,22 +1,90 @@
-"""Atari games of 100 steps, as Capone & Paolucci play them: few variables in, three actions out.
+"""Atari games of 100 steps, as Capone & Paolucci play them: few variables are seen of them.
 
 One step is four frames of the Arcade Learning Environment; in each frame the last action goes on with
 probability 0.25 instead of the chosen one (sticky actions, Machado et al. 2018). An episode begins
 with steps of doing nothing, which are counted as steps of the environment like all others.
 """
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 import gymnasium as gym
 import numpy as np
 from ale_py import Action, ALEInterface, LoggerMode, roms
 
-_FRAMES, _STICKY, _NOOPS = 4, 0.25, 21
+from spiking_wm_ros.envs.autoencoder import CODE, auto_encoder
+
+_FRAMES, _STICKY = 4, 0.25
 _PROJECTIONS = 4
 _BYTES = (49, 50, 51, 54)  # ball x, opponent's paddle, own paddle, ball y
+HEIGHT, WIDTH = 210, 160  # of the screen, pixels
 
 
-class PongRam(gym.Env):
+class AtariGame(gym.Env):
+    """A game of the console; what is seen of it is up to the game.
+
+    ``environment_steps`` counts every step ever made, the ``steps_before_a_game`` included.
+
+    Args:
+        rom: name of the game.
+        space: of the observations.
+        actions: those of the console that are to be had.
+        steps_before_a_game: in which nothing is done.
+    """
+
+    metadata: ClassVar = {"render_modes": ["rgb_array"], "render_fps": 15}
+    render_mode = "rgb_array"
+
+    def __init__(
+        self, rom: str, space: gym.spaces.Box, actions: Sequence[Action], steps_before_a_game: int = 0
+    ):
+        ALEInterface.setLoggerMode(LoggerMode.Error)
+        self._console = ALEInterface()
+        self._console.setInt("frame_skip", 1)
+        self._console.setFloat("repeat_action_probability", 0.0)  # here, so that it follows the seed
+        self._console.loadROM(roms.get_rom_path(rom))
+        self.observation_space, self.action_space = space, gym.spaces.Discrete(len(actions))
+        self._actions, self.steps_before_a_game = actions, steps_before_a_game
+        for _ in range(steps_before_a_game * _FRAMES - 1):
+            self._console.act(Action.NOOP)
+        self._start = self._console.cloneState()
+        self.environment_steps = 0
+
+    def reset(self, *, seed: int | None = None, options: dict | None = None) -> tuple[np.ndarray, dict]:
+        """Begin a game, after the steps in which nothing is done."""
+        super().reset(seed=seed)
+        self._console.restoreState(self._start)  # where those steps always lead, but for the last frame,
+        self._console.act(Action.NOOP)  # which draws the screen anew
+        self.environment_steps += self.steps_before_a_game
+        self._last = Action.NOOP
+        return self._observation(), {}
+
+    def step(self, action: int) -> tuple[np.ndarray, float, bool, bool, dict]:
+        """Act for four frames."""
+        reward = 0
+        for sticky in self.np_random.random(_FRAMES) < _STICKY:
+            self._last = self._last if sticky else self._actions[action]
+            reward += self._console.act(self._last)
+        self.environment_steps += 1
+        return self._observation(), float(reward), self._console.game_over(), False, {}
+
+    def render(self) -> np.ndarray:
+        """The present frame, RGB ``[210, 160, 3]``."""
+        return self._console.getScreenRGB()
+
+    def grey(self) -> np.ndarray:
+        """The present frame, brightness ``[210, 160]``, 0 to 255."""
+        return self._console.getScreenGrayscale()
+
+    def close(self) -> None:
+        """Give the console back; or nanobind complains of it at the end of the process."""
+        self._console = self._start = None
+
+    def _observation(self) -> np.ndarray:
+        raise NotImplementedError
+
+
+class PongRam(AtariGame):
     """Pong by four bytes of the console's memory.
 
     | observation | value | min | max | unit |
@@ -33,50 +101,24 @@ class PongRam(gym.Env):
     | 2 | down |
 
     The reward is 1 for a point won, -1 for a point lost. The state at the first observation is always
-    the same; only sticky actions are random, by the seed of `reset`. ``environment_steps`` counts every
-    step ever made, the ``steps_before_a_game`` included.
+    the same; only sticky actions are random, by the seed of `reset`.
 
     Registered as ``PongRam-v0`` with 100 steps an episode (`gymnasium.make` cuts it off).
     """
 
-    metadata: ClassVar = {"render_modes": ["rgb_array"], "render_fps": 15}
-    render_mode = "rgb_array"
-    steps_before_a_game = _NOOPS
-    actions = (Action.NOOP, Action.RIGHT, Action.LEFT)
+    def __init__(self, space: gym.spaces.Box | None = None):
+        space = space or gym.spaces.Box(0, 1, (len(_BYTES),), np.float32)
+        super().__init__("pong", space, (Action.NOOP, Action.RIGHT, Action.LEFT), steps_before_a_game=21)
 
-    def __init__(self):
-        ALEInterface.setLoggerMode(LoggerMode.Error)
-        self._console = ALEInterface()
-        self._console.setInt("frame_skip", 1)
-        self._console.setFloat("repeat_action_probability", 0.0)  # here, so that it follows the seed
-        self._console.loadROM(roms.get_rom_path("pong"))
-        self.observation_space = gym.spaces.Box(0, 1, (len(_BYTES),), np.float32)
-        self.action_space = gym.spaces.Discrete(len(self.actions))
-        for _ in range(_NOOPS * _FRAMES):
-            self._console.act(Action.NOOP)
-        self._start = self._console.cloneState()
-        self.environment_steps = 0
-
-    def reset(self, *, seed: int | None = None, options: dict | None = None) -> tuple[np.ndarray, dict]:
-        """Begin a game, after the steps in which nothing is done."""
-        super().reset(seed=seed)
-        self._console.restoreState(self._start)  # where those steps always lead
-        self.environment_steps += _NOOPS
-        self._last = Action.NOOP
-        return self._observation(), {}
-
-    def step(self, action: int) -> tuple[np.ndarray, float, bool, bool, dict]:
-        """Act for four frames."""
-        reward = 0
-        for sticky in self.np_random.random(_FRAMES) < _STICKY:
-            self._last = self._last if sticky else self.actions[action]
-            reward += self._console.act(self._last)
-        self.environment_steps += 1
-        return self._observation(), float(reward), self._console.game_over(), False, {}
-
-    def render(self) -> np.ndarray:
-        """The present frame, RGB ``[210, 160, 3]``."""
-        return self._console.getScreenRGB()
+    def picture(self, observation: np.ndarray) -> np.ndarray:
+        """The screen as an observation tells it, RGB ``[210, 160, 3]``."""
+        screen = np.full((HEIGHT, WIDTH, 3), (144, 72, 26), np.uint8)
+        screen[:34], screen[194:] = 236, 236
+        ball_x, opponent, own, ball_y = (np.asarray(observation) * 255).round().astype(int)
+        shapes = ((16, opponent - 15, 4, 16, (213, 130, 74)), (140, own - 13, 4, 16, (92, 186, 92)))
+        for x, y, width, height, colour in (*shapes, (ball_x - 49, ball_y - 14, 2, 4, (236, 236, 236))):
+            screen[max(y, 34) : max(min(y + height, 194), 34), max(x, 0) : max(x + width, 0)] = colour
+        return screen
 
     def _observation(self) -> np.ndarray:
         return self._console.getRAM()[list(_BYTES)] / np.float32(255)
@@ -94,11 +136,52 @@ class PongPixels(PongRam):
     Registered as ``PongPixels-v0`` with 100 steps an episode.
     """
 
+    picture = None  # it cannot be had back
+
     def __init__(self):
-        super().__init__()
-        self.observation_space = gym.spaces.Box(-np.inf, np.inf, (_PROJECTIONS,), np.float32)
-        pixels = np.random.default_rng(0).normal(0, 0.1**0.5, (_PROJECTIONS, 210 * 160))
+        super().__init__(gym.spaces.Box(-np.inf, np.inf, (_PROJECTIONS,), np.float32))
+        pixels = np.random.default_rng(0).normal(0, 0.1**0.5, (_PROJECTIONS, HEIGHT * WIDTH))
         self._projection = (pixels / 255).astype(np.float32)
 
     def _observation(self) -> np.ndarray:
-        return self._projection @ self._console.getScreenGrayscale().reshape(-1)
+        return self._projection @ self.grey().reshape(-1)
+
+
+class BoxingPixels(AtariGame):
+    """Boxing by what an auto-encoder keeps of the screen.
+
+    | observation | value | min | max | unit |
+    |---|---|---|---|---|
+    | 0-35 | code of the screen by the auto-encoder of `spiking_wm_ros.envs.autoencoder` | -Inf | Inf | 1 |
+
+    The auto-encoder is trained once, on 10,000 frames of random play, and kept in the user's cache; these
+    steps are made before any training and are not among ``environment_steps``. All 18 actions of the
+    console can be taken. The reward is the points made less those of the opponent.
+
+    Registered as ``BoxingPixels-v0`` with 100 steps an episode.
+    """
+
+    def __init__(self):
+        space = gym.spaces.Box(-np.inf, np.inf, (CODE,), np.float32)
+        super().__init__("boxing", space, [Action(number) for number in range(18)])
+        self._encoder = auto_encoder("boxing", self._random_frames)
+
+    def picture(self, observation: np.ndarray) -> np.ndarray:
+        """The screen as an observation tells it, RGB ``[210, 160, 3]``."""
+        return np.repeat(self._encoder.decode(observation)[..., None], 3, -1)
+
+    def _observation(self) -> np.ndarray:
+        return self._encoder.encode(self.grey())
+
+    def _random_frames(self, count: int) -> np.ndarray:
+        """Frames ``[count, 210, 160]`` of games of 100 steps in which actions are drawn at random."""
+        rng, frames = np.random.default_rng(0), np.empty((count, HEIGHT, WIDTH), np.uint8)
+        for at in range(count):
+            if at % 100 == 0:
+                self._console.restoreState(self._start)
+            action = self._actions[rng.integers(len(self._actions))]
+            for _ in range(_FRAMES):
+                self._console.act(action)
+            frames[at] = self.grey()
+        self._console.restoreState(self._start)
+        return frames

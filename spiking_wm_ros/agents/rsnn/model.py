@@ -114,7 +114,8 @@ class Model:
         for trace in self.traces.values():
             trace.credit(np.ones(len(reward), np.float32))
         self.taken_in += 1
-        if self.taken_in % o.model_every == 0:
+        learns = not o.model_until or self.taken_in <= o.model_until
+        if learns and self.taken_in % o.model_every == 0:
             for name, adam in self.adams.items():
                 gradient = self.traces[name].take()
                 adam.descend(-(self.network.of_synapses(gradient) if name == "input" else gradient))

@@ -89,7 +89,7 @@ class Pair:
     def choose(self, actions: np.ndarray) -> None:
         """Take in what was done then: actions ``[R]`` or ``[R, A]``."""
         direction, spread = self.head.direction(self._outputs, actions), self.head.spread(self._outputs)
-        if self.steps < self.options.value_first:
+        if self.steps < self.options.value_first or not self.options.awake_policy:
             direction, spread = np.zeros_like(direction), np.zeros_like(spread)
         self.awake.choose(direction, spread)
         if self.model:
