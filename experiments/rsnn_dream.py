@@ -110,6 +110,8 @@ def main() -> None:
     defaults = {"env": "PongRam-v0", "seeds": 10, "folder": folder, "results": folder}
     given = arguments(defaults | {"realisation": 0, "start": 20, "steps": 50, "seed": 0})
     env, seeds = given["env"], given["seeds"]
+    if not (picture := gym.make(env).unwrapped.picture):
+        raise UserError(f"{env} has no pictures of its observations; PongRam-v0 and BoxingPixels-v0 have")
     state = given["folder"] / f"{env}_dream_{seeds}.safetensors"
     if not state.exists():
         made = f"./swm experiment rsnn_pong arms:=dream env:={env} seeds:={seeds}"
@@ -117,8 +119,6 @@ def main() -> None:
     tensors, facts = load(state)
     if not 0 <= given["realisation"] < len(tensors["seeds"]):
         raise UserError(f"realisation:= is one of 0 to {len(tensors['seeds']) - 1} in {state}")
-    if not (picture := gym.make(env).unwrapped.picture):
-        raise UserError(f"{env} has no pictures of its observations; PongRam-v0 and BoxingPixels-v0 have")
     games = Games(env, settle("rsnn_dream", env, {}), tensors["seeds"].tolist())
     games.pair.restore(tensors)
     kept = dream(env, games.pair, given["start"], given["steps"], given["seed"])
