@@ -110,7 +110,7 @@ def main() -> None:
     defaults = {"env": "PongRam-v0", "seeds": 10, "folder": folder, "results": folder}
     given = arguments(defaults | {"realisation": 0, "start": 20, "steps": 50, "seed": 0})
     env, seeds = given["env"], given["seeds"]
-    if not (picture := gym.make(env).unwrapped.picture):
+    if not (picture := getattr(gym.make(env).unwrapped, "picture", None)):
         raise UserError(f"{env} has no pictures of its observations; PongRam-v0 and BoxingPixels-v0 have")
     state = given["folder"] / f"{env}_dream_{seeds}.safetensors"
     if not state.exists():

@@ -5,6 +5,7 @@ probability 0.25 instead of the chosen one (sticky actions, Machado et al. 2018)
 with steps of doing nothing, which are counted as steps of the environment like all others.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -20,7 +21,7 @@ _BYTES = (49, 50, 51, 54)  # ball x, opponent's paddle, own paddle, ball y
 HEIGHT, WIDTH = 210, 160  # of the screen, pixels
 
 
-class AtariGame(gym.Env):
+class AtariGame(gym.Env, ABC):
     """A game of the console; what is seen of it is up to the game.
 
     ``environment_steps`` counts every step ever made, the ``steps_before_a_game`` included.
@@ -80,8 +81,9 @@ class AtariGame(gym.Env):
         """Give the console back; or nanobind complains of it at the end of the process."""
         self._console = self._start = None
 
+    @abstractmethod
     def _observation(self) -> np.ndarray:
-        raise NotImplementedError
+        """What is seen of the present frame."""
 
 
 class PongRam(AtariGame):
