@@ -5,10 +5,14 @@ torch takes two seconds to load, and most nodes do not compute: it is loaded whe
 
 import ctypes
 import os
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
 
 _REAL_TIME_PRIORITY = 10  # of 1 to 99; above all that has none, below drivers
+_WAKE_UP = Path("/dev/cpu_dma_latency")  # while it is open, processors wake up within what was written to it
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3
 
 
@@ -32,14 +36,28 @@ def act_in_real_time() -> bool:
     """Have all threads of this process run ahead of ordinary ones; False where that is not allowed.
 
     It takes the right to (root, CAP_SYS_NICE, or ``rtprio`` in limits.conf). Without it nodes that act
-    share the processor with a dreamer, and their periods jitter more.
+    share the processor with a dreamer, and their periods jitter more. Where ``/dev/cpu_dma_latency`` may
+    be written, processors do not sleep between two commands either, until this process ends; in a
+    virtual machine one that sleeps has to wait for the host to wake up.
     """
+    _stay_awake()
     try:
         for thread in os.listdir("/proc/self/task"):
             os.sched_setscheduler(int(thread), os.SCHED_RR, os.sched_param(_REAL_TIME_PRIORITY))
     except (AttributeError, OSError):  # not Linux, or not allowed
         return False
     return True
+
+
+@cache
+def _stay_awake() -> int | None:
+    """A file that is held open, by the Linux interface of PM QoS."""
+    try:
+        held = os.open(_WAKE_UP, os.O_WRONLY)
+        os.write(held, struct.pack("i", 0))
+    except OSError:  # not Linux, or not allowed
+        return None
+    return held
 
 
 @contextmanager

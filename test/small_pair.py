@@ -1,0 +1,47 @@
+"""A small pair of agent and model network, and a world of noise for it to live in."""
+
+import numpy as np
+from gymnasium.spaces import Box, Discrete
+
+from spiking_wm_ros.agents.rsnn.options import Options
+from spiking_wm_ros.agents.rsnn.pair import Pair
+from spiking_wm_ros.agents.spaces import Spaces
+
+SPACES = Spaces(Box(-1, 1, (3,), np.float32), Discrete(2), 0.1)
+SMALL = Options(
+    neurons=20,
+    model_neurons=20,
+    together=1,
+    value_first=0,
+    last_reward=0.0,
+    dream_values=True,
+    rest=-2.0,
+    input_lr=0.0,
+    model_input_lr=0.0,
+    model_lr=1e-3,
+    reward_weight=0.5,
+    sharpen_time=0,
+)
+PLASTIC_INPUTS = {"input_lr": 0.01, "model_input_lr": 0.01, "share": 0.5, "model_share": 0.5}
+
+
+def random(shape, seed=0) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+
+
+def live(pair: Pair, steps: int, episode: int = 25, rows=None) -> None:
+    """A world of noise, rewards and all, in which realisations ``rows`` of many live."""
+    rows = range(len(pair.seeds)) if rows is None else rows
+    world = np.random.default_rng(5)
+    observation = world.uniform(-1, 1, (9, 3)).astype(np.float32)
+    for step in range(steps):
+        outputs = pair.see(observation[rows])
+        pair.choose(pair.head.draw(outputs, [np.random.default_rng([s, step]) for s in pair.seeds]))
+        observation = (0.9 * observation + world.normal(0, 0.1, (9, 3))).clip(-1, 1).astype(np.float32)
+        reward = (world.random(9) < 0.2).astype(np.float32)
+        over = step % episode == episode - 1
+        pair.follow(observation[rows], reward[rows], over and step % 2 == 0, over and step % 2 == 1)
+        if step % 20 == 19:
+            pair.learn()
+            if pair.can_dream:
+                pair.dream()

@@ -1,0 +1,254 @@
+"""What the recurrent agent and its model learn: against gradients, scalar loops, and a task."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from gymnasium.spaces import Box, Discrete
+
+from spiking_wm_ros.agents.rsnn.actor import Actor, Stream
+from spiking_wm_ros.agents.rsnn.agent import Agent as RSNNAgent
+from spiking_wm_ros.agents.rsnn.heads import Gaussian, Softmax
+from spiking_wm_ros.agents.rsnn.model import Model
+from spiking_wm_ros.agents.rsnn.options import Options
+from spiking_wm_ros.agents.rsnn.pair import Pair
+from spiking_wm_ros.agents.spaces import Spaces
+from spiking_wm_ros.errors import UserError
+from test.small_pair import PLASTIC_INPUTS, SMALL, SPACES, live, random
+
+
+def test_directions_are_gradients_of_the_log_probability():
+    y = random((4, 3))
+    actions = np.array([7, 5, 6, 7])
+    logits = torch.from_numpy(y).requires_grad_()
+    torch.log_softmax(logits, 1)[torch.arange(4), torch.from_numpy(actions - 5)].sum().backward()
+    head = Softmax(Discrete(3, start=5))
+    assert np.allclose(head.direction(y, actions), logits.grad.numpy(), atol=1e-6)
+    logits.grad = None
+    torch.distributions.Categorical(logits=logits).entropy().sum().backward()
+    assert np.allclose(head.spread(y), logits.grad.numpy(), atol=1e-6)
+
+    head = Gaussian(Box(np.float32([-2, 0, 1]), np.float32([2, 1, 3])), deviation=0.4)
+    actions = head.draw(y, [np.random.default_rng(n) for n in range(4)])
+    mean = torch.from_numpy(y).requires_grad_()
+    torch.distributions.Normal(mean, 0.4).log_prob(torch.from_numpy(head.code(actions))).sum().backward()
+    assert np.allclose(head.direction(y, actions), mean.grad.numpy(), atol=1e-5)
+
+
+def test_actions_follow_their_probabilities_and_stay_in_their_space():
+    head, y = Softmax(Discrete(3)), np.float32([[0.0, 1.0, 2.0]])
+    drawn = np.concatenate([head.draw(y, [np.random.default_rng(n)]) for n in range(4000)])
+    assert np.allclose(np.bincount(drawn, minlength=3) / 4000, head.probabilities(y)[0], atol=0.03)
+    assert head.greedy(y) == [2]
+    space = Box(np.float32([-2]), np.float32([1]))
+    head = Gaussian(space, deviation=3.0)
+    drawn = [head.draw(np.zeros((1, 1), np.float32), [np.random.default_rng(n)])[0] for n in range(50)]
+    assert all(space.contains(action) for action in drawn) and len({float(a[0]) for a in drawn}) > 5
+    with pytest.raises(UserError, match="bounded"):
+        Gaussian(Box(-np.inf, np.inf, (2,)), 0.3)
+
+
+def test_without_a_baseline_the_rule_is_the_gradient_of_the_expected_return():
+    """Equation 7, by automatic differentiation of what is read out of the same spikes."""
+    o = replace(SMALL, baseline=False, trace_decay=1.0, discount=0.9, policy_scale=0.3, sharpness=2.0)
+    actor, head, steps = Actor([np.random.default_rng(0)], 3, 2, o), Softmax(Discrete(2)), 40
+    stream, inputs, rewards = Stream(actor), random((steps, 1, 3)), random((steps, 1), 1)
+    policy = torch.from_numpy(actor.policy[0].copy()).requires_grad_()
+    spikes, chosen = [], []
+    for x, reward in zip(inputs, [np.zeros(1, np.float32), *rewards]):
+        outputs = stream.see(x, reward)
+        chosen.append(head.draw(outputs, [np.random.default_rng(len(chosen))]))
+        stream.choose(head.direction(outputs, chosen[-1]), head.spread(outputs))
+        spikes.append(stream.activity.readout[0].copy())
+    stream.end(rewards[-1])
+    returns = [sum(0.9 ** (k - t) * rewards[k, 0] for k in range(t, steps)) for t in range(steps)]
+    log_policy = torch.log_softmax(torch.from_numpy(np.stack(spikes)) @ policy * 2.0, 1)
+    taken = log_policy[torch.arange(steps), torch.from_numpy(np.concatenate(chosen))]
+    (taken * torch.tensor(returns)).sum().backward()
+    # the factor of the read-out is left to the learning rate
+    assert np.allclose(2.0 * stream.traces["policy"].take()[0], policy.grad.numpy(), atol=1e-3)
+    assert policy.grad.abs().max() > 0.1
+
+
+def test_with_a_baseline_credit_is_the_temporal_difference_by_scalar_loops():
+    o = replace(SMALL, discount=0.9, trace_decay=0.8, policy_scale=0.3, input_lr=0.01)
+    actor = Actor([np.random.default_rng(0)], 3, 2, o)
+    actor.value[:] = random(actor.value.shape, 2)
+    stream, inputs, rewards, directions = (
+        Stream(actor),
+        random((30, 1, 3)),
+        random(30, 1),
+        random((30, 1, 2), 3),
+    )
+    trace, expected = np.zeros((20, 20)), np.zeros((20, 20))
+    input_trace, input_expected = np.zeros((2, 6, 20))
+    before = after = 0.0
+
+    def credit(delta: float) -> None:
+        nonlocal expected, input_expected
+        expected = expected + delta * trace
+        input_expected = input_expected + delta * input_trace
+
+    for t, x in enumerate(inputs):
+        stream.see(x, rewards[t - 1 : t] if t else np.zeros(1, np.float32))
+        a = stream.activity
+        after = float(a.readout[0] @ actor.value[0, :, 0])
+        if t:
+            credit(rewards[t - 1] + 0.9 * after - before)
+        before = after
+        stream.choose(directions[t], directions[t])
+        learning = (directions[t, 0] @ actor.policy[0].T) * a.derivative[0]
+        trace = 0.9 * 0.8 * trace + np.outer(a.trace[0], learning)
+        input_trace = 0.9 * 0.8 * input_trace + np.outer(a.input_trace[0], learning)
+    stream.end(rewards[-1:])
+    credit(rewards[-1] - before)
+    for name, sums in (("recurrent", expected), ("input", input_expected)):
+        assert np.allclose(stream.traces[name].take()[0], sums, atol=1e-4) and np.abs(sums).max() > 0.01
+
+
+def test_the_policy_s_read_out_also_climbs_the_entropy_of_each_step():
+    o = replace(SMALL, policy_scale=0.3, entropy=0.7)
+    actor, head = Actor([np.random.default_rng(0)], 3, 2, o), Softmax(Discrete(2))
+    stream, policy = Stream(actor), torch.from_numpy(actor.policy[0].copy()).requires_grad_()
+    entropy = 0.0
+    for x in random((40, 1, 3)):
+        outputs = stream.see(x, np.zeros(1, np.float32))
+        stream.choose(np.zeros((1, 2), np.float32), head.spread(outputs))
+        spikes = torch.from_numpy(stream.activity.readout[0].copy())
+        entropy = entropy + torch.distributions.Categorical(logits=spikes @ policy).entropy()
+    (0.7 * entropy).backward()
+    assert np.allclose(stream.take("policy")[0], policy.grad.numpy(), atol=1e-4)
+    assert policy.grad.abs().max() > 0.1
+
+
+def test_values_are_learned_before_the_policy():
+    pair = Pair(replace(SMALL, value_first=60), SPACES, [0])
+    before = {name: array.copy() for name, array in pair.actor.learned().items()}
+    live(pair, 60)
+    assert np.array_equal(pair.actor.policy, before["policy"]) and not pair.can_dream
+    others = ~np.eye(20, dtype=bool)
+    assert np.array_equal(pair.actor.network.weights * others, before["recurrent"] * others)
+    assert pair.actor.value.any()
+    live(pair, 40)
+    assert pair.actor.policy.any() and pair.can_dream
+
+
+def test_input_weights_learn_and_synapses_that_there_are_not_stay_away():
+    pair = Pair(replace(SMALL, **PLASTIC_INPUTS), SPACES, [0])
+    networks = (pair.actor.network, pair.model.network)
+    before = [network.input_weights.copy() for network in networks]
+    live(pair, 100)
+    for network, weights in zip(networks, before):
+        assert 0.2 < (weights == 0).mean() < 0.7
+        assert np.array_equal(network.input_weights == 0, weights == 0)
+        assert np.abs(network.input_weights - weights).max() > 0.005
+
+
+def test_choices_grow_sharper_and_are_learned_the_slower():
+    def step(sharpest: float) -> tuple[Pair, np.ndarray]:
+        pair = Pair(replace(SMALL, sharpen_time=40, sharpest=sharpest, world_model=False), SPACES, [0])
+        live(pair, 199)
+        policy, value = pair.actor.policy.copy(), pair.actor.value.copy()
+        for adam in pair.actor.adams.values():  # so that the next step is of the size of its rate
+            for array in adam.state().values():
+                array[...] = 0
+        pair.learn()
+        return pair, [np.abs(pair.actor.policy - policy).max(), np.abs(pair.actor.value - value).max()]
+
+    (constant, (policy, value)), (sharp, (slower, as_fast)) = step(1.0), step(4.0)
+    assert constant.actor.sharpness == 1.0 and sharp.actor.sharpness == 4.0
+    assert slower == pytest.approx(policy / 4, rel=0.01) and as_fast == pytest.approx(value, rel=0.01)
+    agent = RSNNAgent(replace(SMALL, sharpen_time=40), SPACES, 0)
+    agent.pair.actor.sharpen(60)
+    assert agent.policy_weights()["sharpness"] == 2.5
+    box = SPACES._replace(action=Box(-1, 1, (1,), np.float32))
+    pair = Pair(replace(SMALL, sharpen_time=40), box, [0])
+    pair.learn()
+    assert pair.actor.sharpness == 1.0 and not pair.head.sharpens  # means do not grow
+
+
+def test_policies_may_learn_in_dreams_alone_and_models_stop():
+    """Figures 2D and 2E of the paper."""
+    pair = Pair(replace(SMALL, awake_policy=False, model_until=60), SPACES, [0])
+    pair.dream = lambda: {}
+    live(pair, 59)
+    assert not pair.actor.policy.any() and pair.actor.value.any()
+    Pair.dream(pair)
+    assert pair.actor.policy.any()
+    live(pair, 1)
+    stopped = {name: array.copy() for name, array in pair.model.network.state().items()}
+    change, error = pair.model.change.copy(), pair.model.error.copy()
+    live(pair, 50)
+    assert all(np.array_equal(array, stopped[name]) for name, array in pair.model.network.state().items())
+    assert np.array_equal(pair.model.change, change)
+    assert not np.array_equal(pair.model.error, error)  # it is judged all the same
+
+
+def test_what_rests_for_long_may_move_again():
+    """A change is judged by the size of changes, not by how rare they are."""
+    model = Model([np.random.default_rng(0)], 1, 2, SMALL)
+    at = np.zeros((1, 1), np.float32)
+
+    def move(by: float) -> float:
+        return float(model._usual(np.full_like(at, by))[0, 0])
+
+    for step in range(40):
+        move(0.1 if step % 2 else -0.1)
+    for _ in range(5000):
+        move(0.0)
+    assert move(0.1) == pytest.approx(1.0, rel=0.05)
+    assert move(5.0) == 0.0  # a new start
+
+
+def test_the_model_s_read_outs_learn_by_the_gradient_of_their_squared_errors():
+    """Equations 4 and 5."""
+    o = replace(SMALL, change_unit=0.5, largest_change=1e9, reward_memory=0.3, model_every=1000)
+    model = Model([np.random.default_rng(0)], 3, 2, o)
+    model.change[:], model.reward[:] = random(model.change.shape, 1), random(model.reward.shape, 2)
+    observation, codes, rewards = random((31, 1, 3), 3), random((30, 1, 2), 4), random((30, 1), 5)
+    change = torch.from_numpy(model.change[0].copy()).requires_grad_()
+    reward = torch.from_numpy(model.reward[0].copy()).requires_grad_()
+    loss, remembered = 0.0, 0.0
+    for x, following, code, r in zip(observation, observation[1:], codes, rewards):
+        prediction = model.predict(model.activity, x, code)
+        spikes = torch.from_numpy(model.activity.readout[0].copy())
+        remembered = 0.3 * remembered + float(r[0])
+        target = torch.from_numpy((following - x)[0] / 0.5)
+        loss = loss + 0.5 * (target - spikes @ change).square().sum()
+        loss = loss + 0.5 * (remembered - (spikes @ reward)[0]).square()
+        model.correct(prediction, x, following, r)
+    loss.backward()
+    assert np.allclose(model.traces["change"].take()[0], -change.grad.numpy(), atol=1e-3)
+    assert np.allclose(model.traces["reward"].take()[0], -reward.grad.numpy(), atol=1e-3)
+
+
+def cue_task(options: Options, games: int = 120) -> np.ndarray:
+    """Answer with the side on which a cue was shown three steps ago; returns by game of 4 seeds."""
+    spaces = Spaces(Box(-1, 1, (2,), np.float32), Discrete(2), 0.1)
+    pair, returns = Pair(options, spaces, range(4)), []
+    for game in range(games):
+        won = np.zeros(4, np.float32)
+        for trial in range(5):
+            side = np.random.default_rng([game, trial]).integers(2, size=4)
+            for step in range(4):
+                shown = np.where(step == 0, 2 * side - 1, 0)
+                observation = np.stack([shown, np.full(4, step == 3)], 1).astype(np.float32)
+                outputs = pair.see(observation)
+                moment = (game * 5 + trial) * 4 + step
+                actions = pair.head.draw(outputs, [np.random.default_rng([s, moment]) for s in range(4)])
+                pair.choose(actions)
+                right = np.float32(2 * (actions == side) - 1) * (step == 3)
+                won += right
+                pair.follow(np.zeros_like(observation), right, False, step == 3 and trial == 4)
+        returns.append(won)
+        pair.learn()
+    return np.stack(returns)
+
+
+def test_it_learns_to_answer_by_what_it_saw_before():
+    neurons = {"neurons": 150, "input_scale": 6.0, "transient": 0.0, "entropy": 0.0}
+    rates = {"agent_lr": 0.003, "discount": 0.97, "trace_decay": 0.5}
+    returns = cue_task(replace(SMALL, **neurons, **rates))
+    assert np.abs(returns[:15].mean()) < 1.5  # by chance at the start
+    assert returns[-20:].mean() > 4  # of 5

@@ -1,0 +1,29 @@
+"""What a process asks of the system when it acts in real time."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+DEVICE = Path("/dev/cpu_dma_latency")
+ACT = "from spiking_wm_ros.process import act_in_real_time; print(act_in_real_time(), flush=True); input()"
+
+
+def asked_for() -> int:
+    """The wake-up time, in microseconds, that all processes together ask of the processors."""
+    with DEVICE.open("rb") as device:
+        return int.from_bytes(device.read(4), sys.byteorder, signed=True)
+
+
+@pytest.mark.skipif(not os.access(DEVICE, os.R_OK | os.W_OK), reason="not allowed here")
+def test_processors_stay_awake_as_long_as_a_process_acts_in_real_time():
+    before = asked_for()
+    process = subprocess.Popen(
+        [sys.executable, "-c", ACT], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    process.stdout.readline()
+    assert asked_for() == 0
+    process.communicate("\n")
+    assert asked_for() == before > 0
