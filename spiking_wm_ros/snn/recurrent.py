@@ -31,6 +31,7 @@ class NeuronConstants:
     bias: float = 0.0  # standard deviation of a constant current into each neuron
     share: float = 1.0  # of the inputs that a neuron is connected to, on average
     transient: float = 0.0  # factor on the last change of an input, which is an input then, within +-1
+    curves: int = 0  # tuning curves, in whose place an input that is tuned is seen through
 
 
 @dataclass
@@ -66,6 +67,7 @@ class RecurrentNetwork:
         input_scale: standard deviation of each input's weights, ``[D]``.
         neurons: ``N``.
         constants: of the neurons.
+        tuned: how many inputs, the first ones, are seen through ``curves`` if there are any.
     """
 
     def __init__(
@@ -74,12 +76,14 @@ class RecurrentNetwork:
         input_scale: Sequence[float],
         neurons: int,
         constants: NeuronConstants,
+        tuned: int = 0,
     ):
         shape, scale = (neurons, neurons), np.asarray(input_scale)
         self.constants, self._inputs = constants, len(scale)
+        self._tuned = tuned if constants.curves else 0
         self.weights = _drawn([g.normal(0, neurons**-0.5, shape) for g in generators])
-        if constants.transient:
-            scale = np.concatenate([scale, scale])
+        seen = np.repeat(scale[: self._tuned], constants.curves), scale[self._tuned :]
+        scale = np.concatenate([*seen, scale if constants.transient else []])
         wide = (len(scale), neurons)
         drawn = [g.normal(0, 1, wide) * (g.random(wide) < constants.share) for g in generators]
         self.input_weights = _drawn([weights * scale[:, None] for weights in drawn])
@@ -107,7 +111,9 @@ class RecurrentNetwork:
     def tick(self, activity: Activity, inputs: Array) -> Array:
         """Go on by one tick, in place, with inputs ``[R B, D]``; returns the filtered spikes ``[R B, N]``."""
         c, *states = self.constants, *list(vars(activity).values())[:-1]
-        current = [inputs]
+        current = [inputs[:, self._tuned :]]
+        if self._tuned:
+            current.insert(0, tuning_curves(inputs[:, : self._tuned], c.curves))
         if c.transient:
             change = np.where(np.isinf(activity.inputs), 0, inputs - activity.inputs)
             current.append((np.float32(c.transient) * change).clip(-1, 1))
@@ -123,6 +129,16 @@ class RecurrentNetwork:
             *map(np.float32, (*decays, c.rest, c.reset, c.width)),
         )
         return activity.readout
+
+
+def tuning_curves(values: Array, count: int) -> Array:
+    """Values ``[B, D]``, each by its places on ``count`` Gaussian curves over -1 to 1: ``[B, D count]``.
+
+    The curves are as wide as they are apart; what is below 1 % is 0.
+    """
+    centres, apart = np.linspace(-1, 1, count, dtype=np.float32), np.float32(2 / (count - 1))
+    responses = np.exp(-0.5 * np.square((values[..., None] - centres) / apart))
+    return np.where(responses < 0.01, np.float32(0), responses).reshape(len(values), -1)
 
 
 def by_realisation(rows: Array, weights: Array) -> Array:

@@ -61,8 +61,9 @@ def lif_tick(
         for d in range(inputs.shape[1]):
             x, row = inputs[at, d], input_weights[r, d]
             input_trace[at, d] = membrane_decay * input_trace[at, d] + (_ONE - membrane_decay) * x
-            for n in range(neurons):
-                current[n] += x * row[n]
+            if x != _ZERO:
+                for n in range(neurons):
+                    current[n] += x * row[n]
         for n in range(neurons):
             v[n] = membrane_decay * v[n] + (_ONE - membrane_decay) * current[n] - reset * s[n]
         for n in range(neurons):

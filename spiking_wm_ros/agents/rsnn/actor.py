@@ -28,7 +28,8 @@ class Actor:
         self, generators: Sequence[np.random.Generator], inputs: int, outputs: int, options: Options
     ):
         o = self.options = options
-        self.network = RecurrentNetwork(generators, inputs * [o.input_scale], o.neurons, o.agent_constants())
+        scale = inputs * [o.input_scale]
+        self.network = RecurrentNetwork(generators, scale, o.neurons, o.agent_constants(), inputs)
         drawn = [g.normal(0, o.policy_scale, (o.neurons, outputs)) for g in generators]
         self.policy = np.stack(drawn).astype(np.float32)
         self.value = np.zeros((len(generators), o.neurons, 1), np.float32)

@@ -42,7 +42,7 @@ class Model:
         o, realisations = options, len(generators)
         self.options = o
         scale = inputs * [o.model_input_scale] + actions * [o.action_scale]
-        self.network = RecurrentNetwork(generators, scale, o.model_neurons, o.model_constants())
+        self.network = RecurrentNetwork(generators, scale, o.model_neurons, o.model_constants(), inputs)
         self.change = np.zeros((realisations, o.model_neurons, inputs), np.float32)
         self.reward = np.zeros((realisations, o.model_neurons, 1), np.float32)
         weights = {"recurrent": self.network.weights, "change": self.change, "reward": self.reward}

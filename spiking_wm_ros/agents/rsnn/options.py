@@ -27,18 +27,19 @@ class Options:
     bias: float = option(0.0, "deviation of a constant current into each of the agent's neurons", 0, 1000)
     share: float = option(1.0, "of the inputs that an agent's neuron is connected to", 0.01, 1)
     transient: float = option(2.0, "factor on changes of inputs, inputs too, within +-1; 0: none", 0, 1000)
+    curves: int = option(24, "tuning curves by which the agent sees each observed value; 0: as it is", 0, 1000)
     readout_time: float = option(1.0, "time constant of the agent's read-outs", 1e-3, 1000)
-    input_scale: float = option(6.0, "deviation of the agent's input weights", 0, 1000)
+    input_scale: float = option(1.2, "deviation of the agent's input weights", 0, 1000)
     policy_scale: float = option(0.0, "deviation of the policy's read-out weights at the start", 0, 100)
     sharpness: float = option(1.0, "factor on what the policy reads out", 1e-3, 1000)
-    sharpen_time: int = option(10_000, "steps in which sharpness, of choices, grows by itself; 0: none", 0)
+    sharpen_time: int = option(40_000, "steps in which sharpness, of choices, grows by itself; 0: none", 0)
     sharpest: float = option(8.0, "factor by which sharpness grows at most", 1, 1000)
     deviation: float = option(0.3, "of continuous actions, in half ranges", 1e-3, 10)
     agent_lr: float = option(3e-4, "learning rate of the agent's recurrent weights", 0, 1)
     input_lr: float = option(1e-2, "learning rate of the agent's input weights; 0: they stay", 0, 1)
     policy_lr: float = option(1e-2, "learning rate of the policy's read-out", 0, 1)
     value_lr: float = option(1e-2, "learning rate of the baseline's read-out", 0, 1)
-    entropy: float = option(0.0, "weight of the policy's entropy in what its read-out learns", 0, 100)
+    entropy: float = option(0.04, "weight of the policy's entropy in what its read-out learns", 0, 100)
     discount: float = option(0.99, "discount factor per step", 0, 1)
     trace_decay: float = option(0.98, "further decay of eligibility per step (lambda)", 0, 1)
     baseline: bool = option(True, "learn the value of a state, from the agent's spikes, as a baseline")
@@ -51,6 +52,7 @@ class Options:
     model_bias: float = option(4.0, "deviation of a constant current into each model neuron", 0, 1000)
     model_share: float = option(0.3, "of the inputs that a model's neuron is connected to", 0.01, 1)
     model_transient: float = option(15.0, "like transient, in the model", 0, 1000)
+    model_curves: int = option(0, "like curves, in the model", 0, 1000)
     model_readout_time: float = option(0.5, "time constant of the model's read-outs", 1e-3, 1000)
     model_input_scale: float = option(12.0, "deviation of the model's input weights", 0, 1000)
     action_scale: float = option(6.0, "deviation of the model's action weights", 0, 1000)
@@ -92,6 +94,7 @@ class Options:
             self.bias,
             self.share,
             self.transient,
+            self.curves,
         )
 
     def model_constants(self) -> NeuronConstants:
@@ -104,4 +107,5 @@ class Options:
             bias=self.model_bias,
             share=self.model_share,
             transient=self.model_transient,
+            curves=self.model_curves,
         )
