@@ -36,6 +36,11 @@ class Actor:
         rates = {"recurrent": o.agent_lr, "input": o.input_lr, "policy": o.policy_lr, "value": o.value_lr}
         self.sharpness = np.full((), o.sharpness, np.float32)
         self.adams = {name: Adam(array, rates[name], 1e-5) for name, array in self.learned().items()}
+        self.adams_asleep = self.adams
+        if o.dream_rate:
+            self.adams_asleep = {
+                name: Adam(array, o.dream_rate * rates[name], 1e-5) for name, array in self.learned().items()
+            }
 
     def learned(self) -> dict[str, Array]:
         """The weights that learn, by name."""
@@ -54,10 +59,10 @@ class Actor:
         if o.sharpen_time:
             self.sharpness[...] = o.sharpness * min(1 + max(steps, 0) / o.sharpen_time, o.sharpest)
 
-    def learn(self, *streams: "Stream") -> None:
+    def learn(self, *streams: "Stream", asleep: bool = False) -> None:
         """One step of Adam up all that was credited in streams since the last one."""
         slower = float(self.options.sharpness / self.sharpness)
-        for name, adam in self.adams.items():
+        for name, adam in (self.adams_asleep if asleep else self.adams).items():
             gradient = sum(stream.take(name) for stream in streams)
             adam.descend(-gradient, 1.0 if name == "value" else slower)
         if not self.options.self_connections:
@@ -68,7 +73,8 @@ class Actor:
         """The arrays that it goes on from, themselves."""
         weights = {"network": self.network.state(), "policy": self.policy, "value": self.value}
         weights["sharpness"] = self.sharpness
-        return weights | {"adams": {name: adam.state() for name, adam in self.adams.items()}}
+        kept = {"adams": self.adams, "adams_asleep": self.adams_asleep if self.options.dream_rate else {}}
+        return weights | {k: {name: adam.state() for name, adam in a.items()} for k, a in kept.items()}
 
 
 class Stream:

@@ -72,6 +72,9 @@ class Options:
     together: int = option(24, "dreams from which the agent learns in one update", 1, 10_000)
     awake_policy: bool = option(True, "learn the policy awake too, not only in dreams and plans")
     model_until: int = option(0, "steps after which the model learns no more; 0: it always learns", 0)
+    dream_rate: float = option(
+        0.3, "factor on the agent's rates in dreams, with moments of their own; 0: those of waking", 0, 100
+    )
     dream_values: bool = option(False, "learn values in dreams and plans too, not only awake")
     clip_dreams: bool = option(True, "keep dreamed observations within what can be observed")
     last_reward: float = option(0.5, "size of a reward that ends what is imagined; 0: none does", 0)

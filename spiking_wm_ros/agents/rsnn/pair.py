@@ -146,7 +146,7 @@ class Pair:
         if restore:
             restore()
         self.dreams += count
-        self.actor.learn(self._sound(self.dreamed))
+        self.actor.learn(self._sound(self.dreamed), asleep=True)
         returns = float(total.sum() / (count * len(self.seeds)))
         return {"dream_return": returns, "dream_length": float(lengths.mean())}
 
