@@ -21,6 +21,9 @@ SMALL = Options(
     model_lr=1e-3,
     reward_weight=0.5,
     sharpen_time=0,
+    curves=0,
+    input_scale=6.0,
+    entropy=0.0,
 )
 PLASTIC_INPUTS = {"input_lr": 0.01, "model_input_lr": 0.01, "share": 0.5, "model_share": 0.5}
 

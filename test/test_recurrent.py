@@ -1,6 +1,7 @@
 """Recurrent networks with local plasticity, against automatic differentiation and scalar loops."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,7 +9,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spiking_wm_ros.snn.recurrent import Adam, CreditedTrace, NeuronConstants, RecurrentNetwork
+from spiking_wm_ros.snn.recurrent import (
+    Adam,
+    CreditedTrace,
+    NeuronConstants,
+    RecurrentNetwork,
+    tuning_curves,
+)
 
 SMALL = NeuronConstants(rest=-0.5, start=-0.2, reset=2.0)
 
@@ -53,6 +60,27 @@ def test_a_tick_follows_its_equations_by_scalar_loops():
             assert np.allclose(getattr(activity, name)[0], values, atol=1e-5), name
         fired += sum(s)
     assert 10 < fired < 300
+
+
+def test_inputs_that_are_tuned_are_seen_through_gaussian_curves():
+    x, count = 0.3, 9
+    (seen,) = tuning_curves(np.float32([[x, 5.0]]), count)
+    for place in range(count):
+        distance = (x - (-1 + 0.25 * place)) / 0.25
+        response = math.exp(-(distance**2) / 2)
+        assert seen[place] == pytest.approx(response if response >= 0.01 else 0.0, abs=1e-6)
+    assert not seen[count:].any() and 3 < (seen > 0).sum() < 8  # the second is far off
+
+    generators = [np.random.default_rng(0)], [np.random.default_rng(0)]
+    tuned = RecurrentNetwork(generators[0], 3 * [2.0], 6, replace(SMALL, curves=count), tuned=2)
+    explicit = RecurrentNetwork(generators[1], (2 * count + 1) * [2.0], 6, SMALL)
+    states, spikes = (tuned.at_rest(), explicit.at_rest()), 0
+    for x in drive(60):
+        code = np.concatenate([tuning_curves(x[:, :2], count), x[:, 2:]], 1)
+        both = tuned.tick(states[0], x).copy(), explicit.tick(states[1], code)
+        assert np.array_equal(*both)
+        spikes += states[0].spikes.sum()
+    assert 10 < spikes < 300
 
 
 def test_the_local_rule_is_the_gradient_where_the_paper_s_approximation_is_exact():

@@ -15,7 +15,15 @@ from test.small_pair import PLASTIC_INPUTS, SMALL, SPACES, live, random
 
 @pytest.mark.parametrize(
     "changes",
-    [{}, {"plan_steps": 2}, {"dream_error": 2.0}, {"baseline": False}, {"together": 3}, PLASTIC_INPUTS],
+    [
+        {},
+        {"plan_steps": 2},
+        {"dream_error": 2.0},
+        {"baseline": False},
+        {"together": 3},
+        PLASTIC_INPUTS,
+        PLASTIC_INPUTS | {"curves": 7, "model_curves": 5},
+    ],
 )
 def test_realisations_side_by_side_are_what_each_is_alone(changes):
     o = replace(SMALL, policy_scale=0.1, horizon=12, dream_starts=3, **changes)
@@ -64,7 +72,9 @@ def test_dreams_side_by_side_are_one_update_up_the_sum_of_what_each_gives():
         assert pair.dreams == 0
         pair.actor.value[:] = random(pair.actor.value.shape)
         given = []
-        pair.actor.learn = lambda stream: given.append({n: stream.take(n) for n in pair.actor.learned()})
+        pair.actor.learn = lambda stream, asleep: given.append(
+            {n: stream.take(n) for n in pair.actor.learned()}
+        )
         for _ in range(6 // together):
             pair.dream()
         assert pair.dreams == 6 and len(given) == 6 // together
@@ -73,6 +83,20 @@ def test_dreams_side_by_side_are_one_update_up_the_sum_of_what_each_gives():
     alone, abreast = gradients(1), gradients(6)
     for name, value in alone.items():
         assert np.allclose(abreast[name], value, atol=1e-4) and np.abs(value).max() > 0.01, name
+
+
+def test_dreams_learn_at_a_rate_of_their_own_and_repeat_nothing_of_waking():
+    def moved(rate: float) -> float:
+        pair = Pair(replace(SMALL, dream_rate=rate, policy_scale=0.1), SPACES, [0])
+        live(pair, 18)
+        pair.actor.adams["policy"].mean[:] = 1e3  # of what was learned awake
+        before = pair.actor.policy.copy()
+        pair.dream()
+        return np.abs(pair.actor.policy - before).max()
+
+    whole, half = moved(1.0), moved(0.5)
+    assert half == pytest.approx(whole / 2, rel=0.01) and 0 < whole < 0.011
+    assert moved(0.0) > 1  # one Adam for both
 
 
 def test_fewer_dreams_than_stand_side_by_side_give_what_they_give():

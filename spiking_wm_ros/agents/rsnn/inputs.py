@@ -13,8 +13,8 @@ _BOUNDED = 1e6  # bounds beyond are none
 class Inputs:
     """Observations ``[R, D]`` as inputs: as they are, or centred.
 
-    Centred, a bounded space is mapped to ``[-1, 1]``; values of others are normalised by the mean and
-    the deviation that each realisation has seen, as of the last `refresh`.
+    Centred, a bounded space is mapped to ``[-1, 1]``; values of others so that what lies within two standard
+    deviations of the mean is, by what each realisation has seen up to the last `refresh`.
 
     Args:
         space: of the observations, vectors.
@@ -32,7 +32,7 @@ class Inputs:
             self.low, self.high = -np.ones_like(self.low), np.ones_like(self.high)
         elif centred:
             self.statistics = Normaliser(shape)
-            self.high = np.full_like(self.high, self.statistics.clip)
+            self.high = np.full_like(self.high, self.statistics.clip / 2)
             self.low = -self.high
 
     def update(self, observation: Array) -> None:
@@ -43,7 +43,7 @@ class Inputs:
     def refresh(self) -> None:
         """Centre by all that was seen so far."""
         if self.statistics:
-            self.middle[:], self.scale[:] = self.statistics.mean.numpy(), self.statistics.scale.numpy()
+            self.middle[:], self.scale[:] = self.statistics.mean.numpy(), 2 * self.statistics.scale.numpy()
 
     def __call__(self, observation: Array) -> Array:
         """Inputs ``[R, D]``."""

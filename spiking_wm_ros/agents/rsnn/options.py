@@ -18,7 +18,7 @@ class Options:
     rest: float = option(-4.0, "potential at rest", -1000, 1000)
     start: float = option(-1.0, "potential at the start of an episode", -1000, 1000)
     width: float = option(1.0, "width of the pseudo-derivative of a spike", 1e-3, 1000)
-    scale_inputs: bool = option(True, "centre inputs: bounded ones to +-1, others by mean and deviation")
+    scale_inputs: bool = option(True, "centre inputs: bounded ones to +-1, others by their statistics")
     warmup: int = option(0, "steps of experience that only the model learns from", 0)
     # agent
     value_first: int = option(3000, "steps in which the agent learns values only", 0)
