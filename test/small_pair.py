@@ -22,7 +22,11 @@ SMALL = Options(
     reward_weight=0.5,
     sharpen_time=0,
     curves=0,
+    model_curves=0,
     input_scale=6.0,
+    model_input_scale=12.0,
+    model_bias=4.0,
+    model_share=0.3,
     entropy=0.0,
 )
 PLASTIC_INPUTS = {"input_lr": 0.01, "model_input_lr": 0.01, "share": 0.5, "model_share": 0.5}

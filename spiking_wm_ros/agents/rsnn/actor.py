@@ -131,11 +131,14 @@ class Stream:
         self._last_value = value
         return self._actor.read_out(spikes)
 
-    def choose(self, direction: Array, spread: Array) -> None:
-        """Take in gradients by the outputs ``[R B, K]``: of the choice's log-probability, of the entropy."""
+    def choose(self, direction: Array, spread: Array | None = None) -> None:
+        """Take in gradients by the outputs ``[R B, K]``: of the choice's log-probability, of the entropy.
+
+        Without ``spread`` entropy is no concern: what is imagined teaches little per step, and would drown in it.
+        """
         a, alive = self.activity, self.alive[:, None]
         direction = direction * alive
-        if entropy := self._actor.options.entropy:
+        if (entropy := self._actor.options.entropy) and spread is not None:
             self._spread.add(a.readout, spread * alive * np.float32(entropy))
             self._spread.credit(self.alive)
         learning = by_realisation(direction, self._actor.policy.transpose(0, 2, 1))

@@ -192,7 +192,7 @@ class Pair:
             outputs = stream.see(inputs, reward)
             stream.alive = (goes_on & (step < lengths)).astype(np.float32)
             actions = self.head.draw(outputs, generators)
-            stream.choose(self.head.direction(outputs, actions), self.head.spread(outputs))
+            stream.choose(self.head.direction(outputs, actions))
             prediction = self.model.predict(model, inputs, self.head.code(actions))
             inputs, reward = self.model.after(inputs, prediction)
             if self.options.clip_dreams:
