@@ -136,7 +136,7 @@ def tuning_curves(values: Array, count: int) -> Array:
 
     The curves are as wide as they are apart; what is below 1 % is 0.
     """
-    centres, apart = np.linspace(-1, 1, count, dtype=np.float32), np.float32(2 / (count - 1))
+    centres, apart = np.linspace(-1, 1, count, dtype=np.float32), np.float32(2 / max(count - 1, 1))
     responses = np.exp(-0.5 * np.square((values[..., None] - centres) / apart))
     return np.where(responses < 0.01, np.float32(0), responses).reshape(len(values), -1)
 

@@ -35,12 +35,12 @@ class Actor:
         self.value = np.zeros((len(generators), o.neurons, 1), np.float32)
         rates = {"recurrent": o.agent_lr, "input": o.input_lr, "policy": o.policy_lr, "value": o.value_lr}
         self.sharpness = np.full((), o.sharpness, np.float32)
-        self.adams = {name: Adam(array, rates[name], 1e-5) for name, array in self.learned().items()}
-        self.adams_asleep = self.adams
-        if o.dream_rate:
-            self.adams_asleep = {
-                name: Adam(array, o.dream_rate * rates[name], 1e-5) for name, array in self.learned().items()
-            }
+
+        def adams(factor: float) -> dict[str, Adam]:
+            return {n: Adam(array, factor * rates[n], 1e-5) for n, array in self.learned().items()}
+
+        self.adams = adams(1.0)
+        self.adams_asleep = adams(o.dream_rate) if o.world_model and o.dream_rate else self.adams
 
     def learned(self) -> dict[str, Array]:
         """The weights that learn, by name."""
@@ -60,7 +60,7 @@ class Actor:
             self.sharpness[...] = o.sharpness * min(1 + max(steps, 0) / o.sharpen_time, o.sharpest)
 
     def learn(self, *streams: "Stream", asleep: bool = False) -> None:
-        """One step of Adam up all that was credited in streams since the last one."""
+        """One step of Adam, awake's or dreams' own, up all that was credited since the last one."""
         slower = float(self.options.sharpness / self.sharpness)
         for name, adam in (self.adams_asleep if asleep else self.adams).items():
             gradient = sum(stream.take(name) for stream in streams)
@@ -73,7 +73,7 @@ class Actor:
         """The arrays that it goes on from, themselves."""
         weights = {"network": self.network.state(), "policy": self.policy, "value": self.value}
         weights["sharpness"] = self.sharpness
-        kept = {"adams": self.adams, "adams_asleep": self.adams_asleep if self.options.dream_rate else {}}
+        kept = {"adams": self.adams, "adams_asleep": self.adams_asleep}
         return weights | {k: {name: adam.state() for name, adam in a.items()} for k, a in kept.items()}
 
 
@@ -134,7 +134,7 @@ class Stream:
     def choose(self, direction: Array, spread: Array | None = None) -> None:
         """Take in gradients by the outputs ``[R B, K]``: of the choice's log-probability, of the entropy.
 
-        Without ``spread`` entropy is no concern: what is imagined teaches little per step, and would drown in it.
+        Without ``spread`` entropy is no concern: what is imagined teaches little per step, and drowns in it.
         """
         a, alive = self.activity, self.alive[:, None]
         direction = direction * alive

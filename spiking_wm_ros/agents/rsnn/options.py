@@ -27,7 +27,9 @@ class Options:
     bias: float = option(0.0, "deviation of a constant current into each of the agent's neurons", 0, 1000)
     share: float = option(1.0, "of the inputs that an agent's neuron is connected to", 0.01, 1)
     transient: float = option(2.0, "factor on changes of inputs, inputs too, within +-1; 0: none", 0, 1000)
-    curves: int = option(24, "tuning curves by which the agent sees each observed value; 0: as it is", 0, 1000)
+    curves: int = option(
+        24, "tuning curves by which the agent sees each observed value; 0: as it is", 0, 1000
+    )
     readout_time: float = option(1.0, "time constant of the agent's read-outs", 1e-3, 1000)
     input_scale: float = option(1.2, "deviation of the agent's input weights", 0, 1000)
     policy_scale: float = option(0.0, "deviation of the policy's read-out weights at the start", 0, 100)
