@@ -123,6 +123,7 @@ def main() -> None:
     games.pair.restore(tensors)
     kept = dream(env, games.pair, given["start"], given["steps"], given["seed"])
     target = given["results"] / f"rsnn_dream_{env}.png"
+    target.parent.mkdir(parents=True, exist_ok=True)
     draw({name: values[:, given["realisation"]] for name, values in kept.items()}, picture, target)
     print(f"after {facts['counts']['games']} games: {target}")
 
