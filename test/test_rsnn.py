@@ -8,6 +8,7 @@ import torch
 from gymnasium.spaces import Box
 
 from spiking_wm_ros.agents.registry import algorithms, settle
+from spiking_wm_ros.agents.rsnn.inputs import Inputs
 from spiking_wm_ros.agents.rsnn.pair import Pair
 from spiking_wm_ros.errors import UserError
 from test.small_pair import PLASTIC_INPUTS, SMALL, SPACES, live, random
@@ -97,6 +98,30 @@ def test_dreams_learn_at_a_rate_of_their_own_and_repeat_nothing_of_waking():
     whole, half = moved(1.0), moved(0.5)
     assert half == pytest.approx(whole / 2, rel=0.01) and 0 < whole < 0.011
     assert moved(0.0) > 1  # one Adam for both
+
+
+def test_dreams_do_not_climb_entropy():
+    def dreamed(entropy: float) -> torch.Tensor:
+        pair = Pair(replace(SMALL, entropy=entropy, policy_scale=0.1), SPACES, [0])
+        pair.restore(lived)
+        pair.dream()
+        return pair.snapshot()["actor/policy"]
+
+    pair = Pair(replace(SMALL, policy_scale=0.1), SPACES, [0])
+    live(pair, 18)
+    lived = pair.snapshot()
+    assert torch.equal(dreamed(0.0), dreamed(5.0))
+    assert not torch.equal(dreamed(0.0), lived["actor/policy"])
+
+
+def test_unbounded_inputs_reach_as_far_as_bounded_ones():
+    inputs = Inputs(Box(-np.inf, np.inf, (1,), np.float32), 1, centred=True)
+    for value in np.random.default_rng(0).normal(7.0, 3.0, 4000):
+        inputs.update(np.float32([[value]]))
+    assert inputs(np.float32([[2.0]])) == 2.0  # as it is, until they are refreshed
+    inputs.refresh()
+    seen = inputs(np.float32([[7.0], [13.0], [1.0], [1e6]]))
+    assert np.allclose(seen[:, 0], [0, 1, -1, 2.5], atol=0.1)
 
 
 def test_fewer_dreams_than_stand_side_by_side_give_what_they_give():
