@@ -171,11 +171,22 @@ def test_dreams_are_clipped_and_shrink_with_the_model_s_error():
     assert np.abs(np.stack(seen)).max() > 2.0
 
 
-def test_a_reward_may_end_what_is_imagined_and_nothing_follows_on_it():
+def test_a_reward_may_end_what_is_imagined_and_what_follows_is_worth_what_it_was_awake():
     o = replace(SMALL, horizon=6, last_reward=0.5, reward_memory=0.0, discount=0.9, trace_decay=0.0)
-    pair = Pair(o, SPACES, [0])
-    live(pair, 40)
+    pair, met = Pair(o, SPACES, [0]), []
+    see = pair.awake.see
+
+    def watch(inputs, reward):
+        outputs = see(inputs, reward)
+        if reward[0] > 0:
+            met.append(float(pair.awake.value[0]))
+        return outputs
+
+    pair.awake.see = watch
     pair.actor.value[:] = random(pair.actor.value.shape)
+    live(pair, 24)  # one episode
+    assert 3 <= len(met) and np.std(met) > 0
+    assert pair._afterwards[0] == pytest.approx([0, np.mean(met)], abs=1e-6)
     rewards = iter([0.1, 0.2, 1.0, 5.0, 5.0, 5.0])
     pair.model.after = lambda inputs, prediction: (inputs, np.full(1, next(rewards), np.float32))
     credited, credit = [], pair.dreamed._credit
@@ -184,7 +195,8 @@ def test_a_reward_may_end_what_is_imagined_and_nothing_follows_on_it():
     )
     assert pair.dream()["dream_return"] == pytest.approx(1.3)
     assert [alive for _, alive in credited] == [True, True, True, False, False, False]
-    assert credited[2][0] == 1.0 and credited[1][0] != pytest.approx(0.2)  # which is followed by a value
+    assert credited[2][0] == pytest.approx(1 + 0.9 * np.mean(met))
+    assert credited[1][0] != pytest.approx(0.2)  # which is followed by a value
 
 
 def test_constants_of_paper_and_published_code_are_theirs():

@@ -103,9 +103,10 @@ class Stream:
     def begin(self, activity: Activity) -> None:
         """Begin anew with neurons in some state: nothing later is credited to anything before."""
         self.activity = activity
-        # whether what is done counts, and whether anything follows on it
+        # whether what is done counts, and whether what follows on it is seen
         self.alive, self.goes_on = np.ones((2, len(activity.potential)), np.float32)
-        self._last_value, self._acted = np.zeros_like(self.alive), np.zeros((), bool)
+        self.afterwards = np.zeros_like(self.alive)  # value of what follows where it is not seen
+        self.value, self._acted = np.zeros_like(self.alive), np.zeros((), bool)
         for trace in self.traces.values():
             trace.start()
 
@@ -126,9 +127,9 @@ class Stream:
         spikes = self._actor.network.tick(self.activity, inputs)
         value = by_realisation(spikes, self._actor.value)[:, 0]
         if self._acted:
-            discount = np.float32(self._actor.options.discount) * self.goes_on
-            self._credit(reward + discount * value)
-        self._last_value = value
+            following = np.where(self.goes_on, value, self.afterwards)
+            self._credit(reward + np.float32(self._actor.options.discount) * following)
+        self.value = value
         return self._actor.read_out(spikes)
 
     def choose(self, direction: Array, spread: Array | None = None) -> None:
@@ -158,7 +159,7 @@ class Stream:
             self._credit(reward)
 
     def _credit(self, target: Array) -> None:
-        delta = (target - self._last_value) * self.alive
+        delta = (target - self.value) * self.alive
         for trace in self.traces.values():
             trace.credit(delta)
 
@@ -170,6 +171,7 @@ class Stream:
             "spread": self._spread.state(),
             "alive": self.alive,
             "goes_on": self.goes_on,
-            "last_value": self._last_value,
+            "afterwards": self.afterwards,
+            "value": self.value,
             "acted": self._acted,
         }

@@ -18,6 +18,7 @@ from spiking_wm_ros.errors import UserError
 from spiking_wm_ros.snn.recurrent import Activity, Array
 
 _AGENT, _MODEL, _DREAM, _PLAN = range(4)  # what random numbers are for
+_FORGET_ENDS = np.float32(0.02)  # per end of a point
 
 
 @dataclass
@@ -60,6 +61,8 @@ class Pair:
         self.planned = Stream(self.actor) if self.model and options.plan_steps else None
         self.steps, self.dreams = np.zeros((), np.int64), np.zeros((), np.int64)
         self._reward = np.zeros(realisations, np.float32)
+        # values of what follows on large rewards, below 0 and above it, and how many there were
+        self._afterwards, self._ends_seen = np.zeros((2, realisations, 2), np.float32)
         if self.model:
             many = (options.dream_starts, realisations)
             self._moments = Moment(
@@ -84,6 +87,8 @@ class Pair:
         if self.model:
             self._remember()
         self._outputs = self.awake.see(self._seen, self._reward)
+        if self.options.last_reward:
+            self._value_ends()
         return self._outputs
 
     def choose(self, actions: np.ndarray) -> None:
@@ -105,6 +110,7 @@ class Pair:
         if terminated or truncated:
             self.awake.end(reward, None if terminated else following)
             self.awake.begin(self.actor.network.at_rest())
+            self._reward = np.zeros_like(reward)
             if self.model:
                 self.model.begin()
         self.steps += 1
@@ -160,6 +166,14 @@ class Pair:
                 for name, value in vars(live).items():
                     getattr(kept, name)[slot] = value
 
+    def _value_ends(self) -> None:
+        """Take in what the present is worth where a reward like those that end dreams has just come."""
+        last, reward = self.options.last_reward, self._reward
+        ends = np.stack([reward <= -last, reward >= last], 1)
+        self._ends_seen += ends
+        weight = np.maximum(1 / np.maximum(self._ends_seen, 1), _FORGET_ENDS).astype(np.float32)
+        self._afterwards += np.where(ends, weight * (self.awake.value[:, None] - self._afterwards), np.float32(0))
+
     def _sound(self, imagined: Stream) -> Stream:
         """A stream with what is to be learned of it; values are judged by what was real."""
         if self.options.baseline and not self.options.dream_values:
@@ -198,9 +212,11 @@ class Pair:
             if self.options.clip_dreams:
                 inputs = inputs.clip(self.inputs.low, self.inputs.high)
             total += reward * stream.alive
-            if self.options.last_reward:
+            if self.options.last_reward:  # what follows, a new serve, is not imagined but worth something
                 goes_on &= np.abs(reward) < self.options.last_reward
                 stream.goes_on = goes_on.astype(np.float32)
+                after = self._afterwards.repeat(len(reward) // len(self.seeds), 0)
+                stream.afterwards = np.where(reward > 0, after[:, 1], after[:, 0])
         stream.end(reward, inputs)
         return total
 
@@ -228,6 +244,8 @@ class Pair:
             "steps": self.steps,
             "dreams": self.dreams,
             "last_reward": self._reward,
+            "afterwards": self._afterwards,
+            "ends_seen": self._ends_seen,
         }
         if self.model:
             m = self._moments
