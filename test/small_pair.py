@@ -13,6 +13,7 @@ SMALL = Options(
     model_neurons=20,
     together=1,
     value_first=0,
+    least_reward=0.0,
     last_reward=0.0,
     dream_values=True,
     rest=-2.0,

@@ -92,6 +92,7 @@ class Model:
     def after(self, observation: Array, prediction: Prediction) -> tuple[Array, Array]:
         """Predicted observations ``[R B, D]``, and rewards ``[R B]``."""
         reward = prediction.reward * np.float32(1 - self.options.reward_memory)
+        reward = np.where(np.abs(reward) < self.options.least_reward, np.float32(0), reward)
         unit = np.repeat(self.unit(), len(observation) // len(self.usual), 0)
         return observation + prediction.change * unit, reward
 

@@ -79,6 +79,7 @@ class Options:
     )
     dream_values: bool = option(False, "learn values in dreams and plans too, not only awake")
     clip_dreams: bool = option(True, "keep dreamed observations within what can be observed")
+    least_reward: float = option(0.3, "size below which a reward that is imagined is taken for none", 0)
     last_reward: float = option(0.5, "size of a reward that ends what is imagined; 0: none does", 0)
     dream_error: float = option(0.0, "relative model error at which dreams shrink to one step; 0: never", 0)
     dream_starts: int = option(32, "moments remembered for dreams to start from", 1, 1000)
