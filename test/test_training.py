@@ -127,3 +127,10 @@ def test_the_world_model_beats_no_change_on_held_out_data(tmp_path):
     (row,) = run.table("dreams")
     assert float(row["model_error_1_step"]) < 0.3
     assert float(row["model_error_5_step"]) < 1.0
+
+
+def test_recurrent_networks_learn_to_balance_by_continuous_actions(tmp_path):
+    run = start(tmp_path, {"steps": "3000"}, "rsnn")
+    train(run)
+    returns = [float(row["mean"]) for row in run.table("evaluations")]
+    assert max(returns) > 2.5 * returns[0], returns
