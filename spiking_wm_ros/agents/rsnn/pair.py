@@ -172,7 +172,8 @@ class Pair:
         ends = np.stack([reward <= -last, reward >= last], 1)
         self._ends_seen += ends
         weight = np.maximum(1 / np.maximum(self._ends_seen, 1), _FORGET_ENDS).astype(np.float32)
-        self._afterwards += np.where(ends, weight * (self.awake.value[:, None] - self._afterwards), np.float32(0))
+        error = self.awake.value[:, None] - self._afterwards
+        self._afterwards += np.where(ends, weight * error, np.float32(0))
 
     def _sound(self, imagined: Stream) -> Stream:
         """A stream with what is to be learned of it; values are judged by what was real."""
