@@ -17,7 +17,7 @@ from spiking_wm_ros.envs.autoencoder import CODE, auto_encoder
 
 _FRAMES, _STICKY = 4, 0.25
 _PROJECTIONS = 4
-_BYTES = (49, 50, 51, 54)  # ball x, opponent's paddle, own paddle, ball y
+_BYTES = np.array([49, 50, 51, 54])  # ball x, opponent's paddle, own paddle, ball y
 HEIGHT, WIDTH = 210, 160  # of the screen, pixels
 
 
@@ -123,7 +123,7 @@ class PongRam(AtariGame):
         return screen
 
     def _observation(self) -> np.ndarray:
-        return self._console.getRAM()[list(_BYTES)] / np.float32(255)
+        return self._console.getRAM()[_BYTES] / np.float32(255)
 
 
 class PongPixels(PongRam):

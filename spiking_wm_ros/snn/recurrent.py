@@ -8,6 +8,7 @@ Paolucci; eligibility traces as in Bellec et al. 2020).
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -79,7 +80,9 @@ class RecurrentNetwork:
         tuned: int = 0,
     ):
         shape, scale = (neurons, neurons), np.asarray(input_scale)
-        self.constants, self._inputs = constants, len(scale)
+        self.constants, self._inputs, c = constants, len(scale), constants
+        decays = (np.exp(-1 / time) for time in (c.membrane_time, c.synapse_time, c.readout_time))
+        self._numbers = tuple(map(np.float32, (*decays, c.rest, c.reset, c.width)))
         self._tuned = tuned if constants.curves else 0
         self.weights = _drawn([g.normal(0, neurons**-0.5, shape) for g in generators])
         seen = np.repeat(scale[: self._tuned], constants.curves), scale[self._tuned :]
@@ -120,13 +123,12 @@ class RecurrentNetwork:
         if c.bias:
             current.append(np.ones((len(inputs), 1)))
         activity.inputs[:] = inputs
-        decays = (np.exp(-1 / time) for time in (c.membrane_time, c.synapse_time, c.readout_time))
         kernels.lif_tick(
             self.weights,
             self.input_weights,
             np.concatenate(current, 1, dtype=np.float32),
             *states,
-            *map(np.float32, (*decays, c.rest, c.reset, c.width)),
+            *self._numbers,
         )
         return activity.readout
 
@@ -136,9 +138,14 @@ def tuning_curves(values: Array, count: int) -> Array:
 
     The curves are as wide as they are apart; what is below 1 % is 0.
     """
-    centres, apart = np.linspace(-1, 1, count, dtype=np.float32), np.float32(2 / max(count - 1, 1))
+    centres, apart = _places(count), np.float32(2 / max(count - 1, 1))
     responses = np.exp(-0.5 * np.square((values[..., None] - centres) / apart))
     return np.where(responses < 0.01, np.float32(0), responses).reshape(len(values), -1)
+
+
+@cache
+def _places(count: int) -> Array:
+    return np.linspace(-1, 1, count, dtype=np.float32)
 
 
 def by_realisation(rows: Array, weights: Array) -> Array:
