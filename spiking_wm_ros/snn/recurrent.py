@@ -188,8 +188,8 @@ class CreditedTrace:
                 raise ValueError(f"courses abreast may not be longer than a chunk of {self._chunk} steps")
             self._fold()
         at = int(self._filled)
-        self._pre[:, at] = pre.reshape(self._pre[:, at].shape)
-        self._post[:, at] = post.reshape(self._post[:, at].shape)
+        for kept, factor in ((self._pre[:, at], pre), (self._post[:, at], post)):
+            kept[...] = factor.reshape(kept.shape)
         self._delta[:, at] = 0
         self._course[at] = self._courses
         self._filled += 1

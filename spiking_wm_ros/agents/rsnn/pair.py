@@ -87,7 +87,7 @@ class Pair:
         if self.model:
             self._remember()
         self._outputs = self.awake.see(self._seen, self._reward)
-        if self.options.last_reward:
+        if self.options.last_reward and (np.abs(self._reward) >= self.options.last_reward).any():
             self._value_ends()
         return self._outputs
 
