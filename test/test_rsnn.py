@@ -9,6 +9,7 @@ from gymnasium.spaces import Box
 
 from spiking_wm_ros.agents.registry import algorithms, settle
 from spiking_wm_ros.agents.rsnn.inputs import Inputs
+from spiking_wm_ros.agents.rsnn.model import Prediction
 from spiking_wm_ros.agents.rsnn.pair import Pair
 from spiking_wm_ros.errors import UserError
 from test.small_pair import PLASTIC_INPUTS, SMALL, SPACES, live, random
@@ -197,6 +198,13 @@ def test_a_reward_may_end_what_is_imagined_and_what_follows_is_worth_what_it_was
     assert [alive for _, alive in credited] == [True, True, True, False, False, False]
     assert credited[2][0] == pytest.approx(1 + 0.9 * np.mean(met))
     assert credited[1][0] != pytest.approx(0.2)  # which is followed by a value
+
+
+def test_an_imagined_reward_that_is_too_small_is_none():
+    model = Pair(replace(SMALL, least_reward=0.3), SPACES, [0, 1, 2]).model
+    still = np.zeros((3, 3), np.float32)
+    _, reward = model.after(still, Prediction(still, np.float32([0.29, -0.31, 0.5])))
+    assert reward == pytest.approx([0, -0.31, 0.5])
 
 
 def test_constants_of_paper_and_published_code_are_theirs():
