@@ -18,7 +18,7 @@ from spiking_wm_ros.errors import UserError
 from spiking_wm_ros.snn.recurrent import Activity, Array
 
 _AGENT, _MODEL, _DREAM, _PLAN = range(4)  # what random numbers are for
-_FORGET_ENDS = np.float32(0.02)  # per end of a point
+_FORGET_ENDS = np.float32(0.02)  # per reward that ends
 
 
 @dataclass
@@ -213,7 +213,7 @@ class Pair:
             if self.options.clip_dreams:
                 inputs = inputs.clip(self.inputs.low, self.inputs.high)
             total += reward * stream.alive
-            if self.options.last_reward:  # what follows, a new serve, is not imagined but worth something
+            if self.options.last_reward:  # what follows is not imagined, but worth something
                 goes_on &= np.abs(reward) < self.options.last_reward
                 stream.goes_on = goes_on.astype(np.float32)
                 after = self._afterwards.repeat(len(reward) // len(self.seeds), 0)
