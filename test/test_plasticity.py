@@ -9,6 +9,7 @@ from gymnasium.spaces import Box, Discrete
 
 from spiking_wm_ros.agents.rsnn.actor import Actor, Stream
 from spiking_wm_ros.agents.rsnn.agent import Agent as RSNNAgent
+from spiking_wm_ros.agents.rsnn.critic import Critic
 from spiking_wm_ros.agents.rsnn.heads import Gaussian, Softmax
 from spiking_wm_ros.agents.rsnn.model import Model
 from spiking_wm_ros.agents.rsnn.options import Options
@@ -105,6 +106,49 @@ def test_with_a_baseline_credit_is_the_temporal_difference_by_scalar_loops():
     credit(rewards[-1] - before)
     for name, sums in (("recurrent", expected), ("input", input_expected)):
         assert np.allclose(stream.traces[name].take()[0], sums, atol=1e-4) and np.abs(sums).max() > 0.01
+
+
+def test_a_critic_learns_by_temporal_differences_while_an_episode_goes_on_by_scalar_loops():
+    o = replace(SMALL, critic_neurons=12, critic_decay=0.8, discount=0.9, value_lr=0.05, critic_input_lr=0.1)
+    critic = Critic([np.random.default_rng(1)], 3, o)
+    stream = Stream(Actor([np.random.default_rng(0)], 3, 2, o, critic))
+    critic.value[:] = random(critic.value.shape, 2)
+    inputs, rewards, traces, sums = random((40, 1, 3)), random(40, 1), {}, {}
+    before, synapses = 0.0, critic.network.input_weights[0] != 0
+    critic.learn = lambda gradients: None  # values stay as they are, so that loops can follow
+    for t, x in enumerate(inputs):
+        stream.see(x, rewards[t - 1 : t] if t else np.zeros(1, np.float32))
+        a, value = stream.judging, float(stream.judging.readout[0] @ critic.value[0, :, 0])
+        for name in traces:
+            sums[name] = sums.get(name, 0) + (rewards[t - 1] + 0.9 * value - before) * traces[name]
+        before = value
+        stream.choose(np.zeros((1, 2), np.float32))
+        now = {
+            "value": a.readout[0][:, None].astype(float),
+            "critic_input": np.outer(a.input_trace[0], critic.value[0, :, 0] * a.derivative[0]),
+        }
+        traces = {name: 0.9 * 0.8 * traces.get(name, 0) + factor for name, factor in now.items()}
+    taken = {name: stream.take(name)[0].copy() for name in critic.learned()}
+    for name, expected in sums.items():
+        assert np.allclose(taken[name], expected, atol=1e-4) and np.abs(expected).max() > 0.1, name
+    assert 0 < synapses.mean() < 1
+    del critic.learn
+    weights = critic.network.input_weights[0].copy()
+    critic.learn({name: taken[name][None] for name in taken})
+    moved = critic.network.input_weights[0] - weights
+    assert moved[synapses].any() and not moved[~synapses].any()
+    assert "value" not in stream._actor.learned()
+
+
+def test_what_is_imagined_teaches_a_critic_nothing():
+    pair = Pair(replace(SMALL, critic_neurons=12, critic_every=5, policy_scale=0.1), SPACES, [0])
+    live(pair, 38)
+    before = pair.snapshot()
+    pair.dream()
+    after = pair.snapshot()
+    assert all(torch.equal(after[n], before[n]) for n in after if n.startswith(("critic", "awake")))
+    assert not torch.equal(after["actor/policy"], before["actor/policy"])
+    assert before["critic/value"].any()
 
 
 def test_the_policy_s_read_out_also_climbs_the_entropy_of_each_step():

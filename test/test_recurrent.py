@@ -83,6 +83,23 @@ def test_inputs_that_are_tuned_are_seen_through_gaussian_curves():
     assert 10 < spikes < 300
 
 
+def test_differences_and_changes_of_inputs_are_seen_through_curves_too():
+    c = replace(SMALL, curves=5, pairs=7, pair_reach=0.5, transient=3.0, change_curves=4)
+    tuned = RecurrentNetwork([np.random.default_rng(0)], 3 * [2.0], 6, c, tuned=2)
+    groups = (2 * 5, 7, 1, 3, 3 * 4)  # of both, of their difference, the third as it is, changes, and curves
+    explicit = RecurrentNetwork([np.random.default_rng(0)], sum(groups) * [2.0], 6, SMALL)
+    states, last, spikes = (tuned.at_rest(), explicit.at_rest()), None, 0
+    for x in drive(60):
+        change = np.zeros_like(x) if last is None else (np.float32(3) * (x - last)).clip(-1, 1)
+        apart = (x[:, :1] - x[:, 1:2]) / np.float32(0.5)
+        seen = [tuning_curves(x[:, :2], 5), tuning_curves(apart, 7), x[:, 2:], change]
+        code = np.concatenate([*seen, tuning_curves(change, 4)], 1)
+        assert [part.shape[1] for part in (*seen, tuning_curves(change, 4))] == list(groups)
+        assert np.array_equal(tuned.tick(states[0], x), explicit.tick(states[1], code))
+        last, spikes = x, spikes + states[0].spikes.sum()
+    assert 10 < spikes < 300
+
+
 def test_the_local_rule_is_the_gradient_where_the_paper_s_approximation_is_exact():
     """Exact if a spike's effect on other neurons, and on itself by the reset, is left out; and unfiltered."""
     constants = NeuronConstants(rest=-0.5, start=-0.2, reset=2.0, readout_time=1e-3)

@@ -32,7 +32,10 @@ class NeuronConstants:
     bias: float = 0.0  # standard deviation of a constant current into each neuron
     share: float = 1.0  # of the inputs that a neuron is connected to, on average
     transient: float = 0.0  # factor on the last change of an input, which is an input then, within +-1
+    change_curves: int = 0  # tuning curves by which such changes are seen besides
     curves: int = 0  # tuning curves, in whose place an input that is tuned is seen through
+    pairs: int = 0  # tuning curves of the difference of every two tuned inputs, seen besides
+    pair_reach: float = 1.0  # difference at which those end
 
 
 @dataclass
@@ -84,9 +87,12 @@ class RecurrentNetwork:
         decays = (np.exp(-1 / time) for time in (c.membrane_time, c.synapse_time, c.readout_time))
         self._numbers = tuple(map(np.float32, (*decays, c.rest, c.reset, c.width)))
         self._tuned = tuned if constants.curves else 0
+        self._first, self._second = np.triu_indices(tuned, 1) if constants.pairs else ([], [])
         self.weights = _drawn([g.normal(0, neurons**-0.5, shape) for g in generators])
-        seen = np.repeat(scale[: self._tuned], constants.curves), scale[self._tuned :]
-        scale = np.concatenate([*seen, scale if constants.transient else []])
+        both = np.sqrt(scale[self._first] * scale[self._second])
+        seen = np.repeat(scale[: self._tuned], c.curves), np.repeat(both, c.pairs), scale[self._tuned :]
+        changes = [scale, np.repeat(scale, c.change_curves)] if c.transient else []
+        scale = np.concatenate([*seen, *changes])
         wide = (len(scale), neurons)
         drawn = [g.normal(0, 1, wide) * (g.random(wide) < constants.share) for g in generators]
         self.input_weights = _drawn([weights * scale[:, None] for weights in drawn])
@@ -114,12 +120,16 @@ class RecurrentNetwork:
     def tick(self, activity: Activity, inputs: Array) -> Array:
         """Go on by one tick, in place, with inputs ``[R B, D]``; returns the filtered spikes ``[R B, N]``."""
         c, *states = self.constants, *list(vars(activity).values())[:-1]
-        current = [inputs[:, self._tuned :]]
-        if self._tuned:
-            current.insert(0, tuning_curves(inputs[:, : self._tuned], c.curves))
+        current = [tuning_curves(inputs[:, : self._tuned], c.curves)] if self._tuned else []
+        if c.pairs:
+            apart = inputs[:, self._first] - inputs[:, self._second]
+            current.append(tuning_curves(apart / np.float32(c.pair_reach), c.pairs))
+        current.append(inputs[:, self._tuned :])
         if c.transient:
             change = np.where(np.isinf(activity.inputs), 0, inputs - activity.inputs)
             current.append((np.float32(c.transient) * change).clip(-1, 1))
+            if c.change_curves:
+                current.append(tuning_curves(current[-1], c.change_curves))
         if c.bias:
             current.append(np.ones((len(inputs), 1)))
         activity.inputs[:] = inputs

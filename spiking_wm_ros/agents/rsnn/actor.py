@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from spiking_wm_ros.agents.rsnn.critic import Critic
 from spiking_wm_ros.agents.rsnn.options import Options
 from spiking_wm_ros.snn.recurrent import (
     Activity,
@@ -22,12 +23,19 @@ class Actor:
         generators: one per realisation.
         inputs, outputs: widths of observation and policy read-out.
         options: constants.
+        critic: gives the values; without one they are read out of the agent's own spikes.
     """
 
     def __init__(
-        self, generators: Sequence[np.random.Generator], inputs: int, outputs: int, options: Options
+        self,
+        generators: Sequence[np.random.Generator],
+        inputs: int,
+        outputs: int,
+        options: Options,
+        critic: Critic | None = None,
     ):
         o = self.options = options
+        self.critic = critic
         scale = inputs * [o.input_scale]
         self.network = RecurrentNetwork(generators, scale, o.neurons, o.agent_constants(), inputs)
         drawn = [g.normal(0, o.policy_scale, (o.neurons, outputs)) for g in generators]
@@ -47,7 +55,8 @@ class Actor:
         weights = {"recurrent": self.network.weights, "policy": self.policy}
         if self.options.input_lr:
             weights["input"] = self.network.input_weights
-        return weights | ({"value": self.value} if self.options.baseline else {})
+        own_values = self.options.baseline and not self.critic
+        return weights | ({"value": self.value} if own_values else {})
 
     def read_out(self, spikes: Array) -> Array:
         """What policies read out ``[R B, K]`` of filtered spikes ``[R B, N]``."""
@@ -88,21 +97,32 @@ class Stream:
         actor: whose.
         chunk: steps kept before they are folded into traces.
         abreast: courses of each realisation side by side, ``B``; several may not be longer than a chunk.
+        real: whether a critic learns from it.
     """
 
-    def __init__(self, actor: Actor, chunk: int = 32, abreast: int = 1):
-        self._actor, o = actor, actor.options
-        learned = actor.learned()
-        decay = o.discount * o.trace_decay
-        self.traces = {
-            name: CreditedTrace(array.shape, decay, chunk, abreast) for name, array in learned.items()
-        }
-        self._spread = CreditedTrace(actor.policy.shape, 0.0, chunk, abreast)
-        self.begin(actor.network.at_rest(abreast))
+    def __init__(self, actor: Actor, chunk: int = 32, abreast: int = 1, real: bool = True):
+        self._actor, self._abreast, o = actor, abreast, actor.options
+        self._taught = actor.critic if real else None
 
-    def begin(self, activity: Activity) -> None:
-        """Begin anew with neurons in some state: nothing later is credited to anything before."""
-        self.activity = activity
+        def traces(learned: dict[str, Array], decay: float) -> dict[str, CreditedTrace]:
+            shapes = {name: array.shape for name, array in learned.items()}
+            return {n: CreditedTrace(s, o.discount * decay, chunk, abreast) for n, s in shapes.items()}
+
+        self.traces = traces(actor.learned(), o.trace_decay)
+        if self._taught:
+            self.traces |= traces(self._taught.learned(), o.critic_decay)
+        self._spread = CreditedTrace(actor.policy.shape, 0.0, chunk, abreast)
+        self.rest()
+
+    def rest(self) -> None:
+        """Begin anew with neurons at rest."""
+        critic = self._actor.critic
+        judging = critic.network.at_rest(self._abreast) if critic else None
+        self.begin(self._actor.network.at_rest(self._abreast), judging)
+
+    def begin(self, activity: Activity, judging: Activity | None) -> None:
+        """Begin anew with neurons, and the critic's, in some state: nothing later is credited to before."""
+        self.activity, self.judging = activity, judging
         # whether what is done counts, and whether what follows on it is seen
         self.alive, self.goes_on = np.ones((2, len(activity.potential)), np.float32)
         self.afterwards = np.zeros_like(self.alive)  # value of what follows where it is not seen
@@ -122,10 +142,17 @@ class Stream:
             gradient += self._spread.take()
         return self._actor.network.of_synapses(gradient) if name == "input" else gradient
 
+    def learn_values(self) -> None:
+        """One step of the critic up what was credited to it since the last one."""
+        self._taught.learn({name: self.take(name) for name in self._taught.learned()})
+
     def see(self, inputs: Array, reward: Array) -> Array:
         """Take in observations ``[R B, D]`` and rewards ``[R B]`` on the way; policy outputs ``[R B, K]``."""
         spikes = self._actor.network.tick(self.activity, inputs)
-        value = by_realisation(spikes, self._actor.value)[:, 0]
+        if critic := self._actor.critic:
+            value = critic.judge(self.judging, inputs)
+        else:
+            value = by_realisation(spikes, self._actor.value)[:, 0]
         if self._acted:
             following = np.where(self.goes_on, value, self.afterwards)
             self._credit(reward + np.float32(self._actor.options.discount) * following)
@@ -147,7 +174,10 @@ class Stream:
         if "input" in self.traces:
             self.traces["input"].add(a.input_trace, learning * a.derivative)
         self.traces["policy"].add(a.readout, direction)
-        if "value" in self.traces:
+        if self._taught:
+            for name, factors in self._taught.factors(self.judging, alive).items():
+                self.traces[name].add(*factors)
+        elif "value" in self.traces:
             self.traces["value"].add(a.readout, alive)
         self._acted = np.ones((), bool)
 
@@ -167,6 +197,7 @@ class Stream:
         """The arrays that it goes on from, themselves."""
         return {
             "activity": vars(self.activity),
+            "judging": vars(self.judging) if self.judging else {},
             "traces": {name: trace.state() for name, trace in self.traces.items()},
             "spread": self._spread.state(),
             "alive": self.alive,

@@ -25,6 +25,7 @@ class Prediction(NamedTuple):
 
     change: Array
     reward: Array
+    moving: Array  # the last change, as observed, [R B, D]
 
 
 class Model:
@@ -74,8 +75,11 @@ class Model:
 
     def predict(self, activity: Activity, observation: Array, code: Array) -> Prediction:
         """What comes after observations ``[R B, D]`` and action codes ``[R B, A]``; ``activity`` goes on."""
+        last = activity.inputs[:, : observation.shape[1]]
+        moving = np.where(np.isinf(last), np.float32(0), observation - last)
         spikes = self.network.tick(activity, np.concatenate([observation, code], 1))
-        return Prediction(by_realisation(spikes, self.change), by_realisation(spikes, self.reward)[:, 0])
+        change, reward = by_realisation(spikes, self.change), by_realisation(spikes, self.reward)
+        return Prediction(change, reward[:, 0], moving)
 
     def shuffle(self, generators: Sequence[np.random.Generator]) -> Callable[[], None]:
         """Give each neuron the read-outs of another one; the function returned undoes it."""
@@ -94,7 +98,11 @@ class Model:
         reward = prediction.reward * np.float32(1 - self.options.reward_memory)
         reward = np.where(np.abs(reward) < self.options.least_reward, np.float32(0), reward)
         unit = np.repeat(self.unit(), len(observation) // len(self.usual), 0)
-        return observation + prediction.change * unit, reward
+        change = prediction.change * unit
+        if self.options.least_turn:
+            goes_on = np.abs(change - prediction.moving) < np.float32(self.options.least_turn) * unit
+            change = np.where(goes_on, prediction.moving, change)
+        return observation + change, reward
 
     def correct(self, prediction: Prediction, observation: Array, following: Array, reward: Array) -> None:
         """Learn from what came after the last prediction of `activity`."""

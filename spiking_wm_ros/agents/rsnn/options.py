@@ -1,6 +1,6 @@
 """Options of the recurrent spiking networks with local plasticity."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 from spiking_wm_ros.agents.options import option
 from spiking_wm_ros.snn.recurrent import NeuronConstants
@@ -30,6 +30,8 @@ class Options:
     curves: int = option(
         24, "tuning curves by which the agent sees each observed value; 0: as it is", 0, 1000
     )
+    pairs: int = option(0, "tuning curves of the difference of every two observed values", 0, 1000)
+    pair_reach: float = option(1.0, "difference at which those curves end, also the model's", 0.01, 2)
     readout_time: float = option(1.0, "time constant of the agent's read-outs", 1e-3, 1000)
     input_scale: float = option(1.2, "deviation of the agent's input weights", 0, 1000)
     policy_scale: float = option(0.0, "deviation of the policy's read-out weights at the start", 0, 100)
@@ -45,6 +47,11 @@ class Options:
     discount: float = option(0.99, "discount factor per step", 0, 1)
     trace_decay: float = option(0.98, "further decay of eligibility per step (lambda)", 0, 1)
     baseline: bool = option(True, "learn the value of a state, from the agent's spikes, as a baseline")
+    critic_neurons: int = option(0, "neurons of a critic; 0: values are of the agent's spikes", 0, 100_000)
+    critic_input_lr: float = option(0.1, "learning rate of the critic's input weights", 0, 1)
+    critic_input_scale: float = option(3.0, "deviation of the critic's input weights", 0, 1000)
+    critic_every: int = option(20, "steps between updates of the critic", 1, 10_000)
+    critic_decay: float = option(0.98, "like trace_decay, of the critic", 0, 1)
     self_connections: bool = option(False, "agent neurons may excite themselves")
     # model
     world_model: bool = option(True, "learn a world model (false: no dreams and no plans)")
@@ -54,7 +61,9 @@ class Options:
     model_bias: float = option(0.0, "deviation of a constant current into each model neuron", 0, 1000)
     model_share: float = option(0.5, "of the inputs that a model's neuron is connected to", 0.01, 1)
     model_transient: float = option(15.0, "like transient, in the model", 0, 1000)
+    model_change_curves: int = option(0, "tuning curves by which the model sees changes too", 0, 1000)
     model_curves: int = option(60, "like curves, in the model", 0, 1000)
+    model_pairs: int = option(0, "like pairs, in the model", 0, 1000)
     model_readout_time: float = option(0.5, "time constant of the model's read-outs", 1e-3, 1000)
     model_input_scale: float = option(3.0, "deviation of the model's input weights", 0, 1000)
     action_scale: float = option(6.0, "deviation of the model's action weights", 0, 1000)
@@ -69,6 +78,9 @@ class Options:
         0.0, "change that counts as 1 to the model; 0: the running mean of its size", 0, 1e6
     )
     largest_change: float = option(6.0, "larger changes (in units) are taken for a new start: none", 0)
+    least_turn: float = option(
+        0.0, "by how much (in units) a change is to differ from the last one, or that one goes on", 0, 100
+    )
     # dreams and plans
     horizon: int = option(5, "steps of a dream", 1, 10_000)
     together: int = option(24, "dreams from which the agent learns in one update", 1, 10_000)
@@ -89,19 +101,13 @@ class Options:
 
     def agent_constants(self) -> NeuronConstants:
         """Constants of the agent's neurons."""
-        return NeuronConstants(
-            self.membrane_time,
-            self.synapse_time,
-            self.readout_time,
-            self.rest,
-            self.start,
-            self.reset,
-            self.width,
-            self.bias,
-            self.share,
-            self.transient,
-            self.curves,
-        )
+        named = {field.name: getattr(self, field.name, field.default) for field in fields(NeuronConstants)}
+        return NeuronConstants(**named)
+
+    def critic_constants(self) -> NeuronConstants:
+        """Constants of the critic's neurons: the model's, but they see what the agent's see."""
+        seen = {"curves": self.curves, "pairs": self.pairs, "change_curves": 0, "bias": 0.0}
+        return replace(self.model_constants(), **seen)
 
     def model_constants(self) -> NeuronConstants:
         """Constants of the model's neurons."""
@@ -113,5 +119,7 @@ class Options:
             bias=self.model_bias,
             share=self.model_share,
             transient=self.model_transient,
+            change_curves=self.model_change_curves,
             curves=self.model_curves,
+            pairs=self.model_pairs,
         )

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from spiking_wm_ros.agents.rsnn.actor import Actor, Stream
+from spiking_wm_ros.agents.rsnn.critic import Critic
 from spiking_wm_ros.agents.rsnn.heads import head_of
 from spiking_wm_ros.agents.rsnn.inputs import Inputs
 from spiking_wm_ros.agents.rsnn.model import Model
@@ -17,17 +18,18 @@ from spiking_wm_ros.agents.tensors import flatten, unflatten
 from spiking_wm_ros.errors import UserError
 from spiking_wm_ros.snn.recurrent import Activity, Array
 
-_AGENT, _MODEL, _DREAM, _PLAN = range(4)  # what random numbers are for
+_AGENT, _MODEL, _DREAM, _PLAN, _CRITIC = range(5)  # what random numbers are for
 _FORGET_ENDS = np.float32(0.02)  # per reward that ends
 
 
 @dataclass
 class Moment:
-    """Where a dream may start: inputs ``[..., D]`` and the activity of both networks ``[..., N]``."""
+    """Where a dream may start: inputs ``[..., D]`` and the activity of all networks ``[..., N]``."""
 
     inputs: Array
     agent: Activity
     model: Activity
+    critic: Activity | None
 
 
 class Pair:
@@ -51,27 +53,25 @@ class Pair:
         width, realisations = observation.shape[0], len(seeds)
         self.head = head_of(action, options.deviation)
         self.inputs = Inputs(observation, realisations, options.scale_inputs)
-        self.actor = Actor(self._generators(_AGENT), width, self.head.outputs, options)
+        critic = Critic(self._generators(_CRITIC), width, options) if options.critic_neurons else None
+        self.actor = Actor(self._generators(_AGENT), width, self.head.outputs, options, critic)
         self.model = (
             Model(self._generators(_MODEL), width, self.head.codes, options) if options.world_model else None
         )
         self.awake = Stream(self.actor)
         kept = options.horizon if options.together > 1 else min(options.horizon, 64)
-        self.dreamed = Stream(self.actor, max(kept, 2), options.together) if self.model else None
-        self.planned = Stream(self.actor) if self.model and options.plan_steps else None
+        imagines, plans = self.model is not None, self.model is not None and options.plan_steps > 0
+        self.dreamed = Stream(self.actor, max(kept, 2), options.together, real=False) if imagines else None
+        self.planned = Stream(self.actor, real=False) if plans else None
         self.steps, self.dreams = np.zeros((), np.int64), np.zeros((), np.int64)
         self._reward = np.zeros(realisations, np.float32)
         # values of what follows on large rewards, below 0 and above it, and how many there were
         self._afterwards, self._ends_seen = np.zeros((2, realisations, 2), np.float32)
         if self.model:
             many = (options.dream_starts, realisations)
-            self._moments = Moment(
-                np.zeros((*many, width), np.float32),
-                *(
-                    _many(network.at_rest(), options.dream_starts)
-                    for network in (self.actor.network, self.model.network)
-                ),
-            )
+            networks = (self.actor.network, self.model.network, critic.network if critic else None)
+            activities = [_many(n.at_rest(), options.dream_starts) if n else None for n in networks]
+            self._moments = Moment(np.zeros((*many, width), np.float32), *activities)
 
     def _generators(self, purpose: int, number: int = 0, count: int = 1) -> list[np.random.Generator]:
         """``count`` of them for each realisation, one after the other."""
@@ -109,11 +109,13 @@ class Pair:
         self._reward = reward
         if terminated or truncated:
             self.awake.end(reward, None if terminated else following)
-            self.awake.begin(self.actor.network.at_rest())
+            self.awake.rest()
             self._reward = np.zeros_like(reward)
             if self.model:
                 self.model.begin()
         self.steps += 1
+        if self.actor.critic and self.steps % self.options.critic_every == 0:
+            self.awake.learn_values()
         if self.steps == self.options.warmup:
             self.awake.forget()
 
@@ -162,8 +164,9 @@ class Pair:
         if step % o.dream_spacing == 0:
             slot = step // o.dream_spacing % o.dream_starts
             m.inputs[slot] = self._seen
-            for kept, live in ((m.agent, self.awake.activity), (m.model, self.model.activity)):
-                for name, value in vars(live).items():
+            live = (self.awake.activity, self.model.activity, self.awake.judging)
+            for kept, now in zip((m.agent, m.model, m.critic), live):
+                for name, value in vars(now).items() if now else ():
                     getattr(kept, name)[slot] = value
 
     def _value_ends(self) -> None:
@@ -177,7 +180,7 @@ class Pair:
 
     def _sound(self, imagined: Stream) -> Stream:
         """A stream with what is to be learned of it; values are judged by what was real."""
-        if self.options.baseline and not self.options.dream_values:
+        if "value" in imagined.traces and not self.options.dream_values:
             imagined.forget("value")
         return imagined
 
@@ -187,13 +190,15 @@ class Pair:
         rows = np.arange(len(generators)) // o.together
         known = min(int(self.steps - 1) // o.dream_spacing + 1, o.dream_starts)
         slots = [int(g.integers(known)) for g in generators]
-        agent, model = (Activity(*(x[slots, rows] for x in vars(a).values())) for a in (m.agent, m.model))
-        return Moment(m.inputs[slots, rows], agent, model)
+        kept = (m.agent, m.model, m.critic)
+        then = [a and Activity(*(x[slots, rows] for x in vars(a).values())) for a in kept]
+        return Moment(m.inputs[slots, rows], *then)
 
     def _plan(self, inputs: Array, reward: Array, over: bool) -> None:
         ahead, step = self.options.plan_steps, int(self.steps)
         if ahead and not over and self.can_dream and step % (2 * ahead) == 0:
-            now = Moment(inputs, self.awake.activity.copy(), self.model.activity.copy())
+            live = (self.awake.activity, self.model.activity, self.awake.judging)
+            now = Moment(inputs, *(a and a.copy() for a in live))
             lengths = np.full(len(self.seeds), ahead)
             self._imagine(self.planned, now, lengths, self._generators(_PLAN, step))
 
@@ -201,7 +206,7 @@ class Pair:
         """Live on in the model for ``lengths [R B]`` steps; returns the imagined returns ``[R B]``."""
         inputs, model = moment.inputs, moment.model
         steps, reward = lengths.max(), np.zeros(len(inputs), np.float32)
-        stream.begin(moment.agent)
+        stream.begin(moment.agent, moment.critic)
         total, goes_on = reward.copy(), np.ones(len(lengths), bool)
         for step in range(steps):
             outputs = stream.see(inputs, reward)
@@ -241,6 +246,7 @@ class Pair:
             "inputs": self.inputs.state(),
             "actor": self.actor.state(),
             "awake": self.awake.state(),
+            "critic": self.actor.critic.state() if self.actor.critic else {},
             "seeds": self.seeds,
             "steps": self.steps,
             "dreams": self.dreams,
@@ -251,6 +257,7 @@ class Pair:
         if self.model:
             m = self._moments
             moments = {"inputs": m.inputs, "agent": vars(m.agent), "model": vars(m.model)}
+            moments["critic"] = vars(m.critic) if m.critic else {}
             state |= {"model": self.model.state(), "moments": moments}
         if self.planned:
             state["planned"] = self.planned.state()
