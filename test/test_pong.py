@@ -7,6 +7,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch
+from ale_py import Action, ALEInterface, roms
 
 import spiking_wm_ros.envs  # noqa: F401  registers the environments
 from spiking_wm_ros.agents.registry import settle
@@ -35,6 +36,27 @@ def test_pong_counts_every_step_and_plays_by_its_seed():
     assert env.render().shape == (210, 160, 3)
 
 
+def test_steps_are_four_frames_each_with_the_action_before_now_and_then():
+    env = gym.make("PongRam-v0").unwrapped
+    env.reset(seed=7)
+    console, rng, last, rewards = ALEInterface(), np.random.default_rng(7), Action.NOOP, [0.0]
+    console.setInt("frame_skip", 1)
+    console.setFloat("repeat_action_probability", 0.0)
+    console.loadROM(roms.get_rom_path("pong"))
+    for _ in range(21 * 4):
+        console.act(Action.NOOP)
+    for action in np.random.default_rng(1).integers(3, size=300):
+        reward = 0
+        for draw in rng.random(4):
+            last = last if draw < 0.25 else (Action.NOOP, Action.RIGHT, Action.LEFT)[action]
+            reward += console.act(last)
+        _, rewarded, *_ = env.step(action)
+        rewards.append(rewarded)
+        assert rewarded == reward and np.array_equal(env._console.getRAM(), console.getRAM())
+        assert np.array_equal(env.render(), console.getScreenRGB())
+    assert sum(np.abs(rewards)) >= 3
+
+
 def test_pixels_of_pong_are_four_projections_of_the_same_game():
     ram, pixels = gym.make("PongRam-v0"), gym.make("PongPixels-v0")
     (before, _), (first, _) = ram.reset(seed=3), pixels.reset(seed=3)
@@ -53,7 +75,9 @@ def test_pixels_of_pong_are_four_projections_of_the_same_game():
 
 def games(seeds: range, **given) -> Games:
     small = {"neurons": 30, "learn_after": 100, "value_first": 100, "dream_after": 200, "dream_rollouts": 4}
-    return Games("PongRam-v0", settle("rsnn_dream", "PongRam-v0", small | {"together": 2, "horizon": 5} | given), seeds)
+    return Games(
+        "PongRam-v0", settle("rsnn_dream", "PongRam-v0", small | {"together": 2, "horizon": 5} | given), seeds
+    )
 
 
 def test_games_follow_the_schedule_of_a_run_and_count_every_step():
