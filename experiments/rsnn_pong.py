@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 import matplotlib
 import numpy as np
+from scipy import stats
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
@@ -104,6 +105,23 @@ def summary(name: str, values: np.ndarray) -> dict:
     }
 
 
+def lead(rows: list[dict], others: list[dict], last: int) -> tuple[float, float]:
+    """By how much the mean return of the last games, at equal numbers of games, is ahead of another arm's.
+
+    Returns:
+        The mean over pairs of seeds, and half of its 95 % interval (Student's t).
+    """
+    equal = min(len(rows), len(others))
+    first = max(0, equal - last // EVERY)
+    mine, theirs = (
+        np.mean([[float(x) for x in row["return_seeds"].split()] for row in arm[first:equal]], 0)
+        for arm in (rows, others)
+    )
+    difference = mine - theirs
+    error = stats.sem(difference) * stats.t.ppf(0.975, len(difference) - 1)
+    return float(difference.mean()), float(error)
+
+
 def draw(curves: dict[str, list[dict]], target: Path) -> None:
     """Training returns and frozen policies by environment steps: mean, standard error, 80th percentile."""
     figure, panels = plt.subplots(1, 2, figsize=(12, 5), sharey=True)
@@ -170,6 +188,10 @@ def main() -> None:
         last = rows[-1]
         reached = next((row["games"] for row in rows if row["return_mean"] > 0), "never")
         print(f"{name}: last {EVERY} games {last['return_mean']} +- {last['return_sem']}, above 0: {reached}")
+        if name != "awake" and "awake" in curves and seeds > 1:
+            for span in (EVERY, 1000, games):
+                mean, error = lead(rows, curves["awake"], span)
+                print(f"  last {span} games ahead of awake by {mean:.3f}, 95 % interval +- {error:.3f}")
 
 
 if __name__ == "__main__":

@@ -94,11 +94,31 @@ def test_games_follow_the_schedule_of_a_run_and_count_every_step():
     assert all(torch.equal(before[name], after[name]) for name in before)  # nothing is learned of it
 
 
-def test_an_experiment_goes_on_where_it_was_stopped_and_refuses_other_options(tmp_path, monkeypatch):
+def rsnn_pong(monkeypatch):
     monkeypatch.syspath_prepend(ROOT / "experiments")
     spec = importlib.util.spec_from_file_location("rsnn_pong", ROOT / "experiments/rsnn_pong.py")
     experiment = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(experiment)
+    return experiment
+
+
+def test_a_lead_is_that_of_pairs_of_seeds_at_equal_games(monkeypatch):
+    experiment = rsnn_pong(monkeypatch)
+    monkeypatch.setattr(experiment, "EVERY", 50)
+
+    def rows(*returns: str) -> list[dict]:
+        return [{"return_seeds": row} for row in returns]
+
+    awake = rows("9 9 9 9", "0 1 2 3", "1 2 3 4")
+    ahead = rows("0 0 0 0", "1 1 3 3", "2 4 4 6", "9 9 9 9")
+    # pairs differ by 1, 1, 1, 1 on the mean of the last two rows that both have: 1, 0, 1, 0 and 1, 2, 1, 2
+    assert experiment.lead(ahead, awake, 100) == pytest.approx((1.0, 0.0))
+    mean, half = experiment.lead(ahead, awake, 50)
+    assert mean == 1.5 and half == pytest.approx(3.182 * np.std([1, 2, 1, 2], ddof=1) / 2, rel=1e-3)
+
+
+def test_an_experiment_goes_on_where_it_was_stopped_and_refuses_other_options(tmp_path, monkeypatch):
+    experiment = rsnn_pong(monkeypatch)
     monkeypatch.setattr(experiment, "EVERY", 2)
     monkeypatch.setattr(experiment, "JUDGED", 1)
     arm = experiment.Arm("dreams", "rsnn_dream", {"neurons": 30, "learn_after": 100, "dream_after": 300})

@@ -102,7 +102,7 @@ class RecurrentNetwork:
 
     def of_synapses(self, gradient: Array) -> Array:
         """A gradient by the input weights, without synapses that there are not (``share``)."""
-        return gradient * (self.input_weights != 0)
+        return gradient if self.constants.share == 1 else gradient * (self.input_weights != 0)
 
     def state(self) -> dict[str, np.ndarray]:
         """Its weights, themselves."""
