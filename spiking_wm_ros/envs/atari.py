@@ -26,9 +26,8 @@ def _console(rom: str, frames: int) -> ALEInterface:
     ALEInterface.setLoggerMode(LoggerMode.Error)
     console = ALEInterface()
     console.setInt("frame_skip", frames)
-    console.setFloat(
-        "repeat_action_probability", 0.0
-    )  # that is up to the game here, so that it follows the seed
+    # actions are repeated by the game here, so that this follows the seed
+    console.setFloat("repeat_action_probability", 0.0)
     console.loadROM(roms.get_rom_path(rom))
     return console
 

@@ -89,7 +89,7 @@ class Options:
     dream_rate: float = option(
         0.3, "factor on the agent's rates in dreams, with moments of their own; 0: those of waking", 0, 100
     )
-    dream_values: bool = option(False, "learn values in dreams and plans too, not only awake")
+    dream_values: bool = option(False, "learn values, but a critic's, in dreams and plans too")
     clip_dreams: bool = option(True, "keep dreamed observations within what can be observed")
     least_reward: float = option(0.0, "size below which a reward that is imagined is taken for none", 0)
     last_reward: float = option(0.0, "size of a reward that ends what is imagined; 0: none does", 0)
