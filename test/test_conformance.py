@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from spiking_wm_ros.agents.contract import Budget, Transition
-from spiking_wm_ros.agents.exploration import exploration
+from spiking_wm_ros.agents.exploration import Exploration
 from spiking_wm_ros.agents.options import known
 from spiking_wm_ros.agents.registry import agent_class, algorithms, settle
 from spiking_wm_ros.envs.session import Session
@@ -34,13 +34,13 @@ def policy_of(agent, session):
 
 def experience(agent, session, steps: int) -> list[Transition]:
     """Let the agent act and observe for some steps."""
-    policy, seen = policy_of(agent, session), []
+    policy, exploration, seen = policy_of(agent, session), Exploration(0), []
     state = policy.initial_state()
     for _ in range(steps):
         pending = session.pending()
         if pending.episode_step == 0:
             state = policy.initial_state()
-        action, state = policy.act(pending.observation, state, exploration(0, pending.step))
+        action, state = policy.act(pending.observation, state, exploration.at(pending.step))
         seen.append(session.apply(action, 1))
         agent.observe(seen[-1])
     return seen
@@ -68,9 +68,9 @@ def test_exploration_comes_from_the_given_generator_alone(algorithm):
     policy, observation = policy_of(agent, session), session.pending().observation
     np.random.seed(0)
     torch.manual_seed(0)
-    one, _ = policy.act(observation, policy.initial_state(), exploration(5, 7))
-    two, _ = policy.act(observation, policy.initial_state(), exploration(5, 7))
-    other, _ = policy.act(observation, policy.initial_state(), exploration(5, 8))
+    one, _ = policy.act(observation, policy.initial_state(), Exploration(5).at(7))
+    two, _ = policy.act(observation, policy.initial_state(), Exploration(5).at(7))
+    other, _ = policy.act(observation, policy.initial_state(), Exploration(5).at(8))
     np.testing.assert_array_equal(one, two)
     assert not np.array_equal(one, other)
 

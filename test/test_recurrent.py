@@ -9,13 +9,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spiking_wm_ros.snn.recurrent import (
-    Adam,
-    CreditedTrace,
-    NeuronConstants,
-    RecurrentNetwork,
-    tuning_curves,
-)
+from spiking_wm_ros.snn.plasticity import Adam, CreditedTrace
+from spiking_wm_ros.snn.recurrent import NeuronConstants, RecurrentNetwork, tuning_curves
 
 SMALL = NeuronConstants(rest=-0.5, start=-0.2, reset=2.0)
 
@@ -211,7 +206,7 @@ def test_realisations_side_by_side_are_what_each_is_alone():
             trace.add(activity.trace, activity.derivative)
             trace.credit(x[rows, 0])
             if t % 30 == 29:
-                adam.descend(trace.take())
+                adam.ascend(-trace.take())
         return net.weights, activity.potential
 
     together, alone = run((0, 1, 2), [0, 1, 2]), run((1,), [1])
@@ -256,13 +251,31 @@ def test_memory_does_not_grow_with_time():
 def test_adam_is_torch_s():
     values = np.random.default_rng(0).normal(size=(2, 3, 4)).astype(np.float32)
     parameter = torch.nn.Parameter(torch.from_numpy(values.copy()))
-    theirs, ours = torch.optim.Adam([parameter], 0.01), Adam(values, 0.01)
+    theirs, ours = torch.optim.Adam([parameter], 0.01, maximize=True), Adam(values, 0.01)
     for step in range(20):
         gradient = np.random.default_rng(step).normal(size=values.shape).astype(np.float32)
-        ours.descend(gradient)
+        ours.ascend(gradient)
         parameter.grad = torch.from_numpy(gradient)
         theirs.step()
     assert np.allclose(values, parameter.detach().numpy(), atol=1e-5)
+
+
+def test_adam_leaves_alone_what_is_no_synapse_and_treats_the_rest_alike():
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=(2, 3, 4)).astype(np.float32)
+    there = np.stack([rng.permutation(12)[:5] for _ in range(2)]).astype(np.int32)
+    dense, sparse = values.copy(), values.copy()
+    of_all, of_some = Adam(dense, 0.01), Adam(sparse, 0.01, synapses=there)
+    for _ in range(20):
+        gradient = rng.normal(size=values.shape).astype(np.float32)
+        of_all.ascend(gradient)
+        of_some.ascend(gradient)
+    learned = np.zeros((2, 12), bool)
+    np.put_along_axis(learned, there, True, 1)
+    learned = learned.reshape(values.shape)
+    assert np.allclose(sparse[learned], dense[learned], atol=1e-7)
+    assert np.array_equal(sparse[~learned], values[~learned])
+    assert np.abs(dense - values).min() > 0
 
 
 def test_weights_that_change_count_from_the_next_spike_on():

@@ -3,6 +3,15 @@
 import numpy as np
 
 
-def exploration(seed: int, step: int) -> np.random.Generator:
-    """Random numbers of one training step, a function of the run's seed and the step alone."""
-    return np.random.Generator(np.random.Philox(key=seed, counter=step))
+class Exploration:
+    """Random numbers of training steps, each a function of the run's seed and the step alone."""
+
+    def __init__(self, seed: int):
+        self._bits = np.random.Philox(key=seed)
+        self._generator, self._start = np.random.Generator(self._bits), self._bits.state
+
+    def at(self, step: int) -> np.random.Generator:
+        """Those of one step; good until the next call."""
+        self._start["state"]["counter"][0] = step
+        self._bits.state = self._start  # some microseconds, a new generator takes ten
+        return self._generator

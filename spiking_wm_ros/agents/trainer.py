@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from spiking_wm_ros.agents.bundle import load_bundle, make_policy
-from spiking_wm_ros.agents.exploration import exploration
+from spiking_wm_ros.agents.exploration import Exploration
 from spiking_wm_ros.agents.learner import DreamResult, Learner, Release
 from spiking_wm_ros.agents.recorder import Recorder
 from spiking_wm_ros.agents.registry import agent_class
@@ -96,6 +96,7 @@ def train(
 
     learning = LearningRun(run, session.spaces, resume, act_from_now_on)
     learner = learning.learner
+    exploration = Exploration(options.seed)
     states = {False: None, True: None}  # of the policy, in training and in evaluations
     if resume:
         session.resume(**resume_point(resume))
@@ -108,7 +109,7 @@ def train(
             evaluation = pending.evaluation
             if pending.episode_step == 0:
                 states[evaluation] = policy.initial_state()
-            rng = None if evaluation else exploration(options.seed, pending.step)
+            rng = None if evaluation else exploration.at(pending.step)
             action, states[evaluation] = policy.act(pending.observation, states[evaluation], rng)
             learner.observe(session.apply(action, version))
             on_step(learner.step)

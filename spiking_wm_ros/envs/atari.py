@@ -21,17 +21,6 @@ _BYTES = np.array([49, 50, 51, 54])  # ball x, opponent's paddle, own paddle, ba
 HEIGHT, WIDTH = 210, 160  # of the screen, pixels
 
 
-def _console(rom: str, frames: int) -> ALEInterface:
-    """A console with a game in it that goes on by so many frames at once."""
-    ALEInterface.setLoggerMode(LoggerMode.Error)
-    console = ALEInterface()
-    console.setInt("frame_skip", frames)
-    # actions are repeated by the game here, so that this follows the seed
-    console.setFloat("repeat_action_probability", 0.0)
-    console.loadROM(roms.get_rom_path(rom))
-    return console
-
-
 class AtariGame(gym.Env, ABC):
     """A game of the console; what is seen of it is up to the game.
 
@@ -50,9 +39,12 @@ class AtariGame(gym.Env, ABC):
     def __init__(
         self, rom: str, space: gym.spaces.Box, actions: Sequence[Action], steps_before_a_game: int = 0
     ):
-        # four frames of the same action at once take half the time of one after the other
-        self._by_frame, self._by_step = _console(rom, 1), _console(rom, _FRAMES)
-        self._console = self._by_frame  # the one that has acted last
+        ALEInterface.setLoggerMode(LoggerMode.Error)
+        self._console = ALEInterface()
+        self._console.setInt("frame_skip", 1)
+        # actions are repeated here, so that this follows the seed
+        self._console.setFloat("repeat_action_probability", 0.0)
+        self._console.loadROM(roms.get_rom_path(rom))
         self.observation_space, self.action_space = space, gym.spaces.Discrete(len(actions))
         self._actions, self.steps_before_a_game = actions, steps_before_a_game
         for _ in range(steps_before_a_game * _FRAMES - 1):
@@ -63,7 +55,6 @@ class AtariGame(gym.Env, ABC):
     def reset(self, *, seed: int | None = None, options: dict | None = None) -> tuple[np.ndarray, dict]:
         """Begin a game, after the steps in which nothing is done."""
         super().reset(seed=seed)
-        self._console = self._by_frame
         self._console.restoreState(self._start)  # where those steps always lead, but for the last frame,
         self._console.act(Action.NOOP)  # which draws the screen anew
         self.environment_steps += self.steps_before_a_game
@@ -72,25 +63,13 @@ class AtariGame(gym.Env, ABC):
 
     def step(self, action: int) -> tuple[np.ndarray, float, bool, bool, dict]:
         """Act for four frames."""
-        chosen, before = self._actions[action], self._last
-        sticky = self.np_random.random(_FRAMES) < _STICKY
-        repeated = _FRAMES if sticky.all() else int(sticky.argmin())  # frames of the action before
-        if repeated in (0, _FRAMES) or chosen == before:
-            self._last = chosen if repeated < _FRAMES else before
-            reward = self._go_on(self._by_step).act(self._last)
-        else:
-            console, self._last = self._go_on(self._by_frame), chosen
-            frames = repeated * [before] + (_FRAMES - repeated) * [chosen]
-            reward = sum(console.act(frame) for frame in frames)
+        reward = 0
+        for sticky in (self.np_random.random(_FRAMES) < _STICKY).tolist():
+            if not sticky:
+                self._last = self._actions[action]
+            reward += self._console.act(self._last)
         self.environment_steps += 1
         return self._observation(), float(reward), self._console.game_over(), False, {}
-
-    def _go_on(self, console: ALEInterface) -> ALEInterface:
-        """The console given, in the present state."""
-        if console is not self._console:
-            console.restoreState(self._console.cloneState())
-            self._console = console
-        return console
 
     def render(self) -> np.ndarray:
         """The present frame, RGB ``[210, 160, 3]``."""
@@ -102,7 +81,7 @@ class AtariGame(gym.Env, ABC):
 
     def close(self) -> None:
         """Give the console back; or nanobind complains of it at the end of the process."""
-        self._console = self._by_frame = self._by_step = self._start = None
+        self._console = self._start = None
 
     @abstractmethod
     def _observation(self) -> np.ndarray:

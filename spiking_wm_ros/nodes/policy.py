@@ -14,7 +14,7 @@ from spiking_wm_msgs.msg import Action, Observation, PolicyVersion
 
 from spiking_wm_ros.agents.bundle import load_bundle, make_policy
 from spiking_wm_ros.agents.contract import Policy
-from spiking_wm_ros.agents.exploration import exploration
+from spiking_wm_ros.agents.exploration import Exploration
 from spiking_wm_ros.agents.files import sha256
 from spiking_wm_ros.agents.options import option
 from spiking_wm_ros.agents.spaces import Spaces
@@ -58,6 +58,7 @@ class PolicyNode(ManagedNode):
         self._states: dict[bool, Any] = {}  # by evaluation or not
         self._held: Observation | None = None  # waits for its policy version
         self._answered, self._answer = Observation(), Action()  # the last ones
+        self._exploration = Exploration(self.options.seed)
         self._latencies = deque(maxlen=1000)
         self._refused = ""
 
@@ -140,7 +141,7 @@ class PolicyNode(ManagedNode):
             self._states[message.evaluation] = self._policy.initial_state()
         elif message.evaluation not in self._states:
             self._states[message.evaluation] = self._policy.state_to_join()
-        rng = None if message.evaluation else exploration(self.options.seed, message.step)
+        rng = None if message.evaluation else self._exploration.at(message.step)
         action, state = self._policy.act(observation, self._states[message.evaluation], rng)
         self._states[message.evaluation] = state
         self._answered = message

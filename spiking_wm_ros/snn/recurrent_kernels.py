@@ -10,6 +10,58 @@ _ONE, _ZERO = np.float32(1), np.float32(0)
 _rows, _cube = "f4[:,::1]", "f4[:,:,::1]"
 
 
+@njit("f4(f4)", cache=True, inline="always")
+def _exp(x):
+    """``e^x`` for x <= 0, to 4e-4 of itself above -20, 1e-8 below; loops that call it run on vectors."""
+    x = max(x, np.float32(-20)) / np.float32(256)
+    z = _ONE + x * (_ONE + x * (np.float32(1 / 2) + x * np.float32(1 / 6)))
+    for _ in range(8):
+        z *= z
+    return z
+
+
+@njit(f"void(f4[::1],{_rows},f4[::1],f4,i8[::1])", cache=True, nogil=True)
+def _add_rows(total, weights, factors, factor, found):
+    """``total += factor factors @ weights``; reads rows of factors that are not 0 only, four at a time."""
+    count = 0
+    for j in range(len(factors)):
+        if factors[j] != _ZERO:
+            found[count] = j
+            count += 1
+    whole = count - count % 4
+    for k in range(0, whole, 4):
+        g, h, i, j = found[k], found[k + 1], found[k + 2], found[k + 3]
+        a, b, c, d = factor * factors[g], factor * factors[h], factor * factors[i], factor * factors[j]
+        first, second, third, fourth = weights[g], weights[h], weights[i], weights[j]
+        for n in range(len(total)):
+            total[n] += a * first[n] + b * second[n] + c * third[n] + d * fourth[n]
+    for k in range(whole, count):
+        a, row = factor * factors[found[k]], weights[found[k]]
+        for n in range(len(total)):
+            total[n] += a * row[n]
+
+
+@njit(f"void({_rows},i8,{_rows},i8)", cache=True, nogil=True)
+def tune(values, count, seen, first):
+    """Responses of ``count`` Gaussian curves over -1 to 1 to each of ``values [B, D]``.
+
+    They go to ``seen [B, ...]`` from column ``first`` on. The curves are as wide as they are apart; responses
+    below 1 % are 0.
+    """
+    apart = np.float32(2 / max(count - 1, 1))
+    reach = np.float32((2 * np.log(100)) ** 0.5)  # in widths
+    for b in range(len(values)):
+        for d in range(values.shape[1]):
+            place = (values[b, d] + _ONE) / apart
+            column = first + d * count
+            for k in range(count):
+                seen[b, column + k] = _ZERO
+            last = min(np.floor(place + reach), np.float32(count - 1))
+            for k in range(int(max(np.ceil(place - reach), _ZERO)), int(last) + 1):
+                z = np.float32(k) - place
+                seen[b, column + k] = np.exp(np.float32(-0.5) * z * z)
+
+
 @njit(
     f"void({_cube},{_cube},{','.join(9 * [_rows])},f4,f4,f4,f4,f4,f4)",
     cache=True,
@@ -41,29 +93,24 @@ def lif_tick(
     filtered recurrent input, ``trace`` the spike response, ``input_trace [R B, D]`` that to the inputs.
     """
     rows, neurons = potential.shape
-    abreast = rows // len(weights)
-    current = np.empty(neurons, np.float32)
+    abreast, wide = rows // len(weights), inputs.shape[1]
+    current, found = np.empty(neurons, np.float32), np.empty(max(neurons, wide), np.int64)
     for at in range(rows):
         r = at // abreast
-        y, v, s = recurrent[at], potential[at], spikes[at]
+        x, y, v, s = inputs[at], recurrent[at], potential[at], spikes[at]
         filtered, out, e, p = synaptic[at], readout[at], trace[at], derivative[at]
         for n in range(neurons):
             filtered[n] = synapse_decay * filtered[n] + (_ONE - synapse_decay) * s[n]
         for n in range(neurons):
-            y[n] *= synapse_decay
-        for j in range(neurons):
-            if s[j] != _ZERO:
-                row = weights[r, j]
-                for n in range(neurons):
-                    y[n] += (_ONE - synapse_decay) * row[n]
+            e[n] = membrane_decay * e[n] + (_ONE - membrane_decay) * filtered[n]
+        for n in range(neurons):
+            y[n] = synapse_decay * y[n]
+        _add_rows(y, weights[r], s, _ONE - synapse_decay, found)
+        for d in range(wide):
+            input_trace[at, d] = membrane_decay * input_trace[at, d] + (_ONE - membrane_decay) * x[d]
         for n in range(neurons):
             current[n] = y[n] + rest
-        for d in range(inputs.shape[1]):
-            x, row = inputs[at, d], input_weights[r, d]
-            input_trace[at, d] = membrane_decay * input_trace[at, d] + (_ONE - membrane_decay) * x
-            if x != _ZERO:
-                for n in range(neurons):
-                    current[n] += x * row[n]
+        _add_rows(current, input_weights[r], x, _ONE, found)
         for n in range(neurons):
             v[n] = membrane_decay * v[n] + (_ONE - membrane_decay) * current[n] - reset * s[n]
         for n in range(neurons):
@@ -71,30 +118,39 @@ def lif_tick(
         for n in range(neurons):
             out[n] = readout_decay * out[n] + (_ONE - readout_decay) * s[n]
         for n in range(neurons):
-            e[n] = membrane_decay * e[n] + (_ONE - membrane_decay) * filtered[n]
-        for n in range(neurons):
-            z = np.exp(-abs(v[n]) / width)
+            z = _exp(-abs(v[n]) / width)
             p[n] = z / ((_ONE + z) * (_ONE + z) * width)
 
 
-@njit(f"void({_cube},{_cube},{_cube},{_cube},f4[::1],f4)", cache=True, nogil=True)
-def credit(gradient, trace, credited, added, share, decay):
-    """``gradient += share trace + credited`` and ``trace = decay trace + added``, in one pass."""
+@njit(f"void({_cube},{_cube},{_cube},f4[::1])", cache=True, nogil=True)
+def credit(gradient, trace, credited, share):
+    """``gradient += share trace + credited`` in one pass."""
     for r in range(len(gradient)):
         for i in range(gradient.shape[1]):
-            g, f, c, a = gradient[r, i], trace[r, i], credited[r, i], added[r, i]
+            g, f, c = gradient[r, i], trace[r, i], credited[r, i]
             for j in range(len(g)):
                 g[j] += share[r] * f[j] + c[j]
-            for j in range(len(g)):
-                f[j] = decay * f[j] + a[j]
 
 
 @njit("void(f4[::1],f4[::1],f4[::1],f4[::1],f4,f4,f4,f4,f4)", cache=True, nogil=True)
 def adam(values, gradient, mean, square, rate, decay, square_decay, square_correction, epsilon):
-    """One Adam descent step in place; ``rate`` has the correction of the mean in it."""
+    """One Adam step up a gradient, in place; ``rate`` has the correction of the mean in it."""
     for i in range(len(values)):
-        mean[i] = decay * mean[i] + (_ONE - decay) * gradient[i]
-    for i in range(len(values)):
-        square[i] = square_decay * square[i] + (_ONE - square_decay) * gradient[i] * gradient[i]
-    for i in range(len(values)):
-        values[i] -= rate * mean[i] / (np.sqrt(square[i] * square_correction) + epsilon)
+        g = gradient[i]
+        m = decay * mean[i] + (_ONE - decay) * g
+        q = square_decay * square[i] + (_ONE - square_decay) * g * g
+        mean[i], square[i] = m, q
+        values[i] += rate * m / (np.sqrt(q * square_correction) + epsilon)
+
+
+@njit(f"void(i4[:,::1],{_rows},{_rows},{_rows},{_rows},f4,f4,f4,f4,f4)", cache=True, nogil=True)
+def adam_at(where, values, gradient, mean, square, rate, decay, square_decay, square_correction, epsilon):
+    """`adam` of the values ``[R, V]`` at ``where [R, S]`` only; ``mean`` and ``square`` are as wide."""
+    for r in range(len(where)):
+        w, v, slope, first, second = where[r], values[r], gradient[r], mean[r], square[r]
+        for k in range(len(w)):
+            g = slope[w[k]]
+            m = decay * first[k] + (_ONE - decay) * g
+            q = square_decay * second[k] + (_ONE - square_decay) * g * g
+            first[k], second[k] = m, q
+            v[w[k]] += rate * m / (np.sqrt(q * square_correction) + epsilon)

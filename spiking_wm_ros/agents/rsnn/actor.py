@@ -6,14 +6,8 @@ import numpy as np
 
 from spiking_wm_ros.agents.rsnn.critic import Critic
 from spiking_wm_ros.agents.rsnn.options import Options
-from spiking_wm_ros.snn.recurrent import (
-    Activity,
-    Adam,
-    Array,
-    CreditedTrace,
-    RecurrentNetwork,
-    by_realisation,
-)
+from spiking_wm_ros.snn.plasticity import Adam, CreditedTrace
+from spiking_wm_ros.snn.recurrent import Activity, Array, RecurrentNetwork, by_realisation
 
 
 class Actor:
@@ -45,7 +39,9 @@ class Actor:
         self.sharpness = np.full((), o.sharpness, np.float32)
 
         def adams(factor: float) -> dict[str, Adam]:
-            return {n: Adam(array, factor * rates[n], 1e-5) for n, array in self.learned().items()}
+            there = {"input": self.network.synapses}
+            learned = self.learned().items()
+            return {n: Adam(array, factor * rates[n], 1e-5, there.get(n)) for n, array in learned}
 
         self.adams = adams(1.0)
         self.adams_asleep = adams(o.dream_rate) if o.world_model and o.dream_rate else self.adams
@@ -72,8 +68,8 @@ class Actor:
         """One step of Adam, awake's or dreams' own, up all that was credited since the last one."""
         slower = float(self.options.sharpness / self.sharpness)
         for name, adam in (self.adams_asleep if asleep else self.adams).items():
-            gradient = sum(stream.take(name) for stream in streams)
-            adam.descend(-gradient, 1.0 if name == "value" else slower)
+            first, *others = (stream.take(name) for stream in streams)
+            adam.ascend(sum(others, first), 1.0 if name == "value" else slower)
         if not self.options.self_connections:
             neurons = np.arange(self.options.neurons)
             self.network.weights[:, neurons, neurons] = 0
@@ -100,7 +96,7 @@ class Stream:
         real: whether a critic learns from it.
     """
 
-    def __init__(self, actor: Actor, chunk: int = 32, abreast: int = 1, real: bool = True):
+    def __init__(self, actor: Actor, chunk: int = 128, abreast: int = 1, real: bool = True):
         self._actor, self._abreast, o = actor, abreast, actor.options
         self._taught = actor.critic if real else None
 
@@ -140,7 +136,7 @@ class Stream:
         gradient = self.traces[name].take()
         if name == "policy" and self._actor.options.entropy:
             gradient += self._spread.take()
-        return self._actor.network.of_synapses(gradient) if name == "input" else gradient
+        return gradient
 
     def learn_values(self) -> None:
         """One step of the critic up what was credited to it since the last one."""

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from spiking_wm_ros.agents.rsnn.options import Options
-from spiking_wm_ros.snn.recurrent import Activity, Adam, Array, RecurrentNetwork, by_realisation
+from spiking_wm_ros.snn.plasticity import Adam
+from spiking_wm_ros.snn.recurrent import Activity, Array, RecurrentNetwork, by_realisation
 
 
 class Critic:
@@ -26,7 +27,8 @@ class Critic:
         self.network = RecurrentNetwork(generators, scale, o.critic_neurons, o.critic_constants(), inputs)
         self.value = np.zeros((len(generators), o.critic_neurons, 1), np.float32)
         rates = {"value": o.value_lr, "critic_input": o.critic_input_lr}
-        self.adams = {name: Adam(array, rates[name], 1e-5) for name, array in self.learned().items()}
+        there = {"critic_input": self.network.synapses}
+        self.adams = {n: Adam(array, rates[n], 1e-5, there.get(n)) for n, array in self.learned().items()}
 
     def learned(self) -> dict[str, Array]:
         """The weights that learn, by name."""
@@ -44,8 +46,7 @@ class Critic:
     def learn(self, gradients: dict[str, Array]) -> None:
         """One step of Adam up gradients by name."""
         for name, gradient in gradients.items():
-            gradient = self.network.of_synapses(gradient) if name == "critic_input" else gradient
-            self.adams[name].descend(-gradient)
+            self.adams[name].ascend(gradient)
 
     def state(self) -> dict:
         """The arrays that it goes on from, themselves."""

@@ -7,7 +7,7 @@ import gymnasium as gym
 import numpy as np
 
 import spiking_wm_ros.envs  # noqa: F401, registers the environments
-from spiking_wm_ros.agents.exploration import exploration
+from spiking_wm_ros.agents.exploration import Exploration
 from spiking_wm_ros.agents.registry import Setup
 from spiking_wm_ros.agents.rsnn.pair import Pair
 from spiking_wm_ros.agents.spaces import Spaces
@@ -26,8 +26,9 @@ class Games:
     """
 
     def __init__(self, env_id: str, setup: Setup, seeds: Sequence[int]):
-        self._envs = [gym.make(env_id) for _ in seeds]
+        self._envs = [gym.make(env_id, disable_env_checker=True) for _ in seeds]
         self.pair = Pair(setup.agent_options, Spaces.of(self._envs[0]), seeds)
+        self._explorations = [Exploration(seed) for seed in seeds]
         self.steps_per_game = self._envs[0].spec.max_episode_steps
         self._schedule = setup.run_options
         names = ("games", "updates", "dream_updates", "imagined_steps", "evaluation_steps")
@@ -45,7 +46,7 @@ class Games:
         observation, returns = self._begin(self.counts["games"]), np.zeros(len(self._envs), np.float32)
         for step in range(1, self.steps_per_game + 1):
             outputs, at = pair.see(observation), int(pair.steps)
-            actions = pair.head.draw(outputs, [exploration(int(seed), at) for seed in pair.seeds])
+            actions = pair.head.draw(outputs, [exploration.at(at) for exploration in self._explorations])
             pair.choose(actions)
             observation, reward = self._act(actions)
             pair.follow(observation, reward, False, step == self.steps_per_game)

@@ -6,14 +6,8 @@ from typing import NamedTuple
 import numpy as np
 
 from spiking_wm_ros.agents.rsnn.options import Options
-from spiking_wm_ros.snn.recurrent import (
-    Activity,
-    Adam,
-    Array,
-    CreditedTrace,
-    RecurrentNetwork,
-    by_realisation,
-)
+from spiking_wm_ros.snn.plasticity import Adam, CreditedTrace
+from spiking_wm_ros.snn.recurrent import Activity, Array, RecurrentNetwork, by_realisation
 
 _FORGET = np.float32(0.001)  # per step, of what is running
 _FIRST = 20  # changes that are taken for usual, whatever they are
@@ -55,7 +49,8 @@ class Model:
             "change": o.change_lr,
             "reward": o.reward_lr,
         }
-        self.adams = {name: Adam(array, rates[name], 1e-5) for name, array in weights.items()}
+        there = {"input": self.network.synapses}
+        self.adams = {n: Adam(array, rates[n], 1e-5, there.get(n)) for n, array in weights.items()}
         self.traces = {name: CreditedTrace(a.shape, 0.0, o.model_every + 1) for name, a in weights.items()}
         self.usual, self.usual_seen = np.zeros((2, realisations, inputs), np.float32)
         self.error, self.no_change_error = np.zeros((2, realisations), np.float32)
@@ -126,8 +121,7 @@ class Model:
         learns = not o.model_until or self.taken_in <= o.model_until
         if learns and self.taken_in % o.model_every == 0:
             for name, adam in self.adams.items():
-                gradient = self.traces[name].take()
-                adam.descend(-(self.network.of_synapses(gradient) if name == "input" else gradient))
+                adam.ascend(self.traces[name].take())
 
     def _usual(self, moved: Array) -> Array:
         """Changes in units; those that are too large to be usual are taken for a new start, and none."""

@@ -150,7 +150,7 @@ class Pair:
         rows = lengths[:, None] * (np.arange(o.together) < count)  # those that are not asked for end at once
         generators = self._generators(_DREAM, int(self.dreams), o.together)
         restore = model.shuffle(generators[:: o.together]) if o.shuffled else None
-        total = self._imagine(self.dreamed, self._recall(generators), rows.reshape(-1), generators)
+        total = self._imagine(self.dreamed, self._recall(generators), o.horizon, rows.reshape(-1), generators)
         if restore:
             restore()
         self.dreams += count
@@ -200,14 +200,15 @@ class Pair:
             live = (self.awake.activity, self.model.activity, self.awake.judging)
             now = Moment(inputs, *(a and a.copy() for a in live))
             lengths = np.full(len(self.seeds), ahead)
-            self._imagine(self.planned, now, lengths, self._generators(_PLAN, step))
+            self._imagine(self.planned, now, ahead, lengths, self._generators(_PLAN, step))
 
-    def _imagine(self, stream: Stream, moment: Moment, lengths: np.ndarray, generators) -> Array:
-        """Live on in the model for ``lengths [R B]`` steps; returns the imagined returns ``[R B]``."""
+    def _imagine(self, stream: Stream, moment: Moment, steps: int, lengths: np.ndarray, generators) -> Array:
+        """Live on in the model for ``steps``, ``lengths [R B]`` of which count; returns imagined returns."""
         inputs, model = moment.inputs, moment.model
-        steps, reward = lengths.max(), np.zeros(len(inputs), np.float32)
+        reward = np.zeros(len(inputs), np.float32)
         stream.begin(moment.agent, moment.critic)
         total, goes_on = reward.copy(), np.ones(len(lengths), bool)
+        # as many for all, so that rounding in one realisation does not depend on the lengths of others
         for step in range(steps):
             outputs = stream.see(inputs, reward)
             stream.alive = (goes_on & (step < lengths)).astype(np.float32)

@@ -1,0 +1,148 @@
+"""Gradients by synapses from what is local to them, and the steps up those gradients.
+
+``R`` realisations side by side, ``B`` courses of events abreast in each, as in `snn.recurrent`.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spiking_wm_ros.snn import recurrent_kernels as kernels
+from spiking_wm_ros.snn.recurrent import Array
+
+
+class CreditedTrace:
+    """A gradient that what comes later may be credited to: ``sum_t delta_t sum_t'<=t d^(t-t') G_t'``.
+
+    Every ``G_t = pre_t post_t^T`` is of rank 1, so a few steps are kept as their factors and folded
+    into the decaying trace as one product; memory does not depend on how many steps there are.
+
+    Args:
+        shape: of the gradient, ``[R, pre, post]``.
+        decay: of the trace per step; 0 credits the last step alone.
+        chunk: steps kept as factors.
+        abreast: courses of events in each realisation, ``B``; several may not be longer than a chunk.
+    """
+
+    def __init__(self, shape: tuple[int, int, int], decay: float, chunk: int = 128, abreast: int = 1):
+        realisations, pre, post = shape
+        self.decay, self._chunk, self._filled = decay, chunk, np.zeros((), np.int64)
+        self._trace, self._gradient = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
+        self._abreast, kept = abreast, (realisations, chunk, abreast)
+        self._pre, self._post = np.zeros((*kept, pre), np.float32), np.zeros((*kept, post), np.float32)
+        self._delta = np.zeros(kept, np.float32)
+        # how often a new course of events had begun by each step kept, and by now
+        self._course, self._courses = np.zeros(chunk, np.int64), np.zeros((), np.int64)
+
+    def start(self) -> None:
+        """Forget the trace (what follows is not credited to what was before), not the gradient."""
+        self._courses += 1
+
+    def add(self, pre: Array, post: Array) -> None:
+        """Take in this step's factors ``[R B, pre]`` and ``[R B, post]``."""
+        if self._filled == self._chunk:
+            if self._abreast > 1 and self._course[-1] == self._courses:
+                raise ValueError(f"courses abreast may not be longer than a chunk of {self._chunk} steps")
+            self._fold()
+        at = int(self._filled)
+        for kept, factor in ((self._pre[:, at], pre), (self._post[:, at], post)):
+            kept[...] = factor.reshape(kept.shape)
+        self._delta[:, at] = 0
+        self._course[at] = self._courses
+        self._filled += 1
+
+    def credit(self, delta: Array) -> None:
+        """Credit ``delta [R B]`` to the steps so far."""
+        if self._filled:
+            self._delta[:, int(self._filled) - 1] += delta.reshape(len(self._delta), -1)
+        elif not self._courses:  # all steps are in the trace already
+            self._gradient += delta[:, None, None] * self._trace
+
+    def take(self) -> Array:
+        """The gradient credited since the last call, ``[R, pre, post]``; good until the next one."""
+        self._fold()
+        taken, self._gradient = self._gradient, np.zeros_like(self._gradient)
+        return taken
+
+    def state(self) -> dict[str, np.ndarray]:
+        """The arrays that it goes on from, themselves."""
+        return {name: value for name, value in vars(self).items() if isinstance(value, np.ndarray)}
+
+    def _fold(self) -> None:
+        count, courses = int(self._filled), int(self._courses)
+        pre, post, delta = self._pre[:, :count], self._post[:, :count], self._delta[:, :count]
+        course, ages = self._course[:count], np.arange(count)
+        self._filled[...], self._courses[...] = 0, 0
+        later = ages[None] - ages[:, None]  # [added at, credited at]
+        reached = (later >= 0) & (course[None] == course[:, None])
+        powers = np.where(reached, float(self.decay) ** np.maximum(later, 0), 0.0).astype(np.float32)
+        weight = np.stack([powers @ d for d in delta])  # of each step in the gradient
+        credited = _products(pre * weight[..., None], post)
+        if self._abreast > 1:  # they are over: no trace goes on
+            self._gradient += credited
+            return
+        if not self.decay:
+            self._gradient += credited
+            self._keep_last(count)
+            return
+        reach = np.where(course == 0, float(self.decay) ** (ages + 1), 0.0).astype(np.float32)
+        share = np.stack([d[:, 0] @ reach for d in delta])
+        kernels.credit(self._gradient, self._trace, credited, share)
+        if courses > course.max(initial=0):
+            self._trace[...] = 0  # none goes on
+            return
+        kept = np.where(course == courses, float(self.decay) ** ages[::-1], 0.0).astype(np.float32)
+        self._trace *= np.float32(0.0 if courses else self.decay**count)
+        self._trace += _products(pre * kept[:, None, None], post)
+
+    def _keep_last(self, count: int) -> None:
+        """The last step may still be credited to."""
+        if count:
+            for factors in (self._pre, self._post):
+                factors[:, 0] = factors[:, count - 1]
+            self._delta[:, 0], self._course[0], self._filled[...] = 0, 0, 1
+
+
+def _products(pre: Array, post: Array) -> Array:
+    """``[R, steps, B, pre]`` and ``[R, steps, B, post]``, summed over steps and rows: ``[R, pre, post]``."""
+    pre, post = (x.reshape(len(x), -1, x.shape[-1]) for x in (pre, post))
+    return np.matmul(pre.transpose(0, 2, 1), post)
+
+
+class Adam:
+    """Adam (Kingma & Ba 2014) on an array of any shape, in place.
+
+    Args:
+        values: what it changes.
+        rate: learning rate.
+        epsilon: added to the root of the mean square.
+        synapses: flat indices, in each realisation, of the values that learn, ``[R, S]``; None: all.
+    """
+
+    def __init__(
+        self,
+        values: Array,
+        rate: float,
+        epsilon: float = 1e-8,
+        synapses: NDArray[np.int32] | None = None,
+    ):
+        self.values, self.rate, self.epsilon, self.synapses = values, rate, epsilon, synapses
+        self.mean, self.square = np.zeros((2, *(values if synapses is None else synapses).shape), np.float32)
+        self.steps = np.zeros((), np.int64)
+
+    def ascend(self, gradient: Array, share: float = 1.0) -> None:
+        """One step, or a share of it, up a gradient of the shape of the values."""
+        self.steps += 1
+        steps = int(self.steps)
+        rate = share * self.rate / (1 - 0.9**steps)
+        numbers = map(np.float32, (rate, 0.9, 0.999, 1 / (1 - 0.999**steps), self.epsilon))
+        arrays = [self.values, np.ascontiguousarray(gradient), self.mean, self.square]
+        if self.synapses is None:
+            kernels.adam(*(array.reshape(-1) for array in arrays), *numbers)
+        else:
+            rows = (array.reshape(len(self.synapses), -1) for array in arrays)
+            kernels.adam_at(self.synapses, *rows, *numbers)
+
+    def state(self) -> dict[str, np.ndarray]:
+        """The arrays that it goes on from, themselves."""
+        state = {"mean": self.mean, "square": self.square, "steps": self.steps}
+        return state if self.synapses is None else state | {"synapses": self.synapses}
