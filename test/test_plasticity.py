@@ -245,9 +245,28 @@ def test_what_rests_for_long_may_move_again():
     assert move(5.0) == 0.0  # a new start
 
 
-def test_the_model_s_read_outs_learn_by_the_gradient_of_their_squared_errors():
-    """Equations 4 and 5."""
-    o = replace(SMALL, change_unit=0.5, largest_change=1e9, reward_memory=0.3, model_every=1000)
+def log_probability(change: torch.Tensor, outputs: torch.Tensor, places: int) -> torch.Tensor:
+    """Of changes in units: of a normal distribution, or of places within 2 units of no change."""
+    if not places:
+        return -0.5 * (change - outputs).square().sum()
+    axis = torch.linspace(-2, 2, places)
+    distance = (axis - change.clamp(-2, 2)[:, None]) / (axis[1] - axis[0])
+    actual = torch.softmax(-0.5 * distance.square(), 1)
+    return (actual * torch.log_softmax(outputs.reshape(3, places), 1)).sum()
+
+
+@pytest.mark.parametrize("places", [0, 9])
+def test_the_model_s_read_outs_learn_by_the_gradient_of_what_they_predict(places):
+    """Equations 4 and 5; places in the stead of means."""
+    o = replace(
+        SMALL,
+        places=places,
+        place_reach=2.0,
+        change_unit=0.5,
+        largest_change=1e9,
+        reward_memory=0.3,
+        model_every=1000,
+    )
     model = Model([np.random.default_rng(0)], 3, 2, o)
     model.change[:], model.reward[:] = random(model.change.shape, 1), random(model.reward.shape, 2)
     observation, codes, rewards = random((31, 1, 3), 3), random((30, 1, 2), 4), random((30, 1), 5)
@@ -259,7 +278,7 @@ def test_the_model_s_read_outs_learn_by_the_gradient_of_their_squared_errors():
         spikes = torch.from_numpy(model.activity.readout[0].copy())
         remembered = 0.3 * remembered + float(r[0])
         target = torch.from_numpy((following - x)[0] / 0.5)
-        loss = loss + 0.5 * (target - spikes @ change).square().sum()
+        loss = loss - log_probability(target, spikes @ change, places)
         loss = loss + 0.5 * (remembered - (spikes @ reward)[0]).square()
         model.correct(prediction, x, following, r)
     loss.backward()

@@ -28,6 +28,7 @@ from test.small_pair import PLASTIC_INPUTS, SMALL, SPACES, live, random
         PLASTIC_INPUTS | {"curves": 7, "pairs": 5, "model_pairs": 4, "model_change_curves": 5},
         {"critic_neurons": 15, "critic_every": 5, "together": 3},
         {"critic_neurons": 15, "plan_steps": 2, "least_turn": 0.3},
+        {"places": 11, "together": 3},
     ],
 )
 def test_realisations_side_by_side_are_what_each_is_alone(changes):
@@ -206,18 +207,22 @@ def test_a_reward_may_end_what_is_imagined_and_what_follows_is_worth_what_it_was
 def test_an_imagined_reward_that_is_too_small_is_none():
     model = Pair(replace(SMALL, least_reward=0.3), SPACES, [0, 1, 2]).model
     still = np.zeros((3, 3), np.float32)
-    _, reward = model.after(still, Prediction(still, np.float32([0.29, -0.31, 0.5]), still))
+    _, reward = model.after(still, Prediction(still, still, np.float32([0.29, -0.31, 0.5]), still))
     assert reward == pytest.approx([0, -0.31, 0.5])
 
 
 def test_a_change_goes_on_as_it_is_unless_it_is_to_differ_by_enough():
     model = Pair(replace(SMALL, least_turn=0.5, change_unit=0.1), SPACES, [0]).model
     moving = np.float32([[0.2, 0.2, 0.0]])
-    following, _ = model.after(np.zeros((1, 3), np.float32), Prediction(2 * moving, np.zeros(1), moving))
+    following, _ = model.after(
+        np.zeros((1, 3), np.float32), Prediction(2 * moving, moving, np.zeros(1), moving)
+    )
     # predicted changes are 0.04, 0.04, 0; they differ from those that go on by more than 0.05, or not at all
     assert following[0] == pytest.approx([0.04, 0.04, 0.0])
     expected = np.float32([[2.3, 1.4, 0.6]])
-    following, _ = model.after(np.zeros((1, 3), np.float32), Prediction(expected, np.zeros(1), moving))
+    following, _ = model.after(
+        np.zeros((1, 3), np.float32), Prediction(expected, expected, np.zeros(1), moving)
+    )
     assert following[0] == pytest.approx([0.2, 0.14, 0.06])
 
 

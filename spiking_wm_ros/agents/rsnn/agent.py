@@ -15,6 +15,7 @@ from torch import Tensor
 from spiking_wm_ros.agents import contract
 from spiking_wm_ros.agents.contract import Budget, DreamProgress, Metrics, Transition, Weights
 from spiking_wm_ros.agents.rsnn.actor import Actor
+from spiking_wm_ros.agents.rsnn.foresight import Foresight
 from spiking_wm_ros.agents.rsnn.heads import head_of
 from spiking_wm_ros.agents.rsnn.inputs import Inputs
 from spiking_wm_ros.agents.rsnn.options import Options
@@ -66,6 +67,7 @@ class Agent(contract.Agent):
     def __init__(self, options: Options, spaces: Spaces, seed: int):
         super().__init__(options, spaces, seed)
         self.pair = Pair(options, spaces, [seed])
+        self._foresight = Foresight(self.pair) if self.pair.model else None
 
     def policy_weights(self) -> Weights:
         """The agent network, and what centres its inputs."""
@@ -82,7 +84,13 @@ class Agent(contract.Agent):
         t = transition
         self.pair.see(t.observation[None])
         self.pair.choose(np.asarray(t.action)[None])
+        if self._foresight:
+            self._foresight.go_on(t.action, t.next_observation)
         self.pair.follow(t.next_observation[None], np.float32([t.reward]), t.terminated, t.truncated)
+        if self._foresight and (t.terminated or t.truncated):
+            self._foresight.drop()
+        elif self._foresight:
+            self._foresight.begin(t.next_observation)
 
     def learn(self) -> Metrics:
         """One step of the agent up what was credited awake since the last one."""
@@ -113,6 +121,10 @@ class Agent(contract.Agent):
             return {}
         return {"model_error_1_step": float(self.pair.model.relative_error()[0])}
 
+    def dream_against_reality(self) -> dict[str, np.ndarray]:
+        """The last stretch that the model went through without looking; nothing before the first."""
+        return self._foresight.last() if self._foresight else {}
+
     def snapshot(self) -> Weights:
         """All weights, traces, states of neurons, moments and counters."""
         return self.pair.snapshot()
@@ -120,6 +132,8 @@ class Agent(contract.Agent):
     def restore(self, snapshot: Mapping[str, Tensor]) -> None:
         """Go on from a `snapshot`."""
         self.pair.restore(snapshot)
+        if self._foresight:
+            self._foresight.drop()
 
 
 def _released(actor: Actor, inputs: Inputs) -> dict[str, np.ndarray]:

@@ -50,6 +50,10 @@ class Inputs:
         inputs = (observation - self.middle) / self.scale
         return inputs.clip(self.low, self.high) if self.statistics else inputs
 
+    def observations(self, inputs: Array) -> Array:
+        """The observations ``[R, D]`` that give such inputs."""
+        return inputs * self.scale + self.middle
+
     def state(self) -> dict[str, Array]:
         """The arrays that it goes on from, themselves; `statistics` are apart."""
         return {"middle": self.middle, "scale": self.scale}

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from spiking_wm_ros.agents.rsnn.changes import Mean, Places
 from spiking_wm_ros.agents.rsnn.options import Options
 from spiking_wm_ros.snn.plasticity import Adam, CreditedTrace
 from spiking_wm_ros.snn.recurrent import Activity, Array, RecurrentNetwork, by_realisation
@@ -18,6 +19,7 @@ class Prediction(NamedTuple):
     """What a model expects: changes ``[R B, D]`` in units, and the rewards ``[R B]`` that it remembers."""
 
     change: Array
+    outputs: Array  # of the read-outs, what changes are told by
     reward: Array
     moving: Array  # the last change, as observed, [R B, D]
 
@@ -38,7 +40,8 @@ class Model:
         self.options = o
         scale = inputs * [o.model_input_scale] + actions * [o.action_scale]
         self.network = RecurrentNetwork(generators, scale, o.model_neurons, o.model_constants(), inputs)
-        self.change = np.zeros((realisations, o.model_neurons, inputs), np.float32)
+        self._changes = Places(o.places, o.place_reach) if o.places else Mean()
+        self.change = np.zeros((realisations, o.model_neurons, inputs * self._changes.width), np.float32)
         self.reward = np.zeros((realisations, o.model_neurons, 1), np.float32)
         weights = {"recurrent": self.network.weights, "change": self.change, "reward": self.reward}
         if o.model_input_lr:
@@ -73,8 +76,8 @@ class Model:
         last = activity.inputs[:, : observation.shape[1]]
         moving = np.where(np.isinf(last), np.float32(0), observation - last)
         spikes = self.network.tick(activity, np.concatenate([observation, code], 1))
-        change, reward = by_realisation(spikes, self.change), by_realisation(spikes, self.reward)
-        return Prediction(change, reward[:, 0], moving)
+        outputs, reward = by_realisation(spikes, self.change), by_realisation(spikes, self.reward)
+        return Prediction(self._changes.change(outputs), outputs, reward[:, 0], moving)
 
     def shuffle(self, generators: Sequence[np.random.Generator]) -> Callable[[], None]:
         """Give each neuron the read-outs of another one; the function returned undoes it."""
@@ -104,16 +107,16 @@ class Model:
         o, a = self.options, self.activity
         change = self._usual(following - observation)
         self.remembered_reward = np.float32(o.reward_memory) * self.remembered_reward + reward
-        change_error = change - prediction.change
+        direction = self._changes.direction(change, prediction.outputs)
         reward_error = (self.remembered_reward - prediction.reward)[:, None]
-        self.error += _FORGET * (np.square(change_error).mean(1) - self.error)
+        self.error += _FORGET * (np.square(change - prediction.change).mean(1) - self.error)
         self.no_change_error += _FORGET * (np.square(change).mean(1) - self.no_change_error)
-        learning = by_realisation(change_error, self.change.transpose(0, 2, 1))
+        learning = by_realisation(direction, self.change.transpose(0, 2, 1))
         learning += np.float32(o.reward_weight) * reward_error * self.reward[..., 0]
         self.traces["recurrent"].add(a.trace, learning * a.derivative)
         if "input" in self.traces:
             self.traces["input"].add(a.input_trace, learning * a.derivative)
-        self.traces["change"].add(a.readout, change_error)
+        self.traces["change"].add(a.readout, direction)
         self.traces["reward"].add(a.readout, reward_error)
         for trace in self.traces.values():
             trace.credit(np.ones(len(reward), np.float32))

@@ -77,6 +77,10 @@ class Options:
     change_unit: float = option(
         0.0, "change that counts as 1 to the model; 0: the running mean of its size", 0, 1e6
     )
+    places: int = option(
+        0, "places on each change's axis of which the model tells which one it will be; 0: its mean", 0, 1000
+    )
+    place_reach: float = option(2.5, "change (in units) at which those places end", 0.1, 100)
     largest_change: float = option(6.0, "larger changes (in units) are taken for a new start: none", 0)
     least_turn: float = option(
         0.0, "by how much (in units) a change is to differ from the last one, or that one goes on", 0, 100

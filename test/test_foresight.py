@@ -1,0 +1,74 @@
+"""Dreams against reality of the recurrent networks: what the model foresees without looking."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from spiking_wm_ros.agents.contract import Transition
+from spiking_wm_ros.agents.registry import settle
+from spiking_wm_ros.agents.rsnn.agent import Agent
+from spiking_wm_ros.agents.rsnn.foresight import STEPS
+from spiking_wm_ros.agents.run import Run
+from spiking_wm_ros.cli.pictures import dream_against_reality
+from test.small_pair import SMALL, SPACES
+
+STILL = {"model_lr": 0.0, "change_lr": 0.0, "reward_lr": 0.0}
+
+
+def transitions(steps: int, episode: int = 50) -> list[Transition]:
+    world = np.random.default_rng(5)
+    seen = world.uniform(-1, 1, (steps + 1, 3)).astype(np.float32)
+    ends = [step % episode == episode - 1 for step in range(steps)]
+    return [
+        Transition(seen[t], np.int64(world.integers(2)), 0.1, seen[t + 1], False, ends[t], 0, t, 1)
+        for t in range(steps)
+    ]
+
+
+def test_a_stretch_is_what_the_model_goes_through_when_it_is_told_actions_alone():
+    agent = Agent(replace(SMALL, **STILL), SPACES, 0)
+    pair, model = agent.pair, agent.pair.model
+    model.change[:] = np.random.default_rng(1).normal(0, 0.3, model.change.shape)
+    experience = transitions(1 + STEPS)
+    agent.observe(experience[0])
+    activity = model.activity.copy()
+    inputs, expected = pair.inputs(experience[1].observation[None]), []
+    assert agent.dream_against_reality() == {}
+    for t in experience[1:]:
+        prediction = model.predict(activity, inputs, pair.head.code(np.array([t.action])))
+        inputs = model.after(inputs, prediction)[0].clip(-1, 1)
+        expected.append(inputs[0])
+        agent.observe(t)
+    stretch = agent.dream_against_reality()
+    assert np.array_equal(stretch["real"], [t.next_observation for t in experience[1:]])
+    assert np.allclose(stretch["dream"], expected, atol=1e-6)
+    assert np.abs(stretch["dream"] - stretch["real"]).max() > 0.1
+
+
+def test_looking_ahead_changes_nothing_and_ends_with_the_episode():
+    ahead, plain = Agent(SMALL, SPACES, 0), Agent(SMALL, SPACES, 0)
+    plain._foresight = None
+    for t in transitions(120, episode=STEPS - 1):
+        for agent in (ahead, plain):
+            agent.observe(t)
+    assert ahead.dream_against_reality() == {}  # no episode is long enough
+    one, other = ahead.snapshot(), plain.snapshot()
+    assert all(torch.equal(one[name], other[name]) for name in one)
+    assert not Agent(replace(SMALL, world_model=False), SPACES, 0).dream_against_reality()
+
+
+@pytest.mark.parametrize("stretches", [1, 3])
+def test_the_last_whole_stretch_is_kept_and_drawn(tmp_path, stretches):
+    agent = Agent(SMALL, SPACES, 0)
+    experience = transitions(1 + stretches * STEPS + 5, episode=1000)
+    for t in experience:
+        agent.observe(t)
+    run = Run.create(tmp_path / "run", settle("rsnn_dream", "PongRam-v0", {}), "PongRam-v0")
+    run.keep_stretch(agent.dream_against_reality())
+    kept = run.dream_against_reality()
+    last = experience[1 + (stretches - 1) * STEPS :][:STEPS]
+    assert np.array_equal(kept["real"], [t.next_observation for t in last])
+    assert kept["dream"].shape == (STEPS, 3)
+    assert dream_against_reality(run, kept).stat().st_size > 10_000
