@@ -274,7 +274,7 @@ def test_the_model_s_read_outs_learn_by_the_gradient_of_what_they_predict(places
     reward = torch.from_numpy(model.reward[0].copy()).requires_grad_()
     loss, remembered = 0.0, 0.0
     for x, following, code, r in zip(observation, observation[1:], codes, rewards):
-        prediction = model.predict(model.activity, x, code)
+        prediction = model.predict(model.activity, x, code, learning=True)
         spikes = torch.from_numpy(model.activity.readout[0].copy())
         remembered = 0.3 * remembered + float(r[0])
         target = torch.from_numpy((following - x)[0] / 0.5)

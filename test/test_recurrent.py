@@ -232,6 +232,18 @@ def test_a_synapse_learns_from_its_own_neurons_and_the_broadcast_error_alone():
     assert trace.take()[0, 2, 5] == pytest.approx(expected, rel=1e-3)
 
 
+def test_without_learning_activity_goes_on_alike_and_traces_stay():
+    net = network(neurons=20)
+    learning, not_learning = net.at_rest(), net.at_rest()
+    for x in drive(30):
+        both = net.tick(learning, x), net.tick(not_learning, x, learning=False)
+        assert np.array_equal(*both)
+    for name in ("potential", "recurrent", "spikes", "readout", "inputs"):
+        assert np.array_equal(getattr(learning, name), getattr(not_learning, name)), name
+    for name in ("synaptic", "trace", "derivative", "input_trace"):
+        assert not getattr(not_learning, name).any() and getattr(learning, name).any(), name
+
+
 def test_memory_does_not_grow_with_time():
     net = network(neurons=20)
     activity, trace = net.at_rest(), CreditedTrace(net.weights.shape, 0.99)

@@ -41,7 +41,7 @@ class NeuronConstants:
 class Activity:
     """State of a network's neurons after a tick, each ``[R B, N]`` where nothing else is said."""
 
-    synaptic: Array  # filtered spikes
+    synaptic: Array  # filtered spikes, for the trace
     recurrent: Array  # filtered current from other neurons
     potential: Array
     spikes: Array
@@ -119,12 +119,15 @@ class RecurrentNetwork:
         activity.potential[:] = self.constants.start
         return activity
 
-    def tick(self, activity: Activity, inputs: Array) -> Array:
-        """Go on by one tick, in place, with inputs ``[R B, D]``; returns the filtered spikes ``[R B, N]``."""
+    def tick(self, activity: Activity, inputs: Array, learning: bool = True) -> Array:
+        """Go on by one tick, in place, with inputs ``[R B, D]``; returns the filtered spikes ``[R B, N]``.
+
+        Without ``learning``, what only plasticity asks for stays as it was.
+        """
         *states, last = vars(activity).values()
         seen = self._see(inputs, last)
         last[:] = inputs
-        kernels.lif_tick(self.weights, self.input_weights, seen, *states, *self._numbers)
+        kernels.lif_tick(self.weights, self.input_weights, seen, *states, learning, *self._numbers)
         return activity.readout
 
     def _see(self, inputs: Array, last: Array) -> Array:

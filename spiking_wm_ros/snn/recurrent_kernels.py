@@ -63,7 +63,7 @@ def tune(values, count, seen, first):
 
 
 @njit(
-    f"void({_cube},{_cube},{','.join(9 * [_rows])},f4,f4,f4,f4,f4,f4)",
+    f"void({_cube},{_cube},{','.join(9 * [_rows])},b1,f4,f4,f4,f4,f4,f4)",
     cache=True,
     nogil=True,
 )
@@ -79,6 +79,7 @@ def lif_tick(
     trace,
     derivative,
     input_trace,
+    learning,
     membrane_decay,
     synapse_decay,
     readout_decay,
@@ -91,6 +92,7 @@ def lif_tick(
     ``weights [R, N, N]`` from neuron to neuron, ``input_weights [R, D, N]``, ``inputs [R B, D]``, the
     others ``[R B, N]``, with the ``B`` rows of a realisation one after the other; ``recurrent`` is the
     filtered recurrent input, ``trace`` the spike response, ``input_trace [R B, D]`` that to the inputs.
+    Without ``learning`` those two, ``synaptic`` and ``derivative`` stay.
     """
     rows, neurons = potential.shape
     abreast, wide = rows // len(weights), inputs.shape[1]
@@ -99,15 +101,16 @@ def lif_tick(
         r = at // abreast
         x, y, v, s = inputs[at], recurrent[at], potential[at], spikes[at]
         filtered, out, e, p = synaptic[at], readout[at], trace[at], derivative[at]
-        for n in range(neurons):
-            filtered[n] = synapse_decay * filtered[n] + (_ONE - synapse_decay) * s[n]
-        for n in range(neurons):
-            e[n] = membrane_decay * e[n] + (_ONE - membrane_decay) * filtered[n]
+        if learning:
+            for n in range(neurons):
+                filtered[n] = synapse_decay * filtered[n] + (_ONE - synapse_decay) * s[n]
+            for n in range(neurons):
+                e[n] = membrane_decay * e[n] + (_ONE - membrane_decay) * filtered[n]
+            for d in range(wide):
+                input_trace[at, d] = membrane_decay * input_trace[at, d] + (_ONE - membrane_decay) * x[d]
         for n in range(neurons):
             y[n] = synapse_decay * y[n]
         _add_rows(y, weights[r], s, _ONE - synapse_decay, found)
-        for d in range(wide):
-            input_trace[at, d] = membrane_decay * input_trace[at, d] + (_ONE - membrane_decay) * x[d]
         for n in range(neurons):
             current[n] = y[n] + rest
         _add_rows(current, input_weights[r], x, _ONE, found)
@@ -117,9 +120,24 @@ def lif_tick(
             s[n] = _ONE if v[n] > _ZERO else _ZERO
         for n in range(neurons):
             out[n] = readout_decay * out[n] + (_ONE - readout_decay) * s[n]
-        for n in range(neurons):
-            z = _exp(-abs(v[n]) / width)
-            p[n] = z / ((_ONE + z) * (_ONE + z) * width)
+        if learning:
+            for n in range(neurons):
+                z = _exp(-abs(v[n]) / width)
+                p[n] = z / ((_ONE + z) * (_ONE + z) * width)
+
+
+@njit(f"void({_cube},f4[::1],i8,{_rows})", cache=True, nogil=True)
+def most_probable(outputs, places, near, change):
+    """The mean, weighted by ``exp(outputs [B, D, K])``, of the best of ``places [K]`` and its neighbours."""
+    for b in range(len(outputs)):
+        for d in range(outputs.shape[1]):
+            y = outputs[b, d]
+            best = np.argmax(y)
+            weight, total = _ZERO, _ZERO
+            for k in range(max(best - near, 0), min(best + near + 1, len(places))):
+                w = np.exp(y[k] - y[best])
+                weight, total = weight + w, total + w * places[k]
+            change[b, d] = total / weight
 
 
 @njit(f"void({_cube},{_cube},{_cube},f4[::1])", cache=True, nogil=True)

@@ -146,7 +146,7 @@ class Stream:
         """Take in observations ``[R B, D]`` and rewards ``[R B]`` on the way; policy outputs ``[R B, K]``."""
         spikes = self._actor.network.tick(self.activity, inputs)
         if critic := self._actor.critic:
-            value = critic.judge(self.judging, inputs)
+            value = critic.judge(self.judging, inputs, learning=self._taught is not None)
         else:
             value = by_realisation(spikes, self._actor.value)[:, 0]
         if self._acted:

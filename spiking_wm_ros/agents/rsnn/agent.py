@@ -54,7 +54,7 @@ class RSNNPolicy(contract.Policy):
         """An action drawn from the policy; its most probable one without ``rng``."""
         activity = state.copy()
         inputs = self._inputs(observation[None])
-        outputs = self._actor.read_out(self._actor.network.tick(activity, inputs))
+        outputs = self._actor.read_out(self._actor.network.tick(activity, inputs, learning=False))
         action = self._head.greedy(outputs) if rng is None else self._head.draw(outputs, [rng])
         return action[0], activity
 

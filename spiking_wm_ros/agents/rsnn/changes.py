@@ -5,6 +5,7 @@ Arrays hold a row for each course of events: outputs ``[B, D width]`` of the rea
 
 import numpy as np
 
+from spiking_wm_ros.snn import recurrent_kernels as kernels
 from spiking_wm_ros.snn.recurrent import Array
 
 _NEAR = 2  # places that are told apart by their mean
@@ -42,11 +43,10 @@ class Places:
 
     def change(self, outputs: Array) -> Array:
         """The most probable changes: the mean over a place and its neighbours."""
-        outputs = self._by_place(outputs)
-        best = outputs.argmax(-1, keepdims=True)
-        near = np.abs(np.arange(self.width) - best) <= _NEAR
-        weight = np.exp(outputs - np.take_along_axis(outputs, best, -1)) * near
-        return (weight @ self._places) / weight.sum(-1)
+        by_place = np.ascontiguousarray(self._by_place(outputs), np.float32)
+        change = np.empty(by_place.shape[:2], np.float32)
+        kernels.most_probable(by_place, self._places, _NEAR, change)
+        return change
 
     def direction(self, change: Array, outputs: Array) -> Array:
         """Gradient by the outputs of the log-probability of changes, each on a Gaussian curve of places."""

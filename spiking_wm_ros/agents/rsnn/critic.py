@@ -34,9 +34,9 @@ class Critic:
         """The weights that learn, by name."""
         return {"value": self.value, "critic_input": self.network.input_weights}
 
-    def judge(self, activity: Activity, inputs: Array) -> Array:
+    def judge(self, activity: Activity, inputs: Array, learning: bool) -> Array:
         """Values ``[R B]`` of inputs ``[R B, D]``; ``activity`` goes on."""
-        return by_realisation(self.network.tick(activity, inputs), self.value)[:, 0]
+        return by_realisation(self.network.tick(activity, inputs, learning), self.value)[:, 0]
 
     def factors(self, activity: Activity, alive: Array) -> dict[str, tuple[Array, Array]]:
         """Gradients of the values just given, by name, each as what is before a synapse and behind it."""

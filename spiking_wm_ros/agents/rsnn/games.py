@@ -76,7 +76,7 @@ class Games:
         for game in range(games):
             observation, activity = self._begin(_EVALUATION + game), actor.network.at_rest()
             for _ in range(self.steps_per_game):
-                spikes = actor.network.tick(activity, self.pair.inputs(observation))
+                spikes = actor.network.tick(activity, self.pair.inputs(observation), learning=False)
                 observation, reward = self._act(self.pair.head.greedy(actor.read_out(spikes)))
                 total += reward
             self.counts["evaluation_steps"] += self.steps_per_game

@@ -71,11 +71,16 @@ class Model:
             return np.full_like(self.usual, self.options.change_unit)
         return np.where(self.usual > _STILL, self.usual, np.float32(1))
 
-    def predict(self, activity: Activity, observation: Array, code: Array) -> Prediction:
-        """What comes after observations ``[R B, D]`` and action codes ``[R B, A]``; ``activity`` goes on."""
+    def predict(
+        self, activity: Activity, observation: Array, code: Array, learning: bool = False
+    ) -> Prediction:
+        """What comes after observations ``[R B, D]`` and action codes ``[R B, A]``; ``activity`` goes on.
+
+        With ``learning`` a `correct` may follow.
+        """
         last = activity.inputs[:, : observation.shape[1]]
         moving = np.where(np.isinf(last), np.float32(0), observation - last)
-        spikes = self.network.tick(activity, np.concatenate([observation, code], 1))
+        spikes = self.network.tick(activity, np.concatenate([observation, code], 1), learning)
         outputs, reward = by_realisation(spikes, self.change), by_realisation(spikes, self.reward)
         return Prediction(self._changes.change(outputs), outputs, reward[:, 0], moving)
 

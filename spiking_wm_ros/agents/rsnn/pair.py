@@ -98,7 +98,8 @@ class Pair:
             direction, spread = np.zeros_like(direction), np.zeros_like(spread)
         self.awake.choose(direction, spread)
         if self.model:
-            self._prediction = self.model.predict(self.model.activity, self._seen, self.head.code(actions))
+            now, code = self.model.activity, self.head.code(actions)
+            self._prediction = self.model.predict(now, self._seen, code, learning=True)
 
     def follow(self, observation: Array, reward: Array, terminated: bool, truncated: bool) -> None:
         """Take in what came of it: observations ``[R, D]``, rewards ``[R]``, and whether episodes ended."""
