@@ -1,8 +1,8 @@
 """Pong by recurrent spiking networks: awake, dreaming, planning, and controls (Capone & Paolucci).
 
 Run as ``./swm experiment rsnn_pong``, or in part, as with ``arms:=awake,dream seeds:=10 games:=2000``, or
-from pixels with ``env:=PongPixels-v0``; Boxing is ``env:=BoxingPixels-v0``. All seeds of an arm play side by
-side. An arm that was stopped goes on where it was; one that is finished is only drawn. Writes
+from pixels with ``env:=PongPixels-v0``; Boxing is ``env:=BoxingPixels-v0``. All seeds of an arm, from
+``first_seed:=`` on, play side by side. An arm that was stopped goes on where it was; one that is finished is only drawn. Writes
 ``rsnn_ENV.csv`` and ``.png`` (figures 2C, 2D, 2E and 3C of the paper) and ``rsnn_ENV_plans.png`` (3D, and 4A
 for Boxing) to ``runs/rsnn_pong``, or to another folder with ``results:=``.
 """
@@ -63,15 +63,15 @@ ARMS = {
 }
 
 
-def play(name: str, env: str, seeds: int, games: int, folder: Path) -> list[dict]:
+def play(name: str, env: str, seeds: range, games: int, folder: Path) -> list[dict]:
     """Play an arm to its end, from where it was stopped; a row for every `EVERY` games.
 
     Raises:
         UserError: if it was begun with other options.
     """
-    arm, kept = ARMS[name], folder / f"{env}_{name}_{seeds}.safetensors"
+    arm, kept = ARMS[name], folder / f"{env}_{name}_{seeds[0]}-{seeds[-1]}.safetensors"
     setup = settle(arm.algorithm, env, arm.given)
-    played, rows = Games(env, setup, range(seeds)), []
+    played, rows = Games(env, setup, seeds), []
     options = asdict(setup.agent_options) | asdict(setup.run_options)
     if kept.exists():
         tensors, facts = load(kept)
@@ -79,7 +79,7 @@ def play(name: str, env: str, seeds: int, games: int, folder: Path) -> list[dict
             raise UserError(f"{kept} was begun with another {', '.join(changed)}: delete it to begin anew")
         played.pair.restore(tensors)
         played.counts, rows = facts["counts"], facts["rows"]
-    for _ in track(range(len(rows), games // EVERY), f"{name}, {seeds} seeds"):
+    for _ in track(range(len(rows), games // EVERY), f"{name}, {len(seeds)} seeds"):
         returns = np.mean([played.play() for _ in range(EVERY)], 0)
         rows.append(
             {
@@ -162,19 +162,20 @@ def draw_plans(curves: dict[str, list[dict]], target: Path) -> None:
 def main() -> None:
     """Play what is asked for, write table and picture, print the last rows."""
     folder = ROOT / "runs/rsnn_pong"
-    defaults = {"arms": ",".join(ARMS), "env": "PongRam-v0", "seeds": 10, "games": 2000}
+    defaults = {"arms": ",".join(ARMS), "env": "PongRam-v0", "seeds": 10, "first_seed": 0, "games": 2000}
     given = arguments(defaults | {"folder": folder, "results": folder})
     arms = given["arms"].split(",")
     if unknown := set(arms) - set(ARMS):
         raise UserError(f"unknown arm '{min(unknown)}'; known: {', '.join(ARMS)}")
     env, seeds, games = given["env"], given["seeds"], given["games"]
-    if seeds < 1 or games < EVERY:
-        raise UserError(f"seeds:= is at least 1, games:= at least {EVERY}")
+    first = given["first_seed"]
+    if seeds < 1 or first < 0 or games < EVERY:
+        raise UserError(f"seeds:= is at least 1, first_seed:= at least 0, games:= at least {EVERY}")
     prepare_to_compute()
     folder, results = given["folder"], given["results"]
     for path in (folder, results):
         path.mkdir(parents=True, exist_ok=True)
-    curves = {name: play(name, env, seeds, games, folder) for name in arms}
+    curves = {name: play(name, env, range(first, first + seeds), games, folder) for name in arms}
     text = io.StringIO()
     writer = csv.DictWriter(text, [*curves[arms[0]][0]], lineterminator="\n")
     writer.writeheader()

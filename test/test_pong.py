@@ -123,14 +123,16 @@ def test_an_experiment_goes_on_where_it_was_stopped_and_refuses_other_options(tm
     monkeypatch.setattr(experiment, "JUDGED", 1)
     arm = experiment.Arm("dreams", "rsnn_dream", {"neurons": 30, "learn_after": 100, "dream_after": 300})
     monkeypatch.setitem(experiment.ARMS, "dream", arm)
-    whole = experiment.play("dream", "PongRam-v0", 2, 6, tmp_path)
+    whole = experiment.play("dream", "PongRam-v0", range(3, 5), 6, tmp_path)
     stopped = tmp_path / "stopped"
     stopped.mkdir()
-    assert experiment.play("dream", "PongRam-v0", 2, 2, stopped) == whole[:1]
-    assert experiment.play("dream", "PongRam-v0", 2, 6, stopped) == whole
+    assert experiment.play("dream", "PongRam-v0", range(3, 5), 2, stopped) == whole[:1]
+    assert experiment.play("dream", "PongRam-v0", range(3, 5), 6, stopped) == whole
+    other_seeds = experiment.play("dream", "PongRam-v0", range(4, 6), 2, stopped)  # they begin anew
+    assert len(other_seeds) == 1 and len(list(stopped.glob("*.safetensors"))) == 2
     other = arm._replace(given=arm.given | {"neurons": 40})
     monkeypatch.setitem(experiment.ARMS, "dream", other)
     with pytest.raises(UserError, match="another neurons"):
-        experiment.play("dream", "PongRam-v0", 2, 8, stopped)
+        experiment.play("dream", "PongRam-v0", range(3, 5), 8, stopped)
     experiment.draw({"dream": whole}, tmp_path / "curve.png")
     assert (tmp_path / "curve.png").stat().st_size > 10_000
