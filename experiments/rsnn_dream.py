@@ -45,7 +45,7 @@ def dream(env: str, pair: Pair, start: int, steps: int, seed: int) -> dict[str, 
         if step <= start:
             dreamed = pair.inputs(real)
         outputs = pair.actor.read_out(pair.actor.network.tick(agent, dreamed))
-        actions = head.draw(outputs, generators)
+        actions = head.draw(outputs, np.stack([g.random(head.chances) for g in generators]))
         prediction = pair.model.predict(model, dreamed, head.code(actions))
         following, reward = pair.model.after(dreamed, prediction)
         played = [env.step(action) for env, action in zip(envs, actions)]

@@ -2,9 +2,10 @@
 
 Run as ``./swm experiment rsnn_pong``, or in part, as with ``arms:=awake,dream seeds:=10 games:=2000``, or
 from pixels with ``env:=PongPixels-v0``; Boxing is ``env:=BoxingPixels-v0``. All seeds of an arm, from
-``first_seed:=`` on, play side by side. An arm that was stopped goes on where it was; one that is finished is only drawn. Writes
-``rsnn_ENV.csv`` and ``.png`` (figures 2C, 2D, 2E and 3C of the paper) and ``rsnn_ENV_plans.png`` (3D, and 4A
-for Boxing) to ``runs/rsnn_pong``, or to another folder with ``results:=``.
+``first_seed:=`` on, play side by side. An arm that was stopped goes on where it was; one that is finished is
+only drawn. Writes ``rsnn_ENV.csv`` and ``.png`` (figures 2C, 2D, 2E and 3C of the paper) and
+``rsnn_ENV_plans.png`` (3D, and 4A for Boxing) to ``runs/rsnn_pong``, or to another folder with
+``results:=``.
 """
 
 import csv

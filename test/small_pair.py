@@ -42,7 +42,8 @@ def live(pair: Pair, steps: int, episode: int = 25, rows=None) -> None:
     observation = world.uniform(-1, 1, (9, 3)).astype(np.float32)
     for step in range(steps):
         outputs = pair.see(observation[rows])
-        pair.choose(pair.head.draw(outputs, [np.random.default_rng([s, step]) for s in pair.seeds]))
+        drawn = [np.random.default_rng([s, step]).random(pair.head.chances) for s in pair.seeds]
+        pair.choose(pair.head.draw(outputs, np.stack(drawn)))
         observation = (0.9 * observation + world.normal(0, 0.1, (9, 3))).clip(-1, 1).astype(np.float32)
         reward = (world.random(9) < 0.2).astype(np.float32)
         over = step % episode == episode - 1

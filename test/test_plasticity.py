@@ -31,7 +31,7 @@ def test_directions_are_gradients_of_the_log_probability():
     assert np.allclose(head.spread(y), logits.grad.numpy(), atol=1e-6)
 
     head = Gaussian(Box(np.float32([-2, 0, 1]), np.float32([2, 1, 3])), deviation=0.4)
-    actions = head.draw(y, [np.random.default_rng(n) for n in range(4)])
+    actions = head.draw(y, np.random.default_rng(0).random((4, 3)))
     mean = torch.from_numpy(y).requires_grad_()
     torch.distributions.Normal(mean, 0.4).log_prob(torch.from_numpy(head.code(actions))).sum().backward()
     assert np.allclose(head.direction(y, actions), mean.grad.numpy(), atol=1e-5)
@@ -39,13 +39,16 @@ def test_directions_are_gradients_of_the_log_probability():
 
 def test_actions_follow_their_probabilities_and_stay_in_their_space():
     head, y = Softmax(Discrete(3)), np.float32([[0.0, 1.0, 2.0]])
-    drawn = np.concatenate([head.draw(y, [np.random.default_rng(n)]) for n in range(4000)])
+    drawn = head.draw(y.repeat(4000, 0), np.random.default_rng(0).random((4000, 1)))
     assert np.allclose(np.bincount(drawn, minlength=3) / 4000, head.probabilities(y)[0], atol=0.03)
     assert head.greedy(y) == [2]
     space = Box(np.float32([-2]), np.float32([1]))
     head = Gaussian(space, deviation=3.0)
-    drawn = [head.draw(np.zeros((1, 1), np.float32), [np.random.default_rng(n)])[0] for n in range(50)]
+    drawn = head.draw(np.zeros((50, 1), np.float32), np.random.default_rng(0).random((50, 1)))
     assert all(space.contains(action) for action in drawn) and len({float(a[0]) for a in drawn}) > 5
+    narrow = Gaussian(Box(np.float32([-2]), np.float32([2])), deviation=0.1)
+    drawn = narrow.draw(np.full((4000, 1), 0.5, np.float32), np.random.default_rng(0).random((4000, 1)))
+    assert np.allclose([drawn.mean(), drawn.std()], [1.0, 0.2], atol=0.01)
     with pytest.raises(UserError, match="bounded"):
         Gaussian(Box(-np.inf, np.inf, (2,)), 0.3)
 
@@ -59,7 +62,7 @@ def test_without_a_baseline_the_rule_is_the_gradient_of_the_expected_return():
     spikes, chosen = [], []
     for x, reward in zip(inputs, [np.zeros(1, np.float32), *rewards]):
         outputs = stream.see(x, reward)
-        chosen.append(head.draw(outputs, [np.random.default_rng(len(chosen))]))
+        chosen.append(head.draw(outputs, np.random.default_rng(len(chosen)).random((1, 1))))
         stream.choose(head.direction(outputs, chosen[-1]), head.spread(outputs))
         spikes.append(stream.activity.readout[0].copy())
     stream.end(rewards[-1])
@@ -299,7 +302,8 @@ def cue_task(options: Options, games: int = 120) -> np.ndarray:
                 observation = np.stack([shown, np.full(4, step == 3)], 1).astype(np.float32)
                 outputs = pair.see(observation)
                 moment = (game * 5 + trial) * 4 + step
-                actions = pair.head.draw(outputs, [np.random.default_rng([s, moment]) for s in range(4)])
+                drawn = [np.random.default_rng([s, moment]).random(1) for s in range(4)]
+                actions = pair.head.draw(outputs, np.stack(drawn))
                 pair.choose(actions)
                 right = np.float32(2 * (actions == side) - 1) * (step == 3)
                 won += right

@@ -9,8 +9,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from spiking_wm_ros.snn import recurrent_kernels as kernels
 from spiking_wm_ros.snn.plasticity import Adam, CreditedTrace
-from spiking_wm_ros.snn.recurrent import NeuronConstants, RecurrentNetwork, tuning_curves
+from spiking_wm_ros.snn.recurrent import NeuronConstants, RecurrentNetwork
 
 SMALL = NeuronConstants(rest=-0.5, start=-0.2, reset=2.0)
 
@@ -55,6 +56,13 @@ def test_a_tick_follows_its_equations_by_scalar_loops():
             assert np.allclose(getattr(activity, name)[0], values, atol=1e-5), name
         fired += sum(s)
     assert 10 < fired < 300
+
+
+def tuning_curves(values: np.ndarray, count: int) -> np.ndarray:
+    """Responses ``[B, D count]`` as the kernel gives them."""
+    seen = np.full((len(values), values.shape[1] * count), np.nan, np.float32)
+    kernels.tune(np.ascontiguousarray(values, np.float32), count, seen, 0)
+    return seen
 
 
 def test_inputs_that_are_tuned_are_seen_through_gaussian_curves():

@@ -155,16 +155,6 @@ class RecurrentNetwork:
         return seen  # the bias, if there is one, is of a constant 1
 
 
-def tuning_curves(values: Array, count: int) -> Array:
-    """Values ``[B, D]``, each by its places on ``count`` Gaussian curves over -1 to 1: ``[B, D count]``.
-
-    The curves are as wide as they are apart; what is below 1 % is 0.
-    """
-    seen = np.empty((len(values), values.shape[1] * count), np.float32)
-    kernels.tune(np.ascontiguousarray(values, np.float32), count, seen, 0)
-    return seen
-
-
 def by_realisation(rows: Array, weights: Array) -> Array:
     """Rows ``[R B, N]`` times the weights ``[R, N, K]`` of their realisation: ``[R B, K]``."""
     realisations, inputs, outputs = weights.shape

@@ -6,6 +6,7 @@ import numpy as np
 
 from spiking_wm_ros.agents.rsnn.critic import Critic
 from spiking_wm_ros.agents.rsnn.options import Options
+from spiking_wm_ros.agents.rsnn.peers import less_peers
 from spiking_wm_ros.snn.plasticity import Adam, CreditedTrace
 from spiking_wm_ros.snn.recurrent import Activity, Array, RecurrentNetwork, by_realisation
 
@@ -94,17 +95,27 @@ class Stream:
         chunk: steps kept before they are folded into traces.
         abreast: courses of each realisation side by side, ``B``; several may not be longer than a chunk.
         real: whether a critic learns from it.
+        peers: courses that begin alike, and are judged by how much better than the others' they are.
+        decay: further decay of eligibility per step (lambda); None: the actor's.
     """
 
-    def __init__(self, actor: Actor, chunk: int = 128, abreast: int = 1, real: bool = True):
-        self._actor, self._abreast, o = actor, abreast, actor.options
+    def __init__(
+        self,
+        actor: Actor,
+        chunk: int = 128,
+        abreast: int = 1,
+        real: bool = True,
+        peers: int = 1,
+        decay: float | None = None,
+    ):
+        self._actor, self._abreast, self._peers, o = actor, abreast, peers, actor.options
         self._taught = actor.critic if real else None
 
         def traces(learned: dict[str, Array], decay: float) -> dict[str, CreditedTrace]:
             shapes = {name: array.shape for name, array in learned.items()}
             return {n: CreditedTrace(s, o.discount * decay, chunk, abreast) for n, s in shapes.items()}
 
-        self.traces = traces(actor.learned(), o.trace_decay)
+        self.traces = traces(actor.learned(), o.trace_decay if decay is None else decay)
         if self._taught:
             self.traces |= traces(self._taught.learned(), o.critic_decay)
         self._spread = CreditedTrace(actor.policy.shape, 0.0, chunk, abreast)
@@ -185,9 +196,10 @@ class Stream:
             self._credit(reward)
 
     def _credit(self, target: Array) -> None:
-        delta = (target - self.value) * self.alive
-        for trace in self.traces.values():
-            trace.credit(delta)
+        error = (target - self.value) * self.alive
+        compared = less_peers(error, self.alive, self._peers)
+        for name, trace in self.traces.items():
+            trace.credit(error if name == "value" else compared)
 
     def state(self) -> dict:
         """The arrays that it goes on from, themselves."""

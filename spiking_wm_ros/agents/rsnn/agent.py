@@ -55,8 +55,9 @@ class RSNNPolicy(contract.Policy):
         activity = state.copy()
         inputs = self._inputs(observation[None])
         outputs = self._actor.read_out(self._actor.network.tick(activity, inputs, learning=False))
-        action = self._head.greedy(outputs) if rng is None else self._head.draw(outputs, [rng])
-        return action[0], activity
+        if rng is None:
+            return self._head.greedy(outputs)[0], activity
+        return self._head.draw(outputs, rng.random((1, self._head.chances)))[0], activity
 
 
 class Agent(contract.Agent):

@@ -46,7 +46,8 @@ class Games:
         observation, returns = self._begin(self.counts["games"]), np.zeros(len(self._envs), np.float32)
         for step in range(1, self.steps_per_game + 1):
             outputs, at = pair.see(observation), int(pair.steps)
-            actions = pair.head.draw(outputs, [exploration.at(at) for exploration in self._explorations])
+            chances = [exploration.at(at).random(pair.head.chances) for exploration in self._explorations]
+            actions = pair.head.draw(outputs, np.stack(chances))
             pair.choose(actions)
             observation, reward = self._act(actions)
             pair.follow(observation, reward, False, step == self.steps_per_game)

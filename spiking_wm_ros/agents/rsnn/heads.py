@@ -1,24 +1,23 @@
 """What is read out of the agent's spikes becomes a distribution of actions.
 
-Arrays hold one row per realisation: read-outs ``y [R, K]``, actions ``[R]`` or ``[R, A]``.
+Arrays hold one row per realisation: read-outs ``y [R, K]``, actions ``[R]`` or ``[R, A]``. Actions are drawn
+by uniform random numbers of 0 to 1, ``chances`` of them for each.
 """
-
-from collections.abc import Sequence
 
 import numpy as np
 from gymnasium.spaces import Box, Discrete
 from numpy.typing import NDArray
+from scipy.special import ndtri
 
 from spiking_wm_ros.errors import UserError
 
 Array = NDArray[np.float32]
-Generators = Sequence[np.random.Generator]
 
 
 class Softmax:
     """One of ``n`` actions, with probability ``softmax(y)`` (paper, eq. 6)."""
 
-    sharpens = True  # as y grows
+    sharpens, chances = True, 1  # as y grows
 
     def __init__(self, space: Discrete):
         self._first, self.outputs, self.codes = int(space.start), int(space.n), int(space.n)
@@ -29,11 +28,10 @@ class Softmax:
         weight = np.exp(y - y.max(1, keepdims=True))
         return weight / weight.sum(1, keepdims=True)
 
-    def draw(self, y: Array, generators: Generators) -> NDArray[np.int64]:
-        """One action per realisation, each from its own generator."""
+    def draw(self, y: Array, chances: NDArray[np.float64]) -> NDArray[np.int64]:
+        """One action per row, by ``chances [R, 1]``."""
         reached = self.probabilities(y).cumsum(1)
-        drawn = np.array([g.random() for g in generators])[:, None]
-        return self._first + (reached[:, :-1] <= drawn).sum(1)
+        return self._first + (reached[:, :-1] <= chances).sum(1)
 
     def greedy(self, y: Array) -> NDArray[np.int64]:
         """The most probable actions."""
@@ -64,12 +62,11 @@ class Gaussian:
             raise UserError(f"rsnn takes Discrete actions or a bounded vector of them, not {space}")
         self._low, self._high, self._deviation = space.low, space.high, np.float32(deviation)
         self._middle, self._half_range = (space.high + space.low) / 2, (space.high - space.low) / 2
-        self.outputs = self.codes = len(space.low)
+        self.outputs = self.codes = self.chances = len(space.low)
 
-    def draw(self, y: Array, generators: Generators) -> Array:
-        """One action per realisation, each from its own generator."""
-        noise = np.stack([g.standard_normal(self.outputs, np.float32) for g in generators])
-        return self.greedy(y + self._deviation * noise)
+    def draw(self, y: Array, chances: NDArray[np.float64]) -> Array:
+        """One action per row, by ``chances [R, A]``."""
+        return self.greedy(y + self._deviation * ndtri(chances).astype(np.float32))
 
     def greedy(self, y: Array) -> Array:
         """The middle of the distributions, within the box."""

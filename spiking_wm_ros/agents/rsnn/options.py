@@ -88,6 +88,10 @@ class Options:
     # dreams and plans
     horizon: int = option(5, "steps of a dream", 1, 10_000)
     together: int = option(24, "dreams from which the agent learns in one update", 1, 10_000)
+    peers: int = option(
+        1, "dreams of one beginning, which are compared; together is a multiple of it", 1, 10_000
+    )
+    dream_decay: float = option(0.98, "like trace_decay, in dreams", 0, 1)
     awake_policy: bool = option(True, "learn the policy awake too, not only in dreams and plans")
     model_until: int = option(0, "steps after which the model learns no more; 0: it always learns", 0)
     dream_rate: float = option(

@@ -13,6 +13,7 @@ from spiking_wm_ros.agents.rsnn.heads import head_of
 from spiking_wm_ros.agents.rsnn.inputs import Inputs
 from spiking_wm_ros.agents.rsnn.model import Model
 from spiking_wm_ros.agents.rsnn.options import Options
+from spiking_wm_ros.agents.rsnn.peers import chances
 from spiking_wm_ros.agents.spaces import Spaces
 from spiking_wm_ros.agents.tensors import flatten, unflatten
 from spiking_wm_ros.errors import UserError
@@ -49,6 +50,8 @@ class Pair:
             raise UserError(
                 f"rsnn sees vectors, not observations of shape {observation.shape}: choose another env:="
             )
+        if options.together % options.peers:
+            raise UserError(f"together:={options.together} is no multiple of peers:={options.peers}")
         self.options, self.seeds = options, np.array(seeds)
         width, realisations = observation.shape[0], len(seeds)
         self.head = head_of(action, options.deviation)
@@ -59,9 +62,10 @@ class Pair:
             Model(self._generators(_MODEL), width, self.head.codes, options) if options.world_model else None
         )
         self.awake = Stream(self.actor)
-        kept = options.horizon if options.together > 1 else min(options.horizon, 64)
+        kept = max(options.horizon if options.together > 1 else min(options.horizon, 64), 2)
         imagines, plans = self.model is not None, self.model is not None and options.plan_steps > 0
-        self.dreamed = Stream(self.actor, max(kept, 2), options.together, real=False) if imagines else None
+        dream = {"abreast": options.together, "peers": options.peers, "decay": options.dream_decay}
+        self.dreamed = Stream(self.actor, kept, real=False, **dream) if imagines else None
         self.planned = Stream(self.actor, real=False) if plans else None
         self.steps, self.dreams = np.zeros((), np.int64), np.zeros((), np.int64)
         self._reward = np.zeros(realisations, np.float32)
@@ -151,7 +155,9 @@ class Pair:
         rows = lengths[:, None] * (np.arange(o.together) < count)  # those that are not asked for end at once
         generators = self._generators(_DREAM, int(self.dreams), o.together)
         restore = model.shuffle(generators[:: o.together]) if o.shuffled else None
-        total = self._imagine(self.dreamed, self._recall(generators), o.horizon, rows.reshape(-1), generators)
+        beginning = self._recall(generators)
+        drawn = chances(generators, o.horizon, self.head.chances, o.peers)
+        total = self._imagine(self.dreamed, beginning, rows.reshape(-1), drawn)
         if restore:
             restore()
         self.dreams += count
@@ -185,12 +191,12 @@ class Pair:
             imagined.forget("value")
         return imagined
 
-    def _recall(self, generators) -> Moment:
-        """One of the moments remembered for each dream."""
+    def _recall(self, generators: list[np.random.Generator]) -> Moment:
+        """One of the moments remembered for each dream, the same for its peers."""
         o, m = self.options, self._moments
         rows = np.arange(len(generators)) // o.together
         known = min(int(self.steps - 1) // o.dream_spacing + 1, o.dream_starts)
-        slots = [int(g.integers(known)) for g in generators]
+        slots = np.repeat([int(g.integers(known)) for g in generators[:: o.peers]], o.peers)
         kept = (m.agent, m.model, m.critic)
         then = [a and Activity(*(x[slots, rows] for x in vars(a).values())) for a in kept]
         return Moment(m.inputs[slots, rows], *then)
@@ -201,19 +207,23 @@ class Pair:
             live = (self.awake.activity, self.model.activity, self.awake.judging)
             now = Moment(inputs, *(a and a.copy() for a in live))
             lengths = np.full(len(self.seeds), ahead)
-            self._imagine(self.planned, now, ahead, lengths, self._generators(_PLAN, step))
+            drawn = chances(self._generators(_PLAN, step), ahead, self.head.chances)
+            self._imagine(self.planned, now, lengths, drawn)
 
-    def _imagine(self, stream: Stream, moment: Moment, steps: int, lengths: np.ndarray, generators) -> Array:
-        """Live on in the model for ``steps``, ``lengths [R B]`` of which count; returns imagined returns."""
+    def _imagine(self, stream: Stream, moment: Moment, lengths: np.ndarray, drawn: np.ndarray) -> Array:
+        """Live on in the model, a step for each of the random numbers ``drawn [steps, R B, chances]``.
+
+        ``lengths [R B]`` of the steps count. Returns imagined returns ``[R B]``.
+        """
         inputs, model = moment.inputs, moment.model
         reward = np.zeros(len(inputs), np.float32)
         stream.begin(moment.agent, moment.critic)
         total, goes_on = reward.copy(), np.ones(len(lengths), bool)
         # as many for all, so that rounding in one realisation does not depend on the lengths of others
-        for step in range(steps):
+        for step in range(len(drawn)):
             outputs = stream.see(inputs, reward)
             stream.alive = (goes_on & (step < lengths)).astype(np.float32)
-            actions = self.head.draw(outputs, generators)
+            actions = self.head.draw(outputs, drawn[step])
             stream.choose(self.head.direction(outputs, actions))
             prediction = self.model.predict(model, inputs, self.head.code(actions))
             inputs, reward = self.model.after(inputs, prediction)

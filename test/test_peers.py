@@ -1,0 +1,69 @@
+"""Dreams that begin at the same moment."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from spiking_wm_ros.agents.rsnn.actor import Actor, Stream
+from spiking_wm_ros.agents.rsnn.pair import Pair
+from spiking_wm_ros.agents.rsnn.peers import chances, less_peers
+from spiking_wm_ros.errors import UserError
+from test.small_pair import SMALL, SPACES, live, random
+
+
+def test_chances_of_peers_are_one_in_each_equal_part_and_uniform_over_all():
+    drawn = chances([np.random.default_rng(n) for n in range(24)], 50, 2, 4)
+    assert drawn.shape == (50, 24, 2) and drawn.min() >= 0 and drawn.max() < 1
+    parts = np.floor(drawn * 4).reshape(50, 6, 4, 2)
+    assert (np.sort(parts, 2) == np.arange(4)[:, None]).all()
+    assert len(np.unique(parts[:, 0, :, 0], axis=0)) > 15  # which one is in which part changes
+    assert abs(np.corrcoef(drawn[..., 0].ravel(), drawn[..., 1].ravel())[0, 1]) < 0.1
+    alone = chances([np.random.default_rng(n) for n in range(8, 16)], 50, 2, 4)
+    assert np.array_equal(alone, drawn[:, 8:16])
+    single = chances([np.random.default_rng(0)], 2000, 1)
+    assert abs(single.mean() - 0.5) < 0.03 and abs(single.std() - 12**-0.5) < 0.02
+
+
+def test_errors_are_compared_with_those_of_peers_that_are_alive():
+    error = np.float32([1, 2, 6, 5, 7, 9])
+    assert less_peers(error, np.ones(6, np.float32), 3).tolist() == [-3, -1.5, 4.5, -3, 0, 3]
+    alive = np.float32([1, 0, 1, 0, 1, 0])
+    assert less_peers(error, alive, 3).tolist() == [-5, 0, 5, 0, 7, 0]  # nobody is left for the 7
+    assert less_peers(error, alive, 1).tolist() == [1, 0, 6, 0, 7, 0]
+
+
+def test_what_the_common_beginning_is_worth_teaches_the_policy_nothing():
+    """A wrong value of the first moment is in the gradient without peers, and not with them."""
+    o, inputs = replace(SMALL, policy_scale=0.3), random((4, 1, 3), 1)
+
+    def gradient(peers: int, wrong: float) -> np.ndarray:
+        actor = Actor([np.random.default_rng(0)], 3, 2, o)
+        stream = Stream(actor, 4, 4, real=False, peers=peers)
+        for step, x in enumerate(inputs):
+            stream.see(x.repeat(4, 0), np.float32([1, 0, 0, 2]) if step == 2 else np.zeros(4, np.float32))
+            if step == 0:
+                stream.value = stream.value + np.float32(wrong)
+            stream.choose(np.float32([[1, -1], [-1, 1], [1, -1], [0.5, -0.5]]))
+        stream.end(np.zeros(4, np.float32))
+        return stream.take("policy")
+
+    assert np.abs(gradient(1, 0) - gradient(1, 5)).max() > 1
+    assert np.allclose(gradient(4, 0), gradient(4, 5), atol=1e-4) and np.abs(gradient(4, 0)).max() > 0.1
+
+
+def test_peers_begin_at_one_moment_and_go_apart():
+    o = replace(SMALL, together=6, peers=3, horizon=5)
+    pair = Pair(o, SPACES, [3, 4])
+    live(pair, 60)
+    moment = pair._recall(pair._generators(2, 0, 6))
+    groups = moment.inputs.reshape(4, 3, -1)
+    assert (groups == groups[:, :1]).all() and len(np.unique(groups[:, 0], axis=0)) > 1
+    pair.dream()
+    ends = pair.dreamed.activity.inputs.reshape(4, 3, -1)
+    assert (ends != ends[:, :1]).any()
+
+
+def test_dreams_together_are_a_multiple_of_peers():
+    with pytest.raises(UserError, match="together:=24 is no multiple of peers:=5"):
+        Pair(replace(SMALL, together=24, peers=5), SPACES, [0])
