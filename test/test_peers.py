@@ -4,8 +4,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
+from gymnasium.spaces import Discrete
 
 from spiking_wm_ros.agents.rsnn.actor import Actor, Stream
+from spiking_wm_ros.agents.rsnn.heads import Softmax
 from spiking_wm_ros.agents.rsnn.pair import Pair
 from spiking_wm_ros.agents.rsnn.peers import chances, less_peers
 from spiking_wm_ros.errors import UserError
@@ -62,6 +65,33 @@ def test_peers_begin_at_one_moment_and_go_apart():
     pair.dream()
     ends = pair.dreamed.activity.inputs.reshape(4, 3, -1)
     assert (ends != ends[:, :1]).any()
+
+
+def test_an_action_that_is_hardly_probable_is_held_up_and_others_are_left_alone():
+    head, y = Softmax(Discrete(3)), np.float32([[0, 1, 2], [0, -7, 1], [0, -3.5, -12]])
+    held = head.holding(y, 0.02)
+    assert not held[0].any()
+    logits = torch.from_numpy(y).requires_grad_()
+    p = torch.softmax(logits, 1)
+    lacking = (1 - p.detach() / 0.02).clamp(min=0)
+    (lacking * p.log()).sum().backward()
+    assert np.allclose(held, logits.grad.numpy(), atol=1e-6)
+    assert held[1, 1] > 0.9 and held[2, 2] > 0.9  # where the entropy's gradient is none
+    assert np.abs(head.spread(y)[2, 2]) < 1e-3
+
+
+def test_dreams_do_not_lose_an_action_with_holding_and_do_without():
+    def probability(least: float) -> float:
+        o = replace(SMALL, together=8, peers=4, horizon=5, dream_rate=1.0, policy_lr=0.01)
+        pair = Pair(replace(o, least_probability=least, holding=0.1), SPACES, [0])
+        live(pair, 30)
+        pair.actor.policy[..., 0], pair.actor.policy[..., 1] = -4, 4
+        for _ in range(100):
+            pair.dream()
+        outputs = pair.actor.read_out(pair.dreamed.activity.readout)
+        return float(pair.head.probabilities(outputs)[:, 0].mean())
+
+    assert probability(0.0) < 1e-3 < 5e-3 < probability(0.1)
 
 
 def test_dreams_together_are_a_multiple_of_peers():

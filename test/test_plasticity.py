@@ -63,7 +63,7 @@ def test_without_a_baseline_the_rule_is_the_gradient_of_the_expected_return():
     for x, reward in zip(inputs, [np.zeros(1, np.float32), *rewards]):
         outputs = stream.see(x, reward)
         chosen.append(head.draw(outputs, np.random.default_rng(len(chosen)).random((1, 1))))
-        stream.choose(head.direction(outputs, chosen[-1]), head.spread(outputs))
+        stream.choose(head.direction(outputs, chosen[-1]))
         spikes.append(stream.activity.readout[0].copy())
     stream.end(rewards[-1])
     returns = [sum(0.9 ** (k - t) * rewards[k, 0] for k in range(t, steps)) for t in range(steps)]
@@ -101,7 +101,7 @@ def test_with_a_baseline_credit_is_the_temporal_difference_by_scalar_loops():
         if t:
             credit(rewards[t - 1] + 0.9 * after - before)
         before = after
-        stream.choose(directions[t], directions[t])
+        stream.choose(directions[t])
         learning = (directions[t, 0] @ actor.policy[0].T) * a.derivative[0]
         trace = 0.9 * 0.8 * trace + np.outer(a.trace[0], learning)
         input_trace = 0.9 * 0.8 * input_trace + np.outer(a.input_trace[0], learning)
@@ -154,14 +154,14 @@ def test_what_is_imagined_teaches_a_critic_nothing():
     assert before["critic/value"].any()
 
 
-def test_the_policy_s_read_out_also_climbs_the_entropy_of_each_step():
-    o = replace(SMALL, policy_scale=0.3, entropy=0.7)
+def test_the_policy_s_read_out_also_climbs_what_is_learned_whatever_comes_of_it():
+    o = replace(SMALL, policy_scale=0.3)
     actor, head = Actor([np.random.default_rng(0)], 3, 2, o), Softmax(Discrete(2))
     stream, policy = Stream(actor), torch.from_numpy(actor.policy[0].copy()).requires_grad_()
     entropy = 0.0
     for x in random((40, 1, 3)):
         outputs = stream.see(x, np.zeros(1, np.float32))
-        stream.choose(np.zeros((1, 2), np.float32), head.spread(outputs))
+        stream.choose(np.zeros((1, 2), np.float32), np.float32(0.7) * head.spread(outputs))
         spikes = torch.from_numpy(stream.activity.readout[0].copy())
         entropy = entropy + torch.distributions.Categorical(logits=spikes @ policy).entropy()
     (0.7 * entropy).backward()

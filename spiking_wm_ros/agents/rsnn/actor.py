@@ -145,7 +145,7 @@ class Stream:
     def take(self, name: str) -> Array:
         """The gradient credited to some weights since the last call."""
         gradient = self.traces[name].take()
-        if name == "policy" and self._actor.options.entropy:
+        if name == "policy":
             gradient += self._spread.take()
         return gradient
 
@@ -167,14 +167,15 @@ class Stream:
         return self._actor.read_out(spikes)
 
     def choose(self, direction: Array, spread: Array | None = None) -> None:
-        """Take in gradients by the outputs ``[R B, K]``: of the choice's log-probability, of the entropy.
+        """Take in gradients by the outputs ``[R B, K]``: of the choice's log-probability, and ``spread``.
 
-        Without ``spread`` entropy is no concern: what is imagined teaches little per step, and drowns in it.
+        The latter is learned whatever comes of it: of the entropy awake (in what is imagined, which teaches
+        little per step, all would drown in it).
         """
         a, alive = self.activity, self.alive[:, None]
         direction = direction * alive
-        if (entropy := self._actor.options.entropy) and spread is not None:
-            self._spread.add(a.readout, spread * alive * np.float32(entropy))
+        if spread is not None:
+            self._spread.add(a.readout, spread * alive)
             self._spread.credit(self.alive)
         learning = by_realisation(direction, self._actor.policy.transpose(0, 2, 1))
         self.traces["recurrent"].add(a.trace, learning * a.derivative)
