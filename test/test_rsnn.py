@@ -79,7 +79,7 @@ def test_dreams_side_by_side_are_one_update_up_the_sum_of_what_each_gives():
         pair.actor.value[:] = random(pair.actor.value.shape)
         given = []
         pair.actor.learn = lambda stream, asleep: given.append(
-            {n: stream.take(n) for n in pair.actor.learned()}
+            {n: stream.take(n).copy() for n in pair.actor.learned()}
         )
         for _ in range(6 // together):
             pair.dream()

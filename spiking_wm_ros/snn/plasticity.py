@@ -26,7 +26,9 @@ class CreditedTrace:
     def __init__(self, shape: tuple[int, int, int], decay: float, chunk: int = 128, abreast: int = 1):
         realisations, pre, post = shape
         self.decay, self._chunk, self._filled = decay, chunk, np.zeros((), np.int64)
-        self._trace, self._gradient = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
+        self._trace, self._gradient, self._taken = (np.zeros(shape, np.float32) for _ in range(3))
+        # whether those are 0, whatever their arrays hold: large arrays are slow to fill
+        self._traced, self._credited = np.zeros((), bool), np.zeros((), bool)
         self._abreast, kept = abreast, (realisations, chunk, abreast)
         self._pre, self._post = np.zeros((*kept, pre), np.float32), np.zeros((*kept, post), np.float32)
         self._delta = np.zeros(kept, np.float32)
@@ -54,58 +56,79 @@ class CreditedTrace:
         """Credit ``delta [R B]`` to the steps so far."""
         if self._filled:
             self._delta[:, int(self._filled) - 1] += delta.reshape(len(self._delta), -1)
-        elif not self._courses:  # all steps are in the trace already
-            self._gradient += delta[:, None, None] * self._trace
+        elif self._traced and not self._courses:  # all steps are in the trace already
+            self._credit(delta[:, None, None] * self._trace)
 
     def take(self) -> Array:
         """The gradient credited since the last call, ``[R, pre, post]``; good until the next one."""
         self._fold()
-        taken, self._gradient = self._gradient, np.zeros_like(self._gradient)
-        return taken
+        if not self._credited:
+            self._gradient[...] = 0
+        self._credited[...] = False
+        self._taken, self._gradient = self._gradient, self._taken
+        return self._taken
 
     def state(self) -> dict[str, np.ndarray]:
         """The arrays that it goes on from, themselves."""
-        return {name: value for name, value in vars(self).items() if isinstance(value, np.ndarray)}
+        state = {name: value for name, value in vars(self).items() if isinstance(value, np.ndarray)}
+        return {name: value for name, value in state.items() if name != "_taken"}
 
     def _fold(self) -> None:
         count, courses = int(self._filled), int(self._courses)
         pre, post, delta = self._pre[:, :count], self._post[:, :count], self._delta[:, :count]
         course, ages = self._course[:count], np.arange(count)
         self._filled[...], self._courses[...] = 0, 0
+        if not count:
+            self._traced &= not courses
+            return
         later = ages[None] - ages[:, None]  # [added at, credited at]
         reached = (later >= 0) & (course[None] == course[:, None])
         powers = np.where(reached, float(self.decay) ** np.maximum(later, 0), 0.0).astype(np.float32)
         weight = np.stack([powers @ d for d in delta])  # of each step in the gradient
-        credited = _products(pre * weight[..., None], post)
+        self._credit_products(pre * weight[..., None], post)
         if self._abreast > 1:  # they are over: no trace goes on
-            self._gradient += credited
             return
         if not self.decay:
-            self._gradient += credited
             self._keep_last(count)
             return
-        reach = np.where(course == 0, float(self.decay) ** (ages + 1), 0.0).astype(np.float32)
-        share = np.stack([d[:, 0] @ reach for d in delta])
-        kernels.credit(self._gradient, self._trace, credited, share)
+        if self._traced:
+            reach = np.where(course == 0, float(self.decay) ** (ages + 1), 0.0).astype(np.float32)
+            share = np.stack([d[:, 0] @ reach for d in delta])
+            self._credit(share[:, None, None] * self._trace)
         if courses > course.max(initial=0):
-            self._trace[...] = 0  # none goes on
+            self._traced[...] = False  # none goes on
             return
         kept = np.where(course == courses, float(self.decay) ** ages[::-1], 0.0).astype(np.float32)
-        self._trace *= np.float32(0.0 if courses else self.decay**count)
-        self._trace += _products(pre * kept[:, None, None], post)
+        grown = _products(pre * kept[:, None, None], post)
+        if self._traced and not courses:
+            grown += np.float32(self.decay**count) * self._trace
+        self._trace[...], self._traced[...] = grown, True
+
+    def _credit(self, gradient: Array) -> None:
+        if self._credited:
+            self._gradient += gradient
+        else:
+            self._gradient[...] = gradient
+        self._credited[...] = True
+
+    def _credit_products(self, pre: Array, post: Array) -> None:
+        if self._credited:
+            self._gradient += _products(pre, post)
+        else:
+            _products(pre, post, self._gradient)
+        self._credited[...] = True
 
     def _keep_last(self, count: int) -> None:
         """The last step may still be credited to."""
-        if count:
-            for factors in (self._pre, self._post):
-                factors[:, 0] = factors[:, count - 1]
-            self._delta[:, 0], self._course[0], self._filled[...] = 0, 0, 1
+        for factors in (self._pre, self._post):
+            factors[:, 0] = factors[:, count - 1]
+        self._delta[:, 0], self._course[0], self._filled[...] = 0, 0, 1
 
 
-def _products(pre: Array, post: Array) -> Array:
+def _products(pre: Array, post: Array, total: Array | None = None) -> Array:
     """``[R, steps, B, pre]`` and ``[R, steps, B, post]``, summed over steps and rows: ``[R, pre, post]``."""
     pre, post = (x.reshape(len(x), -1, x.shape[-1]) for x in (pre, post))
-    return np.matmul(pre.transpose(0, 2, 1), post)
+    return np.matmul(pre.transpose(0, 2, 1), post, out=total)
 
 
 class Adam:

@@ -8,9 +8,11 @@ from numba import njit
 
 _ONE, _ZERO = np.float32(1), np.float32(0)
 _rows, _cube = "f4[:,::1]", "f4[:,:,::1]"
+# divisions by 0 are as numpy's: to raise an error for them, loops could not run on vectors
+_compiled = {"cache": True, "nogil": True, "error_model": "numpy"}
 
 
-@njit("f4(f4)", cache=True, inline="always")
+@njit("f4(f4)", inline="always", **_compiled)
 def _exp(x):
     """``e^x`` for x <= 0, to 4e-4 of itself above -20, 1e-8 below; loops that call it run on vectors."""
     x = max(x, np.float32(-20)) / np.float32(256)
@@ -20,7 +22,7 @@ def _exp(x):
     return z
 
 
-@njit(f"void(f4[::1],{_rows},f4[::1],f4,i8[::1])", cache=True, nogil=True)
+@njit(f"void(f4[::1],{_rows},f4[::1],f4,i8[::1])", **_compiled)
 def _add_rows(total, weights, factors, factor, found):
     """``total += factor factors @ weights``; reads rows of factors that are not 0 only, four at a time."""
     count = 0
@@ -41,7 +43,7 @@ def _add_rows(total, weights, factors, factor, found):
             total[n] += a * row[n]
 
 
-@njit(f"void({_rows},i8,{_rows},i8)", cache=True, nogil=True)
+@njit(f"void({_rows},i8,{_rows},i8)", **_compiled)
 def tune(values, count, seen, first):
     """Responses of ``count`` Gaussian curves over -1 to 1 to each of ``values [B, D]``.
 
@@ -64,8 +66,7 @@ def tune(values, count, seen, first):
 
 @njit(
     f"void({_cube},{_cube},{','.join(9 * [_rows])},b1,f4,f4,f4,f4,f4,f4)",
-    cache=True,
-    nogil=True,
+    **_compiled,
 )
 def lif_tick(
     weights,
@@ -126,7 +127,7 @@ def lif_tick(
                 p[n] = z / ((_ONE + z) * (_ONE + z) * width)
 
 
-@njit(f"void({_cube},f4[::1],i8,{_rows})", cache=True, nogil=True)
+@njit(f"void({_cube},f4[::1],i8,{_rows})", **_compiled)
 def most_probable(outputs, places, near, change):
     """The mean, weighted by ``exp(outputs [B, D, K])``, of the best of ``places [K]`` and its neighbours."""
     for b in range(len(outputs)):
@@ -140,17 +141,7 @@ def most_probable(outputs, places, near, change):
             change[b, d] = total / weight
 
 
-@njit(f"void({_cube},{_cube},{_cube},f4[::1])", cache=True, nogil=True)
-def credit(gradient, trace, credited, share):
-    """``gradient += share trace + credited`` in one pass."""
-    for r in range(len(gradient)):
-        for i in range(gradient.shape[1]):
-            g, f, c = gradient[r, i], trace[r, i], credited[r, i]
-            for j in range(len(g)):
-                g[j] += share[r] * f[j] + c[j]
-
-
-@njit("void(f4[::1],f4[::1],f4[::1],f4[::1],f4,f4,f4,f4,f4)", cache=True, nogil=True)
+@njit("void(f4[::1],f4[::1],f4[::1],f4[::1],f4,f4,f4,f4,f4)", **_compiled)
 def adam(values, gradient, mean, square, rate, decay, square_decay, square_correction, epsilon):
     """One Adam step up a gradient, in place; ``rate`` has the correction of the mean in it."""
     for i in range(len(values)):
@@ -161,7 +152,7 @@ def adam(values, gradient, mean, square, rate, decay, square_decay, square_corre
         values[i] += rate * m / (np.sqrt(q * square_correction) + epsilon)
 
 
-@njit(f"void(i4[:,::1],{_rows},{_rows},{_rows},{_rows},f4,f4,f4,f4,f4)", cache=True, nogil=True)
+@njit(f"void(i4[:,::1],{_rows},{_rows},{_rows},{_rows},f4,f4,f4,f4,f4)", **_compiled)
 def adam_at(where, values, gradient, mean, square, rate, decay, square_decay, square_correction, epsilon):
     """`adam` of the values ``[R, V]`` at ``where [R, S]`` only; ``mean`` and ``square`` are as wide."""
     for r in range(len(where)):

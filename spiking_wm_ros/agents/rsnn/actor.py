@@ -177,10 +177,10 @@ class Stream:
         if spread is not None:
             self._spread.add(a.readout, spread * alive)
             self._spread.credit(self.alive)
-        learning = by_realisation(direction, self._actor.policy.transpose(0, 2, 1))
-        self.traces["recurrent"].add(a.trace, learning * a.derivative)
+        learning = by_realisation(direction, self._actor.policy.transpose(0, 2, 1)) * a.derivative
+        self.traces["recurrent"].add(a.trace, learning)
         if "input" in self.traces:
-            self.traces["input"].add(a.input_trace, learning * a.derivative)
+            self.traces["input"].add(a.input_trace, learning)
         self.traces["policy"].add(a.readout, direction)
         if self._taught:
             for name, factors in self._taught.factors(self.judging, alive).items():

@@ -118,9 +118,10 @@ class Model:
         self.no_change_error += _FORGET * (np.square(change).mean(1) - self.no_change_error)
         learning = by_realisation(direction, self.change.transpose(0, 2, 1))
         learning += np.float32(o.reward_weight) * reward_error * self.reward[..., 0]
-        self.traces["recurrent"].add(a.trace, learning * a.derivative)
+        learning *= a.derivative
+        self.traces["recurrent"].add(a.trace, learning)
         if "input" in self.traces:
-            self.traces["input"].add(a.input_trace, learning * a.derivative)
+            self.traces["input"].add(a.input_trace, learning)
         self.traces["change"].add(a.readout, direction)
         self.traces["reward"].add(a.readout, reward_error)
         for trace in self.traces.values():
