@@ -60,8 +60,10 @@ def test_a_tick_follows_its_equations_by_scalar_loops():
 
 def tuning_curves(values: np.ndarray, count: int) -> np.ndarray:
     """Responses ``[B, D count]`` as the kernel gives them."""
-    seen = np.full((len(values), values.shape[1] * count), np.nan, np.float32)
-    kernels.tune(np.ascontiguousarray(values, np.float32), count, seen, 0)
+    values = np.ascontiguousarray(values, np.float32)
+    seen, none = np.full((len(values), values.shape[1] * count), np.nan, np.float32), np.zeros(0, int)
+    plain = (np.float32(1), np.float32(0), 0)
+    kernels.see(values, values, values.shape[1], count, none, none, 0, *plain, seen)
     return seen
 
 

@@ -85,11 +85,13 @@ class RecurrentNetwork:
         self.constants, self._inputs, c = constants, len(scale), constants
         decays = (np.exp(-1 / time) for time in (c.membrane_time, c.synapse_time, c.readout_time))
         self._numbers = tuple(map(np.float32, (*decays, c.rest, c.reset, c.width)))
-        self._tuned = tuned if constants.curves else 0
-        self._first, self._second = np.triu_indices(tuned, 1) if constants.pairs else ([], [])
+        first, second = np.triu_indices(tuned if c.pairs else 0, 1)
+        tuned = tuned if c.curves else 0
+        reach, transient = np.float32(c.pair_reach), np.float32(c.transient)
+        self._seen_by = (tuned, c.curves, first, second, c.pairs, reach, transient, c.change_curves)
         self.weights = _drawn([g.normal(0, neurons**-0.5, shape) for g in generators])
-        both = np.sqrt(scale[self._first] * scale[self._second])
-        seen = np.repeat(scale[: self._tuned], c.curves), np.repeat(both, c.pairs), scale[self._tuned :]
+        both = np.sqrt(scale[first] * scale[second])
+        seen = np.repeat(scale[:tuned], c.curves), np.repeat(both, c.pairs), scale[tuned:]
         changes = [scale, np.repeat(scale, c.change_curves)] if c.transient else []
         scale = np.concatenate([*seen, *changes])
         wide = (len(scale), neurons)
@@ -132,27 +134,9 @@ class RecurrentNetwork:
 
     def _see(self, inputs: Array, last: Array) -> Array:
         """What the input weights carry, ``[R B, rows of those]``."""
-        c, tuned = self.constants, inputs[:, : self._tuned]
-        groups = [(tuned, c.curves)] if self._tuned else []
-        if c.pairs:
-            apart = inputs[:, self._first] - inputs[:, self._second]
-            groups.append((apart / np.float32(c.pair_reach), c.pairs))
-        groups.append((inputs[:, self._tuned :], 0))
-        if c.transient:
-            change = np.where(np.isinf(last), np.float32(0), inputs - last)
-            change = (np.float32(c.transient) * change).clip(-1, 1)
-            groups.append((change, 0))
-            if c.change_curves:
-                groups.append((change, c.change_curves))
-        seen, at = np.ones((len(inputs), self.input_weights.shape[1]), np.float32), 0
-        for values, count in groups:
-            wide = values.shape[1] * max(count, 1)
-            if count:
-                kernels.tune(np.ascontiguousarray(values, np.float32), count, seen, at)
-            else:
-                seen[:, at : at + wide] = values
-            at += wide
-        return seen  # the bias, if there is one, is of a constant 1
+        seen = np.empty((len(inputs), self.input_weights.shape[1]), np.float32)
+        kernels.see(np.ascontiguousarray(inputs, np.float32), last, *self._seen_by, seen)
+        return seen
 
 
 def by_realisation(rows: Array, weights: Array) -> Array:

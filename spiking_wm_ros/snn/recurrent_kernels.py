@@ -43,25 +43,53 @@ def _add_rows(total, weights, factors, factor, found):
             total[n] += a * row[n]
 
 
-@njit(f"void({_rows},i8,{_rows},i8)", **_compiled)
-def tune(values, count, seen, first):
-    """Responses of ``count`` Gaussian curves over -1 to 1 to each of ``values [B, D]``.
+@njit("void(f4,i8,f4[::1],i8)", inline="always", **_compiled)
+def _tune(value, count, row, first):
+    """Responses of ``count`` Gaussian curves over -1 to 1 to a value, into ``row`` from ``first`` on.
 
-    They go to ``seen [B, ...]`` from column ``first`` on. The curves are as wide as they are apart; responses
-    below 1 % are 0.
+    The curves are as wide as they are apart; responses below 1 % are 0.
     """
     apart = np.float32(2 / max(count - 1, 1))
     reach = np.float32((2 * np.log(100)) ** 0.5)  # in widths
-    for b in range(len(values)):
-        for d in range(values.shape[1]):
-            place = (values[b, d] + _ONE) / apart
-            column = first + d * count
-            for k in range(count):
-                seen[b, column + k] = _ZERO
-            last = min(np.floor(place + reach), np.float32(count - 1))
-            for k in range(int(max(np.ceil(place - reach), _ZERO)), int(last) + 1):
-                z = np.float32(k) - place
-                seen[b, column + k] = np.exp(np.float32(-0.5) * z * z)
+    place = (value + _ONE) / apart
+    for k in range(count):
+        row[first + k] = _ZERO
+    last = min(np.floor(place + reach), np.float32(count - 1))
+    for k in range(int(max(np.ceil(place - reach), _ZERO)), int(last) + 1):
+        z = np.float32(k) - place
+        row[first + k] = np.exp(np.float32(-0.5) * z * z)
+
+
+@njit(f"void({_rows},{_rows},i8,i8,i8[::1],i8[::1],i8,f4,f4,i8,{_rows})", **_compiled)
+def see(inputs, last, tuned, curves, first, second, pairs, pair_reach, transient, change_curves, seen):
+    """What input weights carry of ``inputs [B, D]`` and those of the tick before, into ``seen [B, ...]``.
+
+    By groups: the first ``tuned`` inputs through ``curves``, differences of ``first`` and ``second`` ones
+    through ``pairs`` curves that end at ``pair_reach``, the other inputs; with ``transient``, as many times
+    the change of each within +-1, and that through ``change_curves``; a bias of 1 if there is room.
+    """
+    for b in range(len(inputs)):
+        x, before, row, at = inputs[b], last[b], seen[b], 0
+        for d in range(tuned):
+            _tune(x[d], curves, row, at)
+            at += curves
+        for k in range(len(first)):
+            _tune((x[first[k]] - x[second[k]]) / pair_reach, pairs, row, at)
+            at += pairs
+        for d in range(tuned, len(x)):
+            row[at] = x[d]
+            at += 1
+        if transient > _ZERO:
+            for d in range(len(x)):
+                change = _ZERO if np.isinf(before[d]) else x[d] - before[d]
+                row[at + d] = min(max(transient * change, -_ONE), _ONE)
+            changes = row[at : at + len(x)]
+            at += len(x)
+            if change_curves > 0:
+                for d in range(len(x)):
+                    _tune(changes[d], change_curves, row, at)
+                    at += change_curves
+        row[at:] = _ONE
 
 
 @njit(
