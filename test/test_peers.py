@@ -4,11 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
-from gymnasium.spaces import Discrete
 
 from spiking_wm_ros.agents.rsnn.actor import Actor, Stream
-from spiking_wm_ros.agents.rsnn.heads import Softmax
 from spiking_wm_ros.agents.rsnn.pair import Pair
 from spiking_wm_ros.agents.rsnn.peers import chances, less_peers
 from spiking_wm_ros.errors import UserError
@@ -65,39 +62,6 @@ def test_peers_begin_at_one_moment_and_go_apart():
     pair.dream()
     ends = pair.dreamed.activity.inputs.reshape(4, 3, -1)
     assert (ends != ends[:, :1]).any()
-
-
-def test_an_action_that_is_hardly_probable_is_held_up_and_others_are_left_alone():
-    head, y = Softmax(Discrete(3)), np.float32([[0, 1, 2], [0, -7, 1], [0, -3.5, -12]])
-    held = head.holding(y, 0.02)
-    assert not held[0].any()
-    logits = torch.from_numpy(y).requires_grad_()
-    p = torch.softmax(logits, 1)
-    lacking = (1 - p.detach() / 0.02).clamp(min=0)
-    (lacking * p.log()).sum().backward()
-    assert np.allclose(held, logits.grad.numpy(), atol=1e-6)
-    assert held[1, 1] > 0.9 and held[2, 2] > 0.9  # where the entropy's gradient is none
-    assert np.abs(head.spread(y)[2, 2]) < 1e-3
-
-
-def test_an_action_that_was_lost_comes_back_in_dreams_that_hold_it_up_and_in_no_others():
-    def probabilities(least: float) -> tuple[float, float]:
-        o = replace(SMALL, together=8, peers=4, horizon=5, dream_rate=1.0, policy_lr=0.01, dream_values=False)
-        pair = Pair(replace(o, least_probability=least), SPACES, [0])
-        live(pair, 30)
-        pair.model.reward[:], pair.actor.value[:] = 0, 0  # so that dreams teach nothing else
-        pair.actor.policy[..., 0], pair.actor.policy[..., 1] = -2, 2
-        found = []
-        for _ in range(100):
-            pair.dream()
-            probability = pair.head.probabilities(pair.actor.read_out(pair.dreamed.activity.readout))
-            found.append(float(probability[:, 0].mean()))
-        return found[0], found[-1]
-
-    first, last = probabilities(0.0)
-    assert first == pytest.approx(last, rel=0.5) and last < 0.05
-    first, last = probabilities(0.2)
-    assert first < 0.05 and last > 0.08
 
 
 def test_dreams_together_are_a_multiple_of_peers():

@@ -47,15 +47,6 @@ class Softmax:
         information = np.log(p + np.float32(1e-8))
         return -p * (information - (p * information).sum(1, keepdims=True))
 
-    def holding(self, y: Array, least: float) -> Array:
-        """Gradient by ``y`` of the log-probabilities of actions that are less probable than ``least``.
-
-        Each by the share of ``least`` that it lacks. The entropy's gradient is none where a probability is.
-        """
-        p = self.probabilities(y)
-        lacking = np.maximum(1 - p / np.float32(least), np.float32(0))
-        return lacking - p * lacking.sum(1, keepdims=True)
-
     def code(self, actions: NDArray) -> Array:
         """One-hot ``[R, n]``."""
         return np.eye(self.outputs, dtype=np.float32)[actions.astype(int) - self._first]
@@ -87,10 +78,6 @@ class Gaussian:
 
     def spread(self, y: Array) -> Array:
         """Gradient of the policy's entropy by ``y``: none, the deviation is given."""
-        return np.zeros_like(y)
-
-    def holding(self, y: Array, least: float) -> Array:
-        """Nothing is to be held: the deviation is given."""
         return np.zeros_like(y)
 
     def code(self, actions: Array) -> Array:

@@ -92,8 +92,6 @@ class Options:
         1, "dreams of one beginning, which are compared; together is a multiple of it", 1, 10_000
     )
     dream_decay: float = option(0.98, "like trace_decay, in dreams", 0, 1)
-    least_probability: float = option(0.0, "of an action, below which dreams hold it up; 0: none", 0, 0.5)
-    holding: float = option(0.003, "weight of that in what the policy's read-out learns", 0, 100)
     awake_policy: bool = option(True, "learn the policy awake too, not only in dreams and plans")
     model_until: int = option(0, "steps after which the model learns no more; 0: it always learns", 0)
     dream_rate: float = option(

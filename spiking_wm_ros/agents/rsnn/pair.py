@@ -225,7 +225,7 @@ class Pair:
             outputs = stream.see(inputs, reward)
             stream.alive = (goes_on & (step < lengths)).astype(np.float32)
             actions = self.head.draw(outputs, drawn[step])
-            stream.choose(self.head.direction(outputs, actions), self._held(outputs))
+            stream.choose(self.head.direction(outputs, actions))
             prediction = self.model.predict(model, inputs, self.head.code(actions))
             inputs, reward = self.model.after(inputs, prediction)
             if self.options.clip_dreams:
@@ -238,15 +238,6 @@ class Pair:
                 stream.afterwards = np.where(reward > 0, after[:, 1], after[:, 0])
         stream.end(reward, inputs)
         return total
-
-    def _held(self, outputs: Array) -> Array | None:
-        """What keeps actions that are hardly ever drawn from being lost in dreams; entropy would not."""
-        o = self.options
-        return (
-            self.head.holding(outputs, o.least_probability) * np.float32(o.holding)
-            if o.least_probability
-            else None
-        )
 
     # --- keeping ---
 
