@@ -70,6 +70,9 @@ class CreditedTrace:
 
     def state(self) -> dict[str, np.ndarray]:
         """The arrays that it goes on from, themselves."""
+        for array, used in ((self._gradient, self._credited), (self._trace, self._traced)):
+            if not used:
+                array[...] = 0
         state = {name: value for name, value in vars(self).items() if isinstance(value, np.ndarray)}
         return {name: value for name, value in state.items() if name != "_taken"}
 
