@@ -14,6 +14,7 @@ from spiking_wm_ros.agents.rsnn.inputs import Inputs
 from spiking_wm_ros.agents.rsnn.model import Model
 from spiking_wm_ros.agents.rsnn.options import Options
 from spiking_wm_ros.agents.rsnn.peers import chances
+from spiking_wm_ros.agents.rsnn.uses import Uses
 from spiking_wm_ros.agents.spaces import Spaces
 from spiking_wm_ros.agents.tensors import flatten, unflatten
 from spiking_wm_ros.errors import UserError
@@ -56,6 +57,8 @@ class Pair:
         width, realisations = observation.shape[0], len(seeds)
         self.head = head_of(action, options.deviation)
         self.inputs = Inputs(observation, realisations, options.scale_inputs)
+        held_up = options.least_use and self.head.sharpens
+        self.uses = Uses(self.head, realisations, options.least_use) if held_up else None
         critic = Critic(self._generators(_CRITIC), width, options) if options.critic_neurons else None
         self.actor = Actor(self._generators(_AGENT), width, self.head.outputs, options, critic)
         self.model = (
@@ -98,7 +101,10 @@ class Pair:
     def choose(self, actions: np.ndarray) -> None:
         """Take in what was done then: actions ``[R]`` or ``[R, A]``."""
         direction = self.head.direction(self._outputs, actions)
-        spread = self.head.spread(self._outputs) * np.float32(self.options.entropy)
+        spread = self.head.spread(self._outputs)
+        if self.uses:
+            spread += self.uses.hold_up(self._outputs)
+        spread *= np.float32(self.options.entropy)
         if self.steps < self.options.value_first or not self.options.awake_policy:
             direction, spread = np.zeros_like(direction), np.zeros_like(spread)
         self.awake.choose(direction, spread)
@@ -266,6 +272,7 @@ class Pair:
             "last_reward": self._reward,
             "afterwards": self._afterwards,
             "ends_seen": self._ends_seen,
+            "uses": {"mean": self.uses.mean} if self.uses else {},
         }
         if self.model:
             m = self._moments
