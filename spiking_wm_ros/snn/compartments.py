@@ -1,0 +1,214 @@
+"""Neurons of one to three compartments, over all ticks at once, with their state passed in and out.
+
+``P`` ports take currents, ``S`` compartments are state, ``N`` neurons, ``T`` ticks, ``B`` batch (any number
+of dimensions). A kind of neuron is written down tick by tick in PyTorch, the definition, for any device and
+precision; what trains in float32 on the CPU runs the same fused in `compartment_kernels`. The tests hold one
+against the other, and both against scalar loops.
+
+All fire above the same threshold, start from 0, and have the surrogate gradient ``max(0, 2 - 4 |x|)`` of how
+far the potential is above the threshold (QGate); no gradient goes through resets.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from spiking_wm_ros.snn import compartment_kernels as kernels
+from spiking_wm_ros.snn.neurons import fused
+
+THRESHOLD = 0.5
+TAU = 2.0  # ticks, of all membranes
+
+
+class _Spike(torch.autograd.Function):
+    """1 above 0."""
+
+    @staticmethod
+    def forward(ctx, above: Tensor) -> Tensor:
+        ctx.save_for_backward(above)
+        return (above > 0).to(above.dtype)
+
+    @staticmethod
+    def backward(ctx, grad: Tensor) -> Tensor:
+        (above,) = ctx.saved_tensors
+        return grad * (2 - 4 * above.abs()).clamp_min(0)
+
+
+spike = _Spike.apply
+
+
+class Neurons(torch.nn.Module, ABC):
+    """``N`` neurons of a kind.
+
+    Args:
+        neurons: ``N``.
+    """
+
+    ports: ClassVar[int] = 1
+    compartments: ClassVar[int] = 1
+    kernels: ClassVar[tuple[Callable, Callable]]
+    saves: ClassVar[int] = 1  # values per neuron and tick that the way back needs
+    constants: tuple[float, ...] = (1 / TAU, THRESHOLD)
+
+    def __init__(self, neurons: int):
+        super().__init__()
+        self.neurons = neurons
+
+    @abstractmethod
+    def tick(self, drive: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """One tick: spikes ``[B, N]`` and the state ``[S, B, N]`` after it, for currents ``[B, P N]``."""
+
+    def parameters_by_neuron(self) -> Tensor:
+        """What is learned of the neurons themselves, ``[Q, N]``."""
+        return torch.empty(0, self.neurons)
+
+    def at_rest(self, *batch: int, like: Tensor | None = None) -> Tensor:
+        """State ``[S, B, N]`` of neurons that have not been active."""
+        shape = (self.compartments, *batch, self.neurons)
+        return torch.zeros(shape) if like is None else like.new_zeros(shape)
+
+    def forward(self, drive: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """Spikes ``[T, B, N]`` (0 or 1) and the state ``[S, B, N]`` after the last tick.
+
+        Args:
+            drive: currents ``[T, B, P N]``, the ports one after the other.
+            state: before the first tick, ``[S, B, N]``.
+        """
+        if fused(drive, state):
+            flat = drive.reshape(len(drive), -1, drive.shape[-1])
+            flat_state = state.reshape(len(state), -1, self.neurons)
+            spikes, after = _Fused.apply(flat, flat_state, self.parameters_by_neuron(), self)
+            return spikes.view(*drive.shape[:-1], self.neurons), after.view(state.shape)
+        spikes = []
+        for current in drive:
+            fired, state = self.tick(current, state)
+            spikes.append(fired)
+        return torch.stack(spikes), state
+
+
+class LIF(Neurons):
+    """``u += (x - u) / tau``; ``s = [u > threshold]``; ``u = 0`` where it fired."""
+
+    kernels = kernels.lif, kernels.lif_back
+
+    def tick(self, drive: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """See `Neurons.tick`."""
+        (u,) = state
+        u = u + (drive - u) / TAU
+        s = spike(u - THRESHOLD)
+        return s, (u * (1 - s.detach()))[None]
+
+
+class AdaptiveLIF(Neurons):
+    """LIF whose threshold rises by ``step`` with each spike and falls back over ``adaptation`` ticks.
+
+    ``s = [u > threshold + a]``; ``a = (1 - 1/adaptation) a + step s`` (Bellec et al. 2018).
+    """
+
+    compartments = 2
+    kernels = kernels.adaptive_lif, kernels.adaptive_lif_back
+    adaptation, step = 100.0, 0.2
+    constants = (1 / TAU, THRESHOLD, 1 - 1 / adaptation, step)
+
+    def tick(self, drive: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """See `Neurons.tick`."""
+        u, a = state
+        u = u + (drive - u) / TAU
+        s = spike(u - THRESHOLD - a)
+        return s, torch.stack([u * (1 - s.detach()), (1 - 1 / self.adaptation) * a + self.step * s])
+
+
+class TwoCompartments(Neurons):
+    """Dendrite ``d`` and soma ``u`` that drive each other, without leak (TC-LIF, Zhang et al. 2023).
+
+    ``d += back u + x - reset s``; ``u += forth d - threshold s``, with the spikes ``s`` of the tick before;
+    ``s = [u > threshold]``; ``back`` in -1 to 0 and ``forth`` in 0 to 1 are learned.
+    """
+
+    compartments, saves = 2, 3
+    kernels = kernels.two_compartments, kernels.two_compartments_back
+    reset = 0.5
+    constants = (1 / TAU, THRESHOLD, reset)
+
+    def __init__(self, neurons: int):
+        super().__init__(neurons)
+        self.coupling = torch.nn.Parameter(torch.zeros(2, neurons))
+
+    def parameters_by_neuron(self) -> Tensor:
+        """``back`` and ``forth``."""
+        back, forth = self.coupling.sigmoid()
+        return torch.stack([-back, forth])
+
+    def tick(self, drive: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """See `Neurons.tick`."""
+        (d, u), (back, forth) = state, self.parameters_by_neuron().to(drive)
+        fired = (u > THRESHOLD).to(u.dtype)
+        d = d + back * u + drive - self.reset * fired
+        u = u + forth * d - THRESHOLD * fired
+        return spike(u - THRESHOLD), torch.stack([d, u])
+
+
+class MultiCompartment(Neurons):
+    """Basal dendrite ``b``, apical one ``a`` that gates, and soma ``u`` (MCN, Sun et al. 2025).
+
+    ``b += (x_b - b) / tau``; ``a += (x_a - a) / tau``; ``z = sigmoid(a)``. With ``gated_leak``, as in the
+    published code, ``u += z (b - u + x_s - u) / tau``: a closed gate keeps ``u`` as it is; else, as in the
+    paper (with conductances and beta of 1), ``u += (z (b - u + x_s) - u) / tau``. A spike resets all three.
+    """
+
+    ports, compartments, saves = 3, 3, 3
+    kernels = kernels.multi_compartment, kernels.multi_compartment_back
+
+    def __init__(self, neurons: int, gated_leak: bool = True):
+        super().__init__(neurons)
+        self.gated_leak = gated_leak
+        self.constants = (1 / TAU, THRESHOLD, float(gated_leak))
+
+    def tick(self, drive: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """See `Neurons.tick`."""
+        to_basal, to_apical, to_soma = drive.chunk(3, -1)
+        basal, apical, u = state
+        basal, apical = basal + (to_basal - basal) / TAU, apical + (to_apical - apical) / TAU
+        gate, leak = apical.sigmoid(), float(self.gated_leak)
+        u = u + (gate * (basal - u + to_soma - leak * u) - (1 - leak) * u) / TAU
+        s = spike(u - THRESHOLD)
+        return s, torch.stack([basal, apical, u]) * (1 - s.detach())
+
+
+class _Fused(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, drive: Tensor, state: Tensor, parameters: Tensor, neurons: Neurons):
+        ticks, batch = drive.shape[:2]
+        spikes = drive.new_empty(ticks, batch, neurons.neurons)
+        saved = drive.new_empty(ticks, neurons.saves, batch, neurons.neurons)
+        after = state.clone(memory_format=torch.contiguous_format)
+        arrays = (drive.contiguous(), after, spikes, saved, parameters.contiguous())
+        constants = np.array(neurons.constants, np.float32)
+        neurons.kernels[0](*(x.detach().numpy() for x in arrays), constants)
+        ctx.save_for_backward(saved, parameters)
+        ctx.neurons, ctx.constants = neurons, constants
+        return spikes, after
+
+    @staticmethod
+    def backward(ctx, grad_spikes: Tensor, grad_after: Tensor):
+        saved, parameters = ctx.saved_tensors
+        ticks, batch, width = grad_spikes.shape
+        grad_drive = saved.new_empty(ticks, batch, ctx.neurons.ports * width)
+        grad_state = grad_after.clone(memory_format=torch.contiguous_format)
+        grad_parameters = torch.zeros_like(parameters)
+        arrays = (grad_spikes.contiguous(), saved, grad_state, grad_drive, grad_parameters, parameters)
+        ctx.neurons.kernels[1](*(x.detach().numpy() for x in arrays), ctx.constants)
+        return grad_drive, grad_state, grad_parameters, None
+
+
+KINDS: dict[str, Callable[[int], Neurons]] = {
+    "lif": LIF,
+    "adaptive_lif": AdaptiveLIF,
+    "two_compartments": TwoCompartments,
+    "mcn": MultiCompartment,
+    "mcn_paper": lambda neurons: MultiCompartment(neurons, gated_leak=False),
+}

@@ -1,0 +1,115 @@
+"""Neurons of one to three compartments: scalar equations, gradients, fused evaluation."""
+
+import math
+
+import pytest
+import torch
+
+from spiking_wm_ros.snn.compartments import KINDS, TAU, THRESHOLD, AdaptiveLIF, TwoCompartments, spike
+
+
+def scalar(kind: str, currents: list, coupling: tuple[float, float]) -> list[tuple]:
+    """One neuron, with nothing but numbers: spikes and compartments after every tick."""
+    course, b, a, u, d, rise = [], 0.0, 0.0, 0.0, 0.0, 0.0
+    for x in currents:
+        if kind == "lif":
+            u += (x[0] - u) / TAU
+            s = u > THRESHOLD
+            u = 0.0 if s else u
+            course.append((s, u))
+        elif kind == "adaptive_lif":
+            u += (x[0] - u) / TAU
+            s = u > THRESHOLD + rise
+            u = 0.0 if s else u
+            rise = (1 - 1 / AdaptiveLIF.adaptation) * rise + AdaptiveLIF.step * s
+            course.append((s, u, rise))
+        elif kind == "two_compartments":
+            fired = u > THRESHOLD
+            d += coupling[0] * u + x[0] - TwoCompartments.reset * fired
+            u += coupling[1] * d - THRESHOLD * fired
+            course.append((u > THRESHOLD, d, u))
+        else:
+            b += (x[0] - b) / TAU
+            a += (x[1] - a) / TAU
+            gate = 1 / (1 + math.exp(-a))
+            if kind == "mcn":
+                u += gate * ((b - u + x[2]) - u) / TAU
+            else:
+                u += (-u + gate * (b - u + x[2])) / TAU
+            s = u > THRESHOLD
+            b, a, u = (0.0, 0.0, 0.0) if s else (b, a, u)
+            course.append((s, b, a, u))
+    return course
+
+
+def made(kind: str, neurons: int = 3):
+    torch.manual_seed(1)
+    cell = KINDS[kind](neurons)
+    for parameter in cell.parameters():
+        torch.nn.init.normal_(parameter)
+    return cell
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_neurons_are_the_scalar_equations(kind, dtype):
+    cell = made(kind)
+    drive = (torch.randn(30, 2, cell.ports * 3, dtype=dtype) + 0.7) * 1.5
+    state, spikes, states = cell.at_rest(2, like=drive), [], []
+    for current in drive:
+        fired, state = cell(current[None], state)
+        spikes.append(fired[0]), states.append(state)
+    assert 0.05 < torch.stack(spikes).mean() < 0.95
+    at_once, after = cell(drive, cell.at_rest(2, like=drive))
+    assert torch.equal(at_once, torch.stack(spikes)) and torch.equal(after, state)
+    coupling = cell.parameters_by_neuron()
+    for b in range(2):
+        for n in range(3):
+            currents = drive[:, b, n::3].tolist()
+            expected = scalar(kind, currents, tuple(coupling[:, n].tolist()))
+            assert [row[0] for row in expected] == [bool(s[b, n]) for s in spikes]
+            for row, got in zip(expected, states):
+                assert row[1:] == pytest.approx(got[:, b, n].tolist(), abs=2e-4)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_fused_gradients_are_those_of_the_definition(kind):
+    cell, outcomes = made(kind, 5), []
+    drive = (torch.randn(12, 4, cell.ports * 5) + 0.7) * 1.5
+    start = torch.randn(cell.compartments, 4, 5) * 0.3
+    weights = torch.randn(12, 4, 5), torch.randn(cell.compartments, 4, 5)
+    for dtype in (torch.float32, torch.float64):  # the latter is never fused
+        cell.zero_grad()
+        inputs = [x.to(dtype).detach().requires_grad_() for x in (drive, start)]
+        spikes, after = cell(*inputs)
+        ((spikes * weights[0]).sum() + (after * weights[1]).sum()).backward()
+        outcomes.append([spikes, after, *(x.grad for x in inputs), *(p.grad for p in cell.parameters())])
+    for mine, defined in zip(*outcomes):
+        assert torch.allclose(mine.double(), defined.double(), atol=2e-3, rtol=1e-3)
+        assert defined.abs().sum() > 0
+
+
+def test_the_surrogate_gradient_is_a_triangle():
+    above = torch.tensor([-0.6, -0.25, 0.0, 0.25, 0.6], requires_grad=True)
+    spike(above).sum().backward()
+    assert above.grad.tolist() == [0, 1, 2, 1, 0]
+
+
+def test_a_closed_gate_keeps_the_soma_where_its_leak_is_gated():
+    for kind, kept in (("mcn", True), ("mcn_paper", False)):
+        cell = KINDS[kind](1)
+        state = torch.tensor([0.0, -60.0, 0.4])[:, None, None]
+        closed = torch.tensor([0.0, -60.0, 0.0]).expand(5, 1, 3)
+        _, after = cell(closed, state)
+        assert (abs(float(after[2]) - 0.4) < 1e-5) == kept
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_gradients_reach_every_compartment(kind):
+    cell = made(kind)
+    start = cell.at_rest(4).requires_grad_()
+    drive = (torch.randn(6, 4, cell.ports * 3) + 0.7).requires_grad_()
+    cell(drive, start)[0].sum().backward()
+    by_port = drive.grad.unflatten(-1, (cell.ports, 3))
+    assert (by_port.abs().sum((0, 1, 3)) > 0).all()
+    assert (start.grad.abs().sum((1, 2)) > 0).all()
