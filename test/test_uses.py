@@ -7,7 +7,7 @@ from spiking_wm_ros.agents.rsnn.heads import Softmax
 from spiking_wm_ros.agents.rsnn.uses import Uses
 
 
-def used(*outputs: float, steps: int, least: float = 0.05) -> tuple[Uses, np.ndarray]:
+def used(*outputs: float, steps: int, least: float = 0.15) -> tuple[Uses, np.ndarray]:
     """After so many steps of the same read-outs: the uses, and the last gradient."""
     uses, y = Uses(Softmax(Discrete(len(outputs))), 1, least), np.float32([outputs])
     for _ in range(steps):
@@ -31,7 +31,7 @@ def test_an_action_that_is_rare_for_long_is_held_up_by_the_gradient_of_its_log_p
 
 def test_an_action_lost_in_every_state_comes_back():
     """Gradient ascent on it alone; the entropy's gradient leaves it lost."""
-    uses, head = Uses(Softmax(Discrete(3)), 2, 0.05), Softmax(Discrete(3))
+    uses, head = Uses(Softmax(Discrete(3)), 2, 0.15), Softmax(Discrete(3))
     held, entropy_alone = np.zeros((2, 2, 3), np.float32)
     held[:, 0] = entropy_alone[:, 0] = 30
     for _ in range(3000):

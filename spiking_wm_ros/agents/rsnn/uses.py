@@ -12,17 +12,17 @@ class Uses:
     """Running mean of every action's probability, for each of ``R`` realisations.
 
     The entropy's gradient does not bring back an action that is improbable in every state: it is a
-    multiple of the probability. An action that is taken less than ``least`` of the time is held up by the
-    gradient of its log-probability, until it is taken again; how rarely in any one state does not matter.
+    multiple of the probability. An action that is hardly taken at all is held up by the gradient of its
+    log-probability, until it is taken again; how rarely it is in any one state does not matter.
 
     Args:
         head: the distribution of actions.
         realisations: ``R``.
-        least: mean probability below which an action is held up.
+        least: mean probability below which an action is held up, in multiples of that of equal use.
     """
 
     def __init__(self, head: Softmax, realisations: int, least: float):
-        self._head, self._least = head, least
+        self._head, self._least = head, np.float32(least / head.outputs)
         self.mean = np.full((realisations, head.outputs), 1 / head.outputs, np.float32)
 
     def hold_up(self, outputs: Array) -> Array:
