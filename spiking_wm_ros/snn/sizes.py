@@ -32,3 +32,18 @@ class WorldModelSizes:
     neurons_per_scale: int = 48
     readout: tuple[int, ...] = (256,)
     population_readout: float = 0.0
+
+
+@dataclass(frozen=True)
+class RSSMSizes:
+    """Sizes and kinds of a recurrent state-space model."""
+
+    spiking: bool = True
+    kind: str = "mcn"
+    carried: bool = True
+    neurons: int = 128
+    hidden: int = 128
+    variables: int = 8
+    classes: int = 8
+    ticks: int = 1
+    gain: float = 0.5

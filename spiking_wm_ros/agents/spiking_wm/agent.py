@@ -1,0 +1,256 @@
+"""Spiking-WM: learns a latent world model from replayed sequences, and behaviour in its imagination."""
+
+import copy
+import time
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from spiking_wm_ros.agents import contract
+from spiking_wm_ros.agents.contract import Budget, DreamProgress, Metrics, Transition, Weights
+from spiking_wm_ros.agents.sequences import Batch, Sequences
+from spiking_wm_ros.agents.spaces import Spaces
+from spiking_wm_ros.agents.spiking_wm.behaviour import Behaviour
+from spiking_wm_ros.agents.spiking_wm.codes import Actions, Observations
+from spiking_wm_ros.agents.spiking_wm.options import Options
+from spiking_wm_ros.agents.spiking_wm.world_model import WorldModel
+from spiking_wm_ros.agents.tensors import flatten, unflatten
+from spiking_wm_ros.snn.rssm import Latent
+
+_CONTEXT, _AHEAD = 5, 15  # steps seen, then imagined, where a dream is held against reality
+
+
+class SpikingWMPolicy(contract.Policy):
+    """Encoder, recurrent state and actor; the state goes on from decision to decision."""
+
+    def __init__(self, options: Options, spaces: Spaces):
+        super().__init__(options, spaces)
+        self._observations, self._actions = Observations(spaces), Actions(spaces)
+        self._model = WorldModel(options, self._observations, self._actions.width)
+        discrete = self._actions.discrete
+        self._actor = Behaviour(options, self._model.features, self._actions.width, discrete).actor
+        self._random = True
+
+    def load(self, weights: Mapping[str, Tensor]) -> None:
+        """Take released weights."""
+        parts = unflatten(weights)
+        self._model.load_state_dict(parts["model"], strict=False)  # heads are not for acting
+        self._actor.load_state_dict(parts["actor"])
+        self._random = bool(weights["random"])
+
+    def initial_state(self) -> tuple[Latent, Tensor]:
+        """Nothing remembered, nothing done yet."""
+        nothing = torch.zeros(1, self._actions.width)
+        return self._model.rssm.initial(1, like=nothing), nothing
+
+    @torch.no_grad()
+    def act(self, observation: np.ndarray, state: tuple, rng: np.random.Generator | None) -> tuple:
+        """Greedy, with the most probable latent; drawn from the policy with ``rng``, at random in warm-up."""
+        latent, last = state
+        rssm, seen = self._model.rssm, self._observations(observation)[None]
+        chances = None if rng is None else torch.from_numpy(rng.random((1, rssm.width), np.float32))
+        latent = rssm.see(latent, self._model.encoder(seen), last, chances)
+        if rng is None:
+            code = self._actor.greedy(latent.features())
+        elif self._random:
+            code = torch.from_numpy(self._actions.random(rng))[None]
+        else:
+            shape = (1, self._actions.width)
+            noise = rng.gumbel(size=shape) if self._actions.discrete else rng.normal(size=shape)
+            code = self._actor.draw(latent.features(), torch.from_numpy(noise.astype(np.float32)))[0]
+        return self._actions.action(code[0].numpy()), (latent, code)
+
+
+class Agent(contract.Agent):
+    """Updates of model and behaviour awake, of behaviour alone in dreams."""
+
+    policy_class = SpikingWMPolicy
+
+    def __init__(self, options: Options, spaces: Spaces, seed: int):
+        super().__init__(options, spaces, seed)
+        self._observations, self._actions = Observations(spaces), Actions(spaces)
+        seen, width = self._observations, self._actions.width
+        self._generator = torch.Generator().manual_seed(seed)
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            self.model = WorldModel(options, seen, width).to(options.device)
+            behaviour = Behaviour(options, self.model.features, width, self._actions.discrete)
+            self.behaviour = behaviour.to(options.device)
+        self.replay = Sequences(options.replay, seen.shape, seen.dtype, width)
+        self._adams = {
+            "model": _adam(self.model, options.model_lr, 1e-8),
+            "actor": _adam(self.behaviour.actor, options.actor_lr, 1e-5),
+            "critic": _adam(self.behaviour.critic, options.critic_lr, 1e-5),
+        }
+
+    # --- awake ---
+
+    def policy_weights(self) -> Weights:
+        """Encoder, recurrent state and actor, and whether to act at random still."""
+        heads = ("decoder", "reward", "goes_on")
+        model = {k: v for k, v in self.model.state_dict().items() if not k.startswith(heads)}
+        weights = flatten({"model": model, "actor": self.behaviour.actor.state_dict()})
+        random = torch.tensor(self.replay.written < self.options.warmup)
+        return {name: value.cpu().clone() for name, value in weights.items()} | {"random": random}
+
+    def observe(self, transition: Transition) -> None:
+        """Remember a transition."""
+        seen = transition._replace(
+            observation=self._observations(transition.observation),
+            next_observation=self._observations(transition.next_observation),
+        )
+        self.replay.add(seen, self._actions.code(transition.action), transition.reward)
+
+    def learn(self) -> Metrics:
+        """One update of the world model, and one of actor and critic from the states that it went through."""
+        if len(self.replay) < self.options.length:
+            return {}
+        course, metrics = self._learn_model()
+        return metrics | self._learn_behaviour(course, self._most_starts())
+
+    def _sample(self) -> Batch:
+        batch = self.replay.sample(self.options.batch, self.options.length, self._generator)
+        return Batch(*(field.to(self.options.device) for field in batch))
+
+    def _learn_model(self) -> tuple[Latent, Metrics]:
+        o, batch = self.options, self._sample()
+        with self._precision():
+            loss, course, metrics = self.model.loss(batch, self._chances(o.length, o.batch))
+        metrics["model_gradient"] = self._step("model", loss, o.model_clip)
+        return course, metrics
+
+    def _most_starts(self) -> int:
+        o = self.options
+        return min(o.starts or o.batch * o.length, o.batch * o.length)
+
+    def _learn_behaviour(self, course: Latent, rollouts: int) -> Metrics:
+        """So many of them, from states ``[L, ...]`` of the model."""
+        o, states = self.options, course.flat().detach()
+        order = torch.randperm(states.sample.shape[0], generator=self._generator)
+        start = states.rows(order[:rollouts].to(o.device))
+        self.model.requires_grad_(False)  # it is not what learns
+        try:
+            with self._precision():
+                imagined = self.behaviour.imagine(self.model, start, self._generator)
+                actor_loss, critic_loss, metrics = self.behaviour.losses(self.model, imagined)
+            self._step("actor", actor_loss, o.behaviour_clip)
+            self._step("critic", critic_loss, o.behaviour_clip)
+        finally:
+            self.model.requires_grad_(True)
+        self.behaviour.follow()
+        return metrics
+
+    def _chances(self, *shape: int) -> Tensor:
+        drawn = torch.rand(*shape, self.model.rssm.width, generator=self._generator)
+        return drawn.to(self.options.device)
+
+    def _precision(self):
+        o = self.options
+        return torch.autocast(o.device, torch.bfloat16, enabled=o.precision == "bfloat16")
+
+    def _step(self, name: str, loss: Tensor, clip: float) -> float:
+        adam = self._adams[name]
+        adam.zero_grad()
+        loss.backward(inputs=adam.param_groups[0]["params"])
+        norm = torch.nn.utils.clip_grad_norm_(adam.param_groups[0]["params"], clip)
+        adam.step()
+        return float(norm)
+
+    # --- dreaming ---
+
+    @property
+    def can_dream(self) -> bool:
+        """Whether there is experience beyond the random one."""
+        return len(self.replay) > max(self.options.warmup, self.options.length)
+
+    def dream(self, budget: Budget) -> Iterator[DreamProgress]:
+        """Behaviour learned on in imagination, from states of replayed sequences; the model stays."""
+        o, started, rollouts, updates = self.options, time.monotonic(), 0, 0
+        while (
+            (budget.rollouts is None or rollouts < budget.rollouts)
+            and (budget.updates is None or updates < budget.updates)
+            and (budget.seconds is None or time.monotonic() - started < budget.seconds)
+        ):
+            left = self._most_starts()
+            if budget.rollouts is not None:
+                left = min(left, budget.rollouts - rollouts)
+            metrics = self._learn_behaviour(self._replayed(), left)
+            rollouts, updates = rollouts + left, updates + 1
+            yield DreamProgress(rollouts, updates, metrics)
+
+    @torch.no_grad()
+    def _replayed(self) -> Latent:
+        """States ``[L, ...]`` that the model goes through in replayed sequences."""
+        o, batch = self.options, self._sample()
+        with self._precision():
+            embeddings = self.model.encoder(batch.observation)
+            start = self.model.rssm.initial(o.batch, like=embeddings)
+            chances = self._chances(o.length, o.batch)
+            return self.model.rssm.observe(start, embeddings, batch.action, batch.first, chances)[0]
+
+    # --- judging and keeping ---
+
+    def model_error(self) -> Metrics:
+        """Held-out error of what is decoded after 1 and 5 imagined steps, as a share of no change's."""
+        stretches = self.replay.held_out(_CONTEXT + _AHEAD)
+        if not stretches.reward.shape[1]:
+            return {}
+        real, dream = self._foreseen(stretches)
+        last, metrics = stretches.observation[_CONTEXT - 1].float(), {}
+        for name, ahead in (("model_error_1_step", 1), ("model_error_5_step", 5)):
+            error = (dream[ahead - 1] - real[ahead - 1]).square().mean()
+            metrics[name] = float(error / (last - real[ahead - 1]).square().mean().clamp_min(1e-12))
+        return metrics
+
+    def dream_against_reality(self) -> dict[str, np.ndarray]:
+        """The newest held-out stretch of 15 steps, and what is imagined of it after 5 that are seen."""
+        stretches = self.replay.held_out(_CONTEXT + _AHEAD, most=8)
+        if not stretches.reward.shape[1]:
+            return {}
+        real, dream = self._foreseen(Batch(*(field[:, :1] for field in stretches)))
+        return {"real": real[:, 0].flatten(1).numpy(), "dream": dream[:, 0].flatten(1).numpy()}
+
+    @torch.no_grad()
+    def _foreseen(self, stretches: Batch) -> tuple[Tensor, Tensor]:
+        """What came ``[15, W, ...]``, and what is imagined of it by the most probable states."""
+        rssm, device = self.model.rssm, self.options.device
+        seen = Batch(*(field[:_CONTEXT].to(device) for field in stretches))
+        embeddings = self.model.encoder(seen.observation)
+        latent, imagined = rssm.initial(seen.reward.shape[1], like=embeddings), []
+        for t in range(_CONTEXT):
+            latent = rssm.see(latent, embeddings[:, t], seen.action[t], None)
+        for action in stretches.action[_CONTEXT:].to(device):
+            latent = rssm.imagine(latent, action, None)
+            imagined.append(self.model.decode(latent.features()))
+        return stretches.observation[_CONTEXT:].float(), torch.stack(imagined).cpu()
+
+    def _parts(self) -> dict:
+        return {
+            "model": self.model.state_dict(),
+            "behaviour": self.behaviour.state_dict(),
+            "adams": {name: adam.state_dict() for name, adam in self._adams.items()},
+            "replay": self.replay.snapshot(),
+            "generator": self._generator.get_state(),
+        }
+
+    def snapshot(self) -> Weights:
+        """All networks, optimisers, experience and the random state."""
+        return {name: value.cpu().clone() for name, value in flatten(self._parts()).items()}
+
+    def restore(self, snapshot: Mapping[str, Tensor]) -> None:
+        """Go on from a `snapshot`."""
+        parts = unflatten(snapshot)
+        self.model.load_state_dict(parts["model"])
+        self.behaviour.load_state_dict(parts["behaviour"])
+        for name, adam in self._adams.items():
+            restored, kept = adam.state_dict(), parts.get("adams", {}).get(name, {})
+            restored["state"] = {int(k): v for k, v in kept.get("state", {}).items()}
+            adam.load_state_dict(copy.deepcopy(restored))  # which keeps the tensors that it is given
+        self.replay.restore(parts["replay"])
+        self._generator.set_state(snapshot["generator"])
+
+
+def _adam(module: torch.nn.Module, rate: float, epsilon: float) -> torch.optim.Adam:
+    return torch.optim.Adam(module.parameters(), rate, eps=epsilon, fused=True)

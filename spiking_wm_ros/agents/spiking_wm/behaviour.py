@@ -1,0 +1,160 @@
+"""Actor and critic that learn in imagination alone (Hafner et al. 2023, DreamerV3)."""
+
+import copy
+from typing import NamedTuple
+
+import torch
+from torch import Generator, Tensor, nn
+
+from spiking_wm_ros.agents.spiking_wm.options import Options
+from spiking_wm_ros.agents.spiking_wm.world_model import WorldModel
+from spiking_wm_ros.snn.readout import Readout
+from spiking_wm_ros.snn.rssm import Latent
+from spiking_wm_ros.snn.symlog import TwoHot
+
+_LEAST_DEVIATION, _MOST_DEVIATION = 0.1, 1.0  # of continuous actions
+_UNIFORM = 0.01  # share of the uniform distribution over discrete ones
+_RANGE_RATE, _LEAST_RANGE = 0.01, 1.0  # running range of returns
+_QUANTILES = (0.05, 0.95)
+
+
+class Actor(nn.Module):
+    """A policy over action codes ``[..., A]``: Gaussian, or categorical.
+
+    Args:
+        features, action: widths.
+        discrete: whether codes are one-hot.
+        options: sizes.
+    """
+
+    def __init__(self, features: int, action: int, discrete: bool, options: Options):
+        super().__init__()
+        self.discrete = discrete
+        outputs = action if discrete else 2 * action
+        self.readout = Readout(features, outputs, options.layers, options.sizes(), scale=0.1)
+
+    def outputs(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and deviation, or log-probabilities twice, ``[..., A]`` for features ``[T, ..., F]``."""
+        y = self.readout(features).float()
+        if self.discrete:
+            probabilities = (1 - _UNIFORM) * y.softmax(-1) + _UNIFORM / y.shape[-1]
+            return (log := probabilities.log()), log
+        mean, deviation = y.chunk(2, -1)
+        span = _MOST_DEVIATION - _LEAST_DEVIATION
+        return mean.tanh(), span * (deviation + 2).sigmoid() + _LEAST_DEVIATION
+
+    def greedy(self, features: Tensor) -> Tensor:
+        """The codes most probable."""
+        mean, _ = self.outputs(features)
+        return nn.functional.one_hot(mean.argmax(-1), mean.shape[-1]).float() if self.discrete else mean
+
+    def draw(self, features: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Codes by Gaussian noise (or Gumbel noise, where they are discrete) ``[..., A]``.
+
+        Returns:
+            The codes, through which a gradient goes where they are continuous; the log-probability of the
+            discrete choice; the entropy of the policy.
+        """
+        mean, deviation = self.outputs(features)
+        if self.discrete:
+            code = nn.functional.one_hot((mean + noise).argmax(-1), mean.shape[-1]).float()
+            return code, (mean * code).sum(-1), -(mean.exp() * mean).sum(-1)
+        entropy = (deviation.log() + 1.4189385).sum(-1)  # of a Gaussian: ln(sigma) + ln(2 pi e) / 2
+        code = mean + deviation * noise
+        # what is beyond the bounds is done at the bounds
+        return code / code.detach().abs().clamp_min(1), torch.zeros_like(entropy), entropy
+
+
+class Imagined(NamedTuple):
+    """A batch of ``R`` rollouts of ``H`` steps from where each starts."""
+
+    features: Tensor  # [T, H + 1, R, F]
+    log_probability: Tensor  # of what was done, [H, R]
+    entropy: Tensor  # [H, R]
+
+
+class Behaviour(nn.Module):
+    """Actor, critic and its slow copy, and the running range of returns."""
+
+    def __init__(self, options: Options, features: int, action: int, discrete: bool):
+        super().__init__()
+        self.options, self._action = options, action
+        self.actor = Actor(features, action, discrete, options)
+        self.critic = Readout(features, TwoHot.width, options.layers, options.sizes(), scale=0.0)
+        self.slow_critic = copy.deepcopy(self.critic).requires_grad_(False)
+        self.register_buffer("range", torch.zeros(2))
+
+    def noise(self, shape: tuple[int, ...], generator: Generator) -> Tensor:
+        """What `Actor.draw` takes."""
+        if not self.actor.discrete:
+            return torch.randn(*shape, self._action, generator=generator)
+        return -(-torch.rand(*shape, self._action, generator=generator).log()).log()
+
+    def imagine(self, model: WorldModel, start: Latent, generator: Generator) -> Imagined:
+        """Act in the model from latents ``[T, R, ...]``; a gradient goes through it where actions have one."""
+        horizon, rows, rssm = self.options.horizon, start.sample.shape[0], model.rssm
+        like = start.sample
+        noise = self.noise((horizon, rows), generator).to(like.device)
+        chances = torch.rand(horizon, rows, rssm.width, generator=generator).to(like.device)
+        latent, features, done = start, [start.features()], []
+        for t in range(horizon):
+            code, *judged = self.actor.draw(features[-1].detach(), noise[t])
+            latent = rssm.imagine(latent, code.to(like.dtype), chances[t])
+            features.append(latent.features())
+            done.append(judged)
+        return Imagined(torch.stack(features, 1), *map(torch.stack, zip(*done)))
+
+    def losses(self, model: WorldModel, imagined: Imagined) -> tuple[Tensor, Tensor, dict[str, float]]:
+        """Of actor and critic, and what they are made of."""
+        o, features = self.options, imagined.features
+        reward = TwoHot(model.reward(features[:, 1:]).float()).mean()
+        discount = o.discount * model.goes_on(features[:, 1:])[..., 0].float().sigmoid()
+        values = TwoHot(self.critic(features).float()).mean()
+        returns = lambda_returns(reward, discount, values[1:], o.trace_decay)
+        # how likely it is that the step is reached
+        weight = torch.cat([torch.ones_like(discount[:1]), discount[:-1]]).cumprod(0).detach()
+        advantage = (returns - values[:-1]) / self._spread(returns.detach())
+        if self.actor.discrete:
+            gain = imagined.log_probability * advantage.detach()
+        else:
+            gain = advantage
+        actor_loss = -(weight * (gain + o.entropy * imagined.entropy)).mean()
+        seen = features[:, :-1].detach()
+        values_now = TwoHot(self.critic(seen).float())
+        slow = TwoHot(self.slow_critic(seen).float()).mean()
+        critic_loss = -(weight * (values_now.log_probability(returns.detach()) + values_now.log_probability(slow)))
+        metrics = {
+            "imagined_return": float(returns.detach().mean()),
+            "imagined_reward": float(reward.detach().mean()),
+            "entropy": float(imagined.entropy.detach().mean()),
+            "actor_loss": float(actor_loss.detach()),
+            "critic_loss": float(critic_loss.detach().mean()),
+        }
+        return actor_loss, critic_loss.mean(), metrics
+
+    def _spread(self, returns: Tensor) -> Tensor:
+        """Range of most returns, at least 1, so that small ones are not blown up."""
+        now = torch.quantile(returns.flatten(), returns.new_tensor(_QUANTILES))
+        self.range.lerp_(now, _RANGE_RATE)
+        return (self.range[1] - self.range[0]).clamp_min(_LEAST_RANGE)
+
+    def follow(self) -> None:
+        """Take the slow critic a little nearer."""
+        with torch.no_grad():
+            for slow, fast in zip(self.slow_critic.parameters(), self.critic.parameters()):
+                slow.lerp_(fast, self.options.target_rate)
+
+
+def lambda_returns(reward: Tensor, discount: Tensor, values: Tensor, decay: float) -> Tensor:
+    """``R_t = r_t + d_t ((1 - lambda) v_t+1 + lambda R_t+1)``, beginning with the last value.
+
+    Args:
+        reward, discount: of each step, ``[H, R]``.
+        values: of the states that they lead to, ``[H, R]``.
+        decay: lambda.
+    """
+    later, returns = values[-1], []
+    for r, d, v in zip(reward.flip(0), discount.flip(0), values.flip(0)):
+        later = r + d * ((1 - decay) * v + decay * later)
+        returns.append(later)
+    return torch.stack(returns[::-1])

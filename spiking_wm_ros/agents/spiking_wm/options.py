@@ -1,0 +1,73 @@
+"""Options of the recurrent world models, spiking and not."""
+
+from dataclasses import dataclass
+
+from spiking_wm_ros.agents.options import option
+from spiking_wm_ros.snn.sizes import RSSMSizes
+
+# what `size` stands for
+_SIZES = {
+    "tiny": {"neurons": 128, "hidden": 128, "variables": 8, "classes": 8, "depth": 8},
+    "small": {"neurons": 256, "hidden": 256, "variables": 16, "classes": 16, "depth": 16},
+    "published": {"neurons": 512, "hidden": 512, "variables": 32, "classes": 32, "depth": 32},
+}
+
+
+@dataclass(frozen=True)
+class Options:
+    """Hyper-parameters of Spiking-WM and of its control with a GRU; see `config/algorithms`."""
+
+    spiking: bool = option(True, "spiking neurons; false: a GRU and SiLU units of the same sizes")
+    size: str = option("tiny", "of all networks: tiny serves two cores", choices=tuple(_SIZES))
+    # neurons
+    neuron: str = option(
+        "mcn",
+        "recurrent neurons: mcn_paper leaks also where its gate is closed",
+        choices=("lif", "adaptive_lif", "two_compartments", "mcn", "mcn_paper"),
+    )
+    carried: bool = option(True, "potentials of recurrent neurons go on from step to step; false: from rest")
+    ticks: int = option(1, "spike steps within one environment step", 1, 64)
+    gain: float = option(1.0, "of normalised currents to begin with; the threshold is 0.5", 0.01, 10)
+    # world model
+    batch: int = option(16, "sequences in one update", 1, 4096)
+    length: int = option(32, "steps of a sequence", 2, 4096)
+    replay: int = option(500_000, "steps remembered", 1000)
+    warmup: int = option(1000, "steps of uniformly random actions at the start", 0)
+    layers: int = option(2, "layers of encoder, decoder, actor, critic and other heads", 1, 8)
+    model_lr: float = option(1e-3, "learning rate of the world model", 0, 1)
+    model_clip: float = option(1000.0, "largest norm of the world model's gradient", 0)
+    free_nats: float = option(1.0, "divergence of posterior and prior that costs nothing", 0)
+    dynamics_weight: float = option(0.5, "weight of the divergence that the prior learns from", 0, 100)
+    representation_weight: float = option(0.1, "weight of it that the posterior learns from", 0, 100)
+    # behaviour
+    horizon: int = option(15, "steps of an imagined rollout", 1, 1000)
+    starts: int = option(256, "states of the batch that are imagined from; 0: all", 0)
+    discount: float = option(0.997, "discount factor per step", 0, 1)
+    trace_decay: float = option(0.95, "decay of longer returns (lambda)", 0, 1)
+    actor_lr: float = option(3e-4, "learning rate of the actor", 0, 1)
+    critic_lr: float = option(3e-4, "learning rate of the critic", 0, 1)
+    behaviour_clip: float = option(100.0, "largest norm of the actor's gradient, and of the critic's", 0)
+    entropy: float = option(3e-4, "weight of the policy's entropy", 0, 100)
+    target_rate: float = option(0.02, "share of the critic that its slow copy takes per update", 0, 1)
+    # computing
+    device: str = option("cpu", "what learns", choices=("cpu", "cuda"))
+    precision: str = option("float32", "of activity in learning", choices=("float32", "bfloat16"))
+
+    def sizes(self) -> RSSMSizes:
+        """Sizes of all parts."""
+        of = _SIZES[self.size]
+        return RSSMSizes(
+            spiking=self.spiking,
+            kind=self.neuron,
+            carried=self.carried,
+            neurons=of["neurons"],
+            hidden=of["hidden"],
+            variables=of["variables"],
+            classes=of["classes"],
+            ticks=self.ticks if self.spiking else 1,
+            gain=self.gain,
+        )
+
+    def depth(self) -> int:
+        """Channels of the first convolution."""
+        return _SIZES[self.size]["depth"]

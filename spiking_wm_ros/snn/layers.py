@@ -1,0 +1,140 @@
+"""Layers over ticks: spiking ones, and dense ones of the same form to compare them with.
+
+Activity is ``[T, ..., N]``; an input with one tick where ``T > 1`` stands for one that does not change, and is
+multiplied once.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from spiking_wm_ros.snn.compartments import KINDS, LIF
+
+_EPSILON = 1e-3  # of normalisations
+
+
+class PortNorm(nn.Module):
+    """Layer normalisation of the currents of each port apart, over its neurons ``[..., P N]``.
+
+    Args:
+        ports: ``P``.
+        neurons: ``N``.
+        gain: to begin with (paper: the threshold, 0.5).
+    """
+
+    def __init__(self, ports: int, neurons: int, gain: float):
+        super().__init__()
+        self.shape = (ports, neurons)
+        self.gain = nn.Parameter(torch.full(self.shape, gain))
+        self.bias = nn.Parameter(torch.zeros(self.shape))
+
+    def forward(self, currents: Tensor) -> Tensor:
+        """Normalised currents ``[..., P N]``."""
+        ports, neurons = self.shape
+        if ports == 1:
+            return nn.functional.layer_norm(currents, (neurons,), self.gain[0], self.bias[0], _EPSILON)
+        by_port = nn.functional.layer_norm(currents.unflatten(-1, self.shape), (neurons,), eps=_EPSILON)
+        return torch.addcmul(self.bias, by_port, self.gain).flatten(-2)
+
+
+class SpikingLayer(nn.Module):
+    """Linear, normalised, LIF neurons that start from rest.
+
+    Args:
+        inputs, neurons: widths.
+        ticks: ``T``.
+        gain: of the normalisation.
+    """
+
+    def __init__(self, inputs: int, neurons: int, ticks: int, gain: float):
+        super().__init__()
+        self.linear, self.norm = nn.Linear(inputs, neurons, bias=False), PortNorm(1, neurons, gain)
+        self.neurons, self.ticks = LIF(neurons), ticks
+
+    def forward(self, activity: Tensor, also: Tensor | None = None) -> Tensor:
+        """Spikes ``[T, ..., N]`` for activity ``[T or 1, ..., inputs]``; ``also`` is added to the currents."""
+        currents = self.linear(activity)
+        drive = self.norm(currents if also is None else currents + also)
+        if len(drive) < self.ticks:
+            drive = drive.expand(self.ticks, *drive.shape[1:])
+        return self.neurons(drive, self.neurons.at_rest(*drive.shape[1:-1], like=drive))[0]
+
+
+class DenseLayer(nn.Module):
+    """Linear, normalised, SiLU: what takes a `SpikingLayer`'s place where nothing spikes."""
+
+    def __init__(self, inputs: int, units: int, ticks: int, gain: float):
+        super().__init__()
+        self.linear, self.norm = nn.Linear(inputs, units, bias=False), PortNorm(1, units, 1.0)
+
+    def forward(self, activity: Tensor, also: Tensor | None = None) -> Tensor:
+        """``[1, ..., units]`` for ``[1, ..., inputs]``; ``also`` is added before the normalisation."""
+        currents = self.linear(activity)
+        return nn.functional.silu(self.norm(currents if also is None else currents + also))
+
+
+class SpikingCell(nn.Module):
+    """Recurrent neurons of a kind, with dendrites where it has them.
+
+    Basal and apical dendrites see the input and the cell's own last spikes, tick by tick; the soma, or what
+    takes the only current there is, sees the input (the last spikes too where it is the only port).
+
+    Args:
+        inputs, neurons: widths.
+        ticks: ``T``.
+        gain: of the normalisation.
+        kind: one of `compartments.KINDS`.
+        carried: potentials go on from step to step; else every step starts from rest, and what is remembered
+            is spikes alone (as in the published code).
+    """
+
+    def __init__(self, inputs: int, neurons: int, ticks: int, gain: float, kind: str, carried: bool):
+        super().__init__()
+        self.neurons, self.ticks, self.carried = KINDS[kind](neurons), ticks, carried
+        ports = self.neurons.ports
+        self.recurrent_ports = max(ports - 1, 1)
+        self.of_input = nn.Linear(inputs, ports * neurons, bias=False)
+        self.of_spikes = nn.Linear(neurons, self.recurrent_ports * neurons, bias=False)
+        self.norm = PortNorm(ports, neurons, gain)
+
+    def at_rest(self, *batch: int, like: Tensor) -> tuple[Tensor, Tensor]:
+        """Spikes ``[T, B, N]`` and potentials ``[S, B, N]`` of a cell that has not been active."""
+        return like.new_zeros(self.ticks, *batch, self.neurons.neurons), self.neurons.at_rest(*batch, like=like)
+
+    def forward(self, inputs: Tensor, spikes: Tensor, potentials: Tensor) -> tuple[Tensor, Tensor]:
+        """Go on by one step: spikes ``[T, B, N]`` and potentials ``[S, B, N]``.
+
+        Args:
+            inputs: ``[T, B, inputs]``.
+            spikes: of the step before.
+            potentials: after the step before.
+        """
+        drive, own = self.of_input(inputs), self.of_spikes(spikes)
+        if own.shape[-1] < drive.shape[-1]:
+            own = nn.functional.pad(own, (0, drive.shape[-1] - own.shape[-1]))
+        if not self.carried:
+            potentials = torch.zeros_like(potentials)
+        return self.neurons(self.norm(drive + own), potentials)
+
+
+class GRUCell(nn.Module):
+    """A gated recurrent unit with layer normalisation, of the same form: one tick, no potentials."""
+
+    def __init__(self, inputs: int, units: int, ticks: int, gain: float, kind: str, carried: bool):
+        super().__init__()
+        self.units, self.ticks = units, 1
+        self.linear, self.norm = nn.Linear(inputs + units, 3 * units, bias=False), PortNorm(1, 3 * units, 1.0)
+
+    def at_rest(self, *batch: int, like: Tensor) -> tuple[Tensor, Tensor]:
+        """State ``[1, B, N]``, and none."""
+        return like.new_zeros(1, *batch, self.units), like.new_zeros(0, *batch, self.units)
+
+    def forward(self, inputs: Tensor, state: Tensor, nothing: Tensor) -> tuple[Tensor, Tensor]:
+        """Go on by one step: state ``[1, B, N]``, and nothing."""
+        reset, candidate, update = self.norm(self.linear(torch.cat([inputs, state], -1))).chunk(3, -1)
+        candidate = (reset.sigmoid() * candidate).tanh()
+        update = (update - 1).sigmoid()  # keeps more to begin with (Hafner et al. 2023)
+        return torch.lerp(state, candidate, update), nothing
+
+
+LAYERS = {True: SpikingLayer, False: DenseLayer}  # by whether it spikes
+CELLS = {True: SpikingCell, False: GRUCell}

@@ -1,0 +1,120 @@
+"""How observations get into spiking networks, and what is read out of them."""
+
+import torch
+from torch import Tensor, nn
+
+from spiking_wm_ros.snn.compartments import LIF
+from spiking_wm_ros.snn.layers import LAYERS, PortNorm
+from spiking_wm_ros.snn.sizes import RSSMSizes
+from spiking_wm_ros.snn.symlog import symlog
+
+_CHANNELS = (1, 2, 4, 8)  # of the convolutions, in multiples of the first one's
+_KERNEL, _STRIDE = 4, 2
+_SIDES = (32, 16, 8, 4)  # of the maps after each, for a picture of 64 x 64
+
+
+def _stack(inputs: int, layers: int, sizes: RSSMSizes) -> nn.ModuleList:
+    widths, layer = [inputs, *layers * [sizes.hidden]], LAYERS[sizes.spiking]
+    return nn.ModuleList(layer(i, o, sizes.ticks, sizes.gain) for i, o in zip(widths, widths[1:]))
+
+
+class Readout(nn.Module):
+    """Layers, then a linear read-out of their mean rate over ticks.
+
+    Args:
+        inputs, outputs: widths.
+        layers: how many, at least one.
+        sizes: of the layers.
+        scale: factor on the read-out's first weights; 0 says the same of everything to begin with.
+    """
+
+    def __init__(self, inputs: int, outputs: int, layers: int, sizes: RSSMSizes, scale: float = 1.0):
+        super().__init__()
+        self.layers, self.linear = _stack(inputs, layers, sizes), nn.Linear(sizes.hidden, outputs)
+        with torch.no_grad():
+            self.linear.weight *= scale
+            self.linear.bias.zero_()
+
+    def forward(self, activity: Tensor) -> Tensor:
+        """``[..., outputs]`` for activity ``[T, ..., inputs]``."""
+        for layer in self.layers:
+            activity = layer(activity)
+        return self.linear(activity.mean(0))
+
+
+class VectorEncoder(nn.Module):
+    """Layers that see ``symlog`` of vectors, ``[..., D]``, and give ``[T, ..., hidden]``."""
+
+    def __init__(self, inputs: int, layers: int, sizes: RSSMSizes):
+        super().__init__()
+        self.layers, self.width = _stack(inputs, layers, sizes), sizes.hidden
+
+    def forward(self, observation: Tensor) -> Tensor:
+        """Activity over ticks."""
+        activity = symlog(observation)[None]
+        for layer in self.layers:
+            activity = layer(activity)
+        return activity
+
+
+class PictureEncoder(nn.Module):
+    """Four convolutions over pictures ``[..., 64, 64, C]`` of 0 to 255; gives ``[T, ..., E]``.
+
+    Args:
+        channels: ``C``.
+        depth: channels of the first convolution.
+        sizes: whether it spikes, ticks, gain.
+    """
+
+    def __init__(self, channels: int, depth: int, sizes: RSSMSizes):
+        super().__init__()
+        widths = [channels, *(depth * factor for factor in _CHANNELS)]
+        self.convolutions = nn.ModuleList(
+            nn.Conv2d(i, o, _KERNEL, _STRIDE, padding=1, bias=False) for i, o in zip(widths, widths[1:])
+        )
+        gain = sizes.gain if sizes.spiking else 1.0
+        self.norms = nn.ModuleList(PortNorm(1, width, gain) for width in widths[1:])
+        maps = [LIF(width * side**2) for width, side in zip(widths[1:], _SIDES)]
+        self.neurons = nn.ModuleList(maps if sizes.spiking else len(maps) * [nn.SiLU()])
+        self.spiking, self.ticks, self.width = sizes.spiking, sizes.ticks, widths[-1] * _SIDES[-1] ** 2
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        """Activity over ticks."""
+        x = pictures.reshape(1, -1, *pictures.shape[-3:]).permute(0, 1, 4, 2, 3)
+        x = x.to(self.convolutions[0].weight.dtype) / 255 - 0.5
+        for convolution, norm, neurons in zip(self.convolutions, self.norms, self.neurons):
+            currents = convolution(x.flatten(0, 1)).movedim(-3, -1)
+            currents = norm(currents).movedim(-1, -3).unflatten(0, x.shape[:2])
+            x = self._fire(neurons, currents) if self.spiking else neurons(currents)
+        return x.reshape(len(x), *pictures.shape[:-3], self.width)
+
+    def _fire(self, neurons: LIF, currents: Tensor) -> Tensor:
+        if len(currents) < self.ticks:  # a picture that stays
+            currents = currents.expand(self.ticks, *currents.shape[1:])
+        flat = currents.flatten(2)
+        return neurons(flat, neurons.at_rest(flat.shape[1], like=flat))[0].view(currents.shape)
+
+
+class PictureDecoder(nn.Module):
+    """Transposed convolutions from features ``[T, ..., F]`` to pictures ``[..., 64, 64, C]`` of -0.5 to 0.5.
+
+    It is read out of mean rates, so nothing in it spikes: pictures are judged, not passed on.
+    """
+
+    def __init__(self, features: int, channels: int, depth: int):
+        super().__init__()
+        widths = [depth * factor for factor in reversed(_CHANNELS)]
+        self.enter = nn.Linear(features, widths[0] * _SIDES[-1] ** 2)
+        self.convolutions = nn.ModuleList(
+            nn.ConvTranspose2d(i, o, _KERNEL, _STRIDE, padding=1) for i, o in zip(widths, widths[1:])
+        )
+        self.norms = nn.ModuleList(PortNorm(1, width, 1.0) for width in widths[1:])
+        self.last = nn.ConvTranspose2d(widths[-1], channels, _KERNEL, _STRIDE, padding=1)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Pictures."""
+        rates = features.mean(0)
+        x = self.enter(rates.flatten(0, -2)).unflatten(-1, (-1, _SIDES[-1], _SIDES[-1]))
+        for convolution, norm in zip(self.convolutions, self.norms):
+            x = nn.functional.silu(norm(convolution(x).movedim(-3, -1)).movedim(-1, -3))
+        return self.last(x).movedim(-3, -1).unflatten(0, rates.shape[:-1])
