@@ -1,0 +1,165 @@
+"""Behaviour learned in imagination."""
+
+import numpy as np
+import pytest
+import torch
+from gymnasium.spaces import Box, Discrete
+
+from spiking_wm_ros.agents.options import override
+from spiking_wm_ros.agents.sequences import Batch
+from spiking_wm_ros.agents.spaces import Spaces
+from spiking_wm_ros.agents.spiking_wm.behaviour import Actor, Behaviour, lambda_returns
+from spiking_wm_ros.agents.spiking_wm.codes import Actions, Observations
+from spiking_wm_ros.agents.spiking_wm.options import Options
+from spiking_wm_ros.agents.spiking_wm.world_model import WorldModel, divergence
+from spiking_wm_ros.errors import UserError
+from spiking_wm_ros.snn.symlog import TwoHot
+
+VECTOR = Box(-np.inf, np.inf, (4,), np.float32)
+PICTURE = Box(0, 255, (210, 160, 3), np.uint8)
+BOUNDED = Box(np.float32([-2, 0]), np.float32([2, 1]))
+
+
+def random_batch(length: int) -> Batch:
+    numbers = torch.randn(length, 5), torch.zeros(length, 5), torch.zeros(length, 5)
+    return Batch(torch.randn(length, 5, 4), torch.randn(length, 5, 2), *numbers)
+
+
+def test_lambda_returns_by_hand():
+    reward, discount = torch.tensor([[1.0], [2.0], [3.0]]), torch.tensor([[0.9], [0.5], [0.8]])
+    values = torch.tensor([[10.0], [20.0], [30.0]])
+    third = 3 + 0.8 * 30
+    second = 2 + 0.5 * (0.4 * 20 + 0.6 * third)
+    first = 1 + 0.9 * (0.4 * 10 + 0.6 * second)
+    returns = lambda_returns(reward, discount, values, 0.6)
+    assert returns[:, 0].tolist() == pytest.approx([first, second, third])
+
+
+def test_divergence_by_hand():
+    p, q = torch.tensor([[[0.5, 0.5], [0.9, 0.1]]]), torch.tensor([[[0.25, 0.75], [0.9, 0.1]]])
+    expected = 0.5 * np.log(2) + 0.5 * np.log(0.5 / 0.75)
+    assert float(divergence(p.log(), q.log())) == pytest.approx(expected, rel=1e-5)
+
+
+def test_actions_and_codes_are_each_other_s_inverse():
+    actions = Actions(Spaces(VECTOR, BOUNDED, 0.02))
+    assert actions.code(np.float32([2, 0])).tolist() == [1, -1]
+    assert actions.action(np.float32([0, 3])).tolist() == [0, 1]  # within bounds
+    discrete = Actions(Spaces(VECTOR, Discrete(3, start=5), 0.02))
+    assert [int(discrete.action(discrete.code(np.asarray(a)))) for a in (5, 6, 7)] == [5, 6, 7]
+
+
+def test_pictures_become_64_by_64():
+    observations = Observations(Spaces(PICTURE, BOUNDED, 0.02))
+    picture = np.zeros(PICTURE.shape, np.uint8)
+    picture[:105] = 200
+    seen = observations(picture)
+    assert seen.shape == (64, 64, 3) and seen.dtype == torch.uint8
+    assert seen[0, 0, 0] == 200 and seen[-1, -1, -1] == 0
+    grey = Observations(Spaces(Box(0, 255, (84, 84), np.uint8), BOUNDED, 0.02))
+    assert grey(picture[:84, :84, 0]).shape == (64, 64, 1)
+
+
+def test_spaces_that_cannot_be_served_are_refused():
+    for space in (Box(0, 1, (3, 3), np.float32), Box(0, 255, (9,), np.uint8)):
+        with pytest.raises(UserError, match="choose another env"):
+            Observations(Spaces(space, BOUNDED, 0.02))
+    with pytest.raises(UserError, match="bounded"):
+        Actions(Spaces(VECTOR, VECTOR, 0.02))
+
+
+def test_the_policy_is_the_distribution_that_it_tells():
+    torch.manual_seed(0)
+    features = torch.randn(1, 1, 5).expand(1, 20_000, 5)
+    gaussian = Actor(5, 2, False, Options())
+    with torch.no_grad():
+        code, _, entropy = gaussian.draw(features, 0.3 * torch.randn(20_000, 2))
+        mean, deviation = gaussian.outputs(features[:, :1])
+    assert torch.allclose(code.mean(0), mean[0], atol=0.02) and code.abs().max() <= 1
+    expected = torch.distributions.Normal(mean[0], deviation[0]).entropy().sum()
+    assert float(entropy[0]) == pytest.approx(float(expected), rel=1e-4)
+    softmax = Actor(5, 3, True, Options())
+    gumbel = -(-torch.rand(20_000, 3).log()).log()
+    code, log_probability, entropy = softmax.draw(features, gumbel)
+    log_p, _ = softmax.outputs(features[:, :1])
+    assert torch.allclose(code.mean(0), log_p[0].exp(), atol=0.02)
+    assert torch.allclose(log_probability, log_p[0][code.argmax(-1)])
+    assert float(entropy[0]) == pytest.approx(float(-(log_p.exp() * log_p).sum()), rel=1e-4)
+
+
+def rollouts(discrete: bool, **given):
+    torch.manual_seed(0)
+    options = override(Options(), {"horizon": 4} | given)
+    spaces = Spaces(VECTOR, Discrete(3) if discrete else BOUNDED, 0.02)
+    model = WorldModel(options, Observations(spaces), Actions(spaces).width)
+    behaviour = Behaviour(options, model.features, Actions(spaces).width, discrete)
+    for readout in (model.reward, behaviour.critic):  # they say the same of everything to begin with
+        torch.nn.init.normal_(readout.linear.weight, 0, 0.1)
+    start = model.rssm.initial(6, like=torch.zeros(1))
+    generator = torch.Generator().manual_seed(1)
+    return model, behaviour, behaviour.imagine(model, start, generator)
+
+
+@pytest.mark.parametrize("discrete", [False, True])
+def test_actor_and_critic_have_gradients_of_their_own(discrete):
+    model, behaviour, imagined = rollouts(discrete)
+    assert imagined.features.shape[:3] == (1, 5, 6) and imagined.entropy.shape == (4, 6)
+    actor_loss, critic_loss, _ = behaviour.losses(model, imagined)
+    critic_loss.backward(retain_graph=True)
+    assert all(p.grad is None for p in [*model.parameters(), *behaviour.actor.parameters()])
+    assert all(p.grad.abs().sum() > 0 for p in behaviour.critic.parameters())
+    actor = list(behaviour.actor.parameters())
+    actor_loss.backward(inputs=actor)
+    assert all(p.grad.abs().sum() > 0 for p in actor)
+
+
+def test_what_follows_an_end_does_not_count():
+    model, behaviour, imagined = rollouts(False)
+    with torch.no_grad():
+        model.goes_on.linear.bias.fill_(-50)  # every step ends the task
+        _, _, metrics = behaviour.losses(model, imagined)
+        reward = TwoHot(model.reward(imagined.features[:, 1:])).mean()
+    assert metrics["imagined_return"] == pytest.approx(float(reward.mean()), rel=1e-4)
+
+
+def test_the_slow_critic_follows():
+    _, behaviour, _ = rollouts(False)
+    slow, fast = behaviour.slow_critic.linear.weight.detach(), behaviour.critic.linear.weight.detach()
+    before = float((slow - fast).abs().sum())
+    for _ in range(50):
+        behaviour.follow()
+    assert float((slow - fast).abs().sum()) == pytest.approx(before * 0.98**50, rel=1e-3)
+
+
+def test_free_nats_cost_nothing_and_the_balance_is_as_told():
+    torch.manual_seed(0)
+    spaces = Spaces(VECTOR, BOUNDED, 0.02)
+    batch, losses = random_batch(6), {}
+    for name, given in {"free": {"free_nats": 1e6}, "all": {"free_nats": 0.0}}.items():
+        options = override(Options(), given)
+        model = WorldModel(options, Observations(spaces), 2)
+        chances = torch.rand(6, 5, model.rssm.width)
+        _, course, metrics = model.loss(batch, chances)
+        losses[name] = metrics
+        parts = metrics["model_dynamics_loss"] / metrics["model_representation_loss"]
+        assert parts == pytest.approx(0.5 / 0.1, rel=1e-4)
+    assert losses["free"]["model_dynamics_loss"] == pytest.approx(0.5e6)
+    assert losses["all"]["model_dynamics_loss"] == pytest.approx(0.5 * losses["all"]["divergence"], rel=1e-4)
+
+
+def test_each_divergence_teaches_its_own_side():
+    """The prior learns from one weight, the posterior from the other."""
+    spaces = Spaces(VECTOR, BOUNDED, 0.02)
+    for weights, taught, untaught in (
+        ({"representation_weight": 0.0}, "prior_logits", "posterior_logits"),
+        ({"dynamics_weight": 0.0}, "posterior_logits", "prior_logits"),
+    ):
+        torch.manual_seed(0)
+        model = WorldModel(override(Options(), {"free_nats": 0.0} | weights), Observations(spaces), 2)
+        batch = random_batch(1)  # later priors depend on earlier posteriors
+        for part in (model.decoder, model.reward, model.goes_on):  # nothing else teaches
+            torch.nn.init.zeros_(part.linear.weight)
+        model.loss(batch, torch.rand(1, 5, model.rssm.width))[0].backward()
+        assert getattr(model.rssm, taught).bias.grad.abs().sum() > 0
+        grad = getattr(model.rssm, untaught).bias.grad
+        assert grad is None or grad.abs().sum() == 0

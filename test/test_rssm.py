@@ -1,0 +1,144 @@
+"""The recurrent state-space model and what is around it."""
+
+import dataclasses
+
+import pytest
+import torch
+
+from spiking_wm_ros.snn.readout import PictureDecoder, PictureEncoder, Readout, VectorEncoder
+from spiking_wm_ros.snn.rssm import RSSM, Latent
+from spiking_wm_ros.snn.sizes import RSSMSizes
+
+KINDS = ["lif", "adaptive_lif", "two_compartments", "mcn", "mcn_paper"]
+SMALL = RSSMSizes(neurons=12, hidden=16, variables=3, classes=4, gain=1.5)
+FORMS = {
+    **{kind: dataclasses.replace(SMALL, kind=kind) for kind in KINDS},
+    "reset": dataclasses.replace(SMALL, carried=False, ticks=5),
+    "mcn_paper, reset": dataclasses.replace(SMALL, kind="mcn_paper", carried=False, ticks=5),
+    "gru": dataclasses.replace(SMALL, spiking=False),
+}
+EMBEDDING, ACTION, STEPS, BATCH = 6, 2, 9, 5
+
+
+def made(sizes: RSSMSizes) -> tuple[RSSM, dict]:
+    torch.manual_seed(0)
+    rssm = RSSM(sizes, EMBEDDING, ACTION)
+    ticks = sizes.ticks if sizes.spiking else 1
+    inputs = {
+        "embeddings": torch.randn(ticks, STEPS, BATCH, EMBEDDING),
+        "actions": torch.randn(STEPS, BATCH, ACTION),
+        "first": torch.zeros(STEPS, BATCH),
+        "chances": torch.rand(STEPS, BATCH, rssm.width),
+    }
+    inputs["first"][0] = 1
+    return rssm, inputs
+
+
+def start(rssm: RSSM) -> Latent:
+    return rssm.initial(BATCH, like=torch.zeros(1))
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_steps_one_by_one_are_the_sequence(form):
+    rssm, inputs = made(FORMS[form])
+    course, posterior, prior = rssm.observe(start(rssm), **inputs)
+    latent = start(rssm)
+    for t in range(STEPS):
+        latent = rssm.see(latent, inputs["embeddings"][:, t], inputs["actions"][t] * (t > 0), inputs["chances"][t])
+        for whole, part in zip(course, latent):
+            assert torch.allclose(whole[t], part, atol=1e-5)
+    assert posterior.shape == prior.shape == (STEPS, BATCH, 3, 4)
+    assert torch.allclose(posterior.exp().sum(-1), torch.ones(STEPS, BATCH, 3), atol=1e-5)
+    assert posterior.exp().min() >= 0.01 / 4 - 1e-6  # some probability is left to every class
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_where_an_episode_begins_nothing_is_known_of_before(form):
+    rssm, inputs = made(FORMS[form])
+    inputs["first"][4, :3] = 1
+    changed = {name: value.clone() for name, value in inputs.items()}
+    changed["embeddings"][:, :4] += 1
+    changed["actions"][:5] += 1
+    one, two = (rssm.observe(start(rssm), **x)[0] for x in (inputs, changed))
+    for a, b in zip(one, two):
+        rows = a[4:], b[4:]
+        if a.dim() == 4:  # ticks or compartments before rows
+            rows = tuple(x.transpose(1, 2) for x in rows)
+        assert torch.equal(rows[0][:, :3], rows[1][:, :3])
+    assert not torch.equal(one.spikes[4:, :, 3:], two.spikes[4:, :, 3:])  # others remember
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_later_steps_do_not_change_earlier_ones(form):
+    rssm, inputs = made(FORMS[form])
+    one = rssm.observe(start(rssm), **inputs)[0]
+    inputs["embeddings"][:, 5:] += 1
+    inputs["actions"][5:] += 1
+    two = rssm.observe(start(rssm), **inputs)[0]
+    assert all(torch.equal(a[:5], b[:5]) for a, b in zip(one, two))
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_gradients_reach_all_parameters_also_through_time(form):
+    rssm, inputs = made(FORMS[form])
+    inputs["embeddings"].requires_grad_()
+    course, posterior, prior = rssm.observe(start(rssm), **inputs)
+    last = course.flat().features().unflatten(1, (STEPS, BATCH))[:, -1]
+    (last * torch.randn_like(last)).sum().backward(retain_graph=True)
+    assert inputs["embeddings"].grad[:, 0].abs().sum() > 0  # of the first step by the last
+    (posterior.square().sum() + (prior * torch.rand_like(prior)).sum()).backward()
+    for name, parameter in rssm.named_parameters():
+        assert parameter.grad is not None and parameter.grad.abs().sum() > 0, name
+    if rssm.cell.__class__.__name__ == "SpikingCell":
+        ports = rssm.cell.neurons.ports
+        by_port = rssm.cell.of_input.weight.grad.unflatten(0, (ports, -1))
+        assert (by_port.abs().sum((1, 2)) > 0).all()  # basal, apical, soma
+
+
+def test_potentials_that_are_carried_remember_what_spikes_do_not():
+    for carried in (True, False):
+        rssm, inputs = made(dataclasses.replace(SMALL, carried=carried))
+        now = start(rssm)
+        other = now._replace(potentials=now.potentials + 0.4)
+        action = inputs["actions"][1]
+        spikes = [rssm.imagine(latent, action, None).spikes for latent in (now, other)]
+        assert torch.equal(*spikes) is not carried
+
+
+def test_imagining_draws_from_the_prior_and_the_straight_through_gradient_is_that_of_its_probability():
+    rssm, inputs = made(SMALL)
+    latent = start(rssm)
+    chances = torch.rand(4000, rssm.width)
+    many = latent._replace(
+        spikes=latent.spikes[:, :1].expand(-1, 4000, -1),
+        potentials=latent.potentials[:, :1].expand(-1, 4000, -1),
+        sample=latent.sample[:1].expand(4000, -1),
+    )
+    drawn = rssm.imagine(many, inputs["actions"][1, :1].expand(4000, -1), chances)
+    prior = rssm.prior(drawn.spikes[:, :1]).exp()[0]
+    shares = drawn.sample.view(-1, 3, 4).mean(0)
+    assert (drawn.sample.view(-1, 3, 4).sum(-1) - 1).abs().max() < 1e-5
+    assert torch.allclose(shares, prior, atol=0.03)
+    logits = torch.randn(1, 3, 4).log_softmax(-1).requires_grad_()
+    weights = torch.randn(12)
+    (rssm._draw(logits, torch.rand(1, 12)) * weights).sum().backward()
+    assert torch.allclose(logits.grad[0], logits.detach().exp()[0] * weights.view(3, 4))
+
+
+@pytest.mark.parametrize("spiking", [True, False])
+def test_vectors_and_pictures_go_in_and_come_out(spiking):
+    sizes = dataclasses.replace(SMALL, spiking=spiking, ticks=3 if spiking else 1)
+    torch.manual_seed(0)
+    vector = VectorEncoder(4, 2, sizes)(torch.randn(7, 5, 4))
+    assert vector.shape == (sizes.ticks, 7, 5, 16)
+    encoder = PictureEncoder(3, 2, sizes)
+    pictures = torch.randint(0, 255, (7, 5, 64, 64, 3), dtype=torch.uint8)
+    seen = encoder(pictures)
+    assert seen.shape == (sizes.ticks, 7, 5, encoder.width)
+    assert torch.allclose(encoder(pictures[3:4, 2:3])[:, 0, 0], seen[:, 3, 2], atol=1e-4)
+    if spiking:
+        assert set(vector.unique().tolist()) | set(seen.unique().tolist()) == {0, 1}
+    assert Readout(16, 3, 2, sizes)(vector).shape == (7, 5, 3)
+    assert PictureDecoder(16, 3, 2)(vector).shape == (7, 5, 64, 64, 3)
+    seen.sum().backward()
+    assert all(p.grad.abs().sum() > 0 for p in encoder.convolutions.parameters())

@@ -1,0 +1,136 @@
+"""The agent of latent world models: every form takes steps, dreams leave experience and model alone."""
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from gymnasium.spaces import Box, Discrete
+
+from spiking_wm_ros.agents.contract import Budget, Transition
+from spiking_wm_ros.agents.options import override
+from spiking_wm_ros.agents.spaces import Spaces
+from spiking_wm_ros.agents.spiking_wm.agent import Agent
+from spiking_wm_ros.agents.spiking_wm.options import Options
+
+SMALL = {"batch": 3, "length": 8, "horizon": 3, "starts": 5, "warmup": 20}
+OBSERVED = {"vector": Box(-np.inf, np.inf, (4,), np.float32), "pixels": Box(0, 255, (64, 64, 3), np.uint8)}
+DONE = {"continuous": Box(np.float32([-1, -2]), np.float32([1, 2])), "discrete": Discrete(3, start=1)}
+
+
+def spaces(seen: str = "vector", done: str = "continuous") -> Spaces:
+    return Spaces(OBSERVED[seen], DONE[done], 0.02)
+
+
+def lived(given: dict, world: Spaces, steps: int = 24, length: int = 11) -> Agent:
+    """An agent that has acted for some steps in a world that does not answer."""
+    agent, rng = Agent(override(Options(), SMALL | given), world, 0), np.random.default_rng(0)
+    policy = agent.policy_class(agent.options, world)
+    policy.load(agent.policy_weights())
+    world.observation.seed(0)
+    observation, state = world.observation.sample(), policy.initial_state()
+    for step in range(steps):
+        action, state = policy.act(observation, state, rng)
+        assert world.action.contains(action if action.ndim else action[()])
+        following = world.observation.sample()
+        episode, at = divmod(step, length)
+        over, fails = at == length - 1, episode % 2 == 0
+        ends = {"terminated": over and fails, "truncated": over and not fails}
+        counts = {"episode": episode, "step": step, "policy_version": 0}
+        agent.observe(Transition(observation, action, float(at), following, **ends, **counts))
+        observation, state = following, policy.initial_state() if over else state
+    return agent
+
+
+FORMS = {
+    "mcn": {},
+    "mcn_paper": {"neuron": "mcn_paper"},
+    "published form": {"carried": False, "ticks": 5, "gain": 0.5},
+    "lif": {"neuron": "lif"},
+    "adaptive_lif": {"neuron": "adaptive_lif"},
+    "two_compartments": {"neuron": "two_compartments"},
+    "gru": {"spiking": False},
+    "bfloat16": {"precision": "bfloat16"},
+}
+
+
+@pytest.mark.parametrize("form, seen, done", itertools.product(FORMS, OBSERVED, DONE))
+def test_every_form_takes_two_steps(form, seen, done):
+    agent = lived(FORMS[form], spaces(seen, done))
+    before = agent.snapshot()
+    for _ in range(2):
+        assert all(np.isfinite(value) for value in agent.learn().values())
+    after = agent.snapshot()
+    for part in ("model/rssm", "model/encoder", "behaviour/actor", "behaviour/critic"):
+        names = [name for name in before if name.startswith(part)]
+        assert any(not torch.equal(before[name], after[name]) for name in names), part
+
+
+def test_dreams_change_behaviour_but_neither_the_model_nor_a_byte_of_experience():
+    agent = lived({}, spaces())
+    agent.learn()
+    before = agent.snapshot()
+    list(agent.dream(Budget(updates=2)))
+    after = agent.snapshot()
+    changed = [name for name in before if not torch.equal(before[name], after[name])]
+    assert not any(name.startswith(("model", "replay", "adams/model")) for name in changed), changed
+    for part in ("behaviour/actor", "behaviour/critic", "behaviour/slow_critic"):
+        assert any(name.startswith(part) for name in changed), part
+
+
+def test_learning_changes_no_byte_of_experience():
+    agent = lived({}, spaces())
+    before = {name: field.clone() for name, field in agent.replay.fields.items()}
+    agent.learn()
+    assert all(torch.equal(before[name], field) for name, field in agent.replay.fields.items())
+
+
+def test_gradients_reach_every_compartment_of_the_memory():
+    agent = lived({"gain": 1.5}, spaces())
+    batch = agent._sample()
+    agent.model.loss(batch, agent._chances(8, 3))[0].backward()
+    cell = agent.model.rssm.cell
+    for weights, ports in ((cell.of_input.weight, 3), (cell.of_spikes.weight, 2)):
+        assert (weights.grad.unflatten(0, (ports, -1)).abs().sum((1, 2)) > 0).all()
+
+
+def test_decisions_remember_and_forget_at_the_start_of_an_episode():
+    agent = lived({"warmup": 0}, spaces())
+    policy = agent.policy_class(agent.options, agent.spaces)
+    policy.load(agent.policy_weights())
+    for parameter in policy._actor.parameters():
+        torch.nn.init.normal_(parameter)
+    rng = np.random.default_rng(1)
+    past, now = rng.normal(size=(2, 10, 4)).astype(np.float32)
+    after_past = policy.initial_state()
+    for observation in past:
+        _, after_past = policy.act(observation, after_past, None)
+    actions = {}
+    for name, state in {"past": after_past, "none": policy.initial_state(), "again": policy.initial_state()}.items():
+        actions[name] = [policy.act(observation, state, None)[0] for observation in now]
+    assert np.array_equal(actions["none"], actions["again"])
+    assert not np.array_equal(actions["past"], actions["none"])
+
+
+def test_new_weights_leave_the_memory_of_an_episode_alone():
+    agent = lived({"warmup": 0}, spaces())
+    policy = agent.policy_class(agent.options, agent.spaces)
+    policy.load(agent.policy_weights())
+    _, state = policy.act(np.ones(4, np.float32), policy.initial_state(), None)
+    kept = [part.clone() for part in state[0]]
+    agent.learn()
+    policy.load(agent.policy_weights())
+    policy.act(np.ones(4, np.float32), state, None)
+    assert all(torch.equal(a, b) for a, b in zip(kept, state[0]))
+
+
+def test_the_model_is_judged_by_what_it_has_not_learned_from():
+    agent = lived({}, spaces(), steps=1100, length=200)
+    agent.learn()
+    error = agent.model_error()
+    assert set(error) == {"model_error_1_step", "model_error_5_step"}
+    assert all(0 < value < np.inf for value in error.values())
+    stretch = agent.dream_against_reality()
+    assert stretch["real"].shape == stretch["dream"].shape == (15, 4)
+    held_out = agent.replay.fields["observation"][960 + 5 : 960 + 20].numpy()
+    assert np.array_equal(stretch["real"], held_out)
