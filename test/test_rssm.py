@@ -44,7 +44,9 @@ def test_steps_one_by_one_are_the_sequence(form):
     course, posterior, prior = rssm.observe(start(rssm), **inputs)
     latent = start(rssm)
     for t in range(STEPS):
-        latent = rssm.see(latent, inputs["embeddings"][:, t], inputs["actions"][t] * (t > 0), inputs["chances"][t])
+        latent = rssm.see(
+            latent, inputs["embeddings"][:, t], inputs["actions"][t] * (t > 0), inputs["chances"][t]
+        )
         for whole, part in zip(course, latent):
             assert torch.allclose(whole[t], part, atol=1e-5)
     assert posterior.shape == prior.shape == (STEPS, BATCH, 3, 4)

@@ -17,7 +17,11 @@ def filled(steps: int, length: int = 7, capacity: int = 2000, ends: str = "trunc
         now, then = np.float32([count]), np.float32([count + 1])
         flags = {"terminated": False, "truncated": False} | over
         code = np.float32([step, -step])
-        memory.add(Transition(now, code, step, then, **flags, episode=episode, step=step, policy_version=0), code, step)
+        memory.add(
+            Transition(now, code, step, then, **flags, episode=episode, step=step, policy_version=0),
+            code,
+            step,
+        )
         count += 2 if at == length - 1 else 1  # no number twice
     return memory
 

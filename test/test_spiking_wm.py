@@ -106,7 +106,11 @@ def test_decisions_remember_and_forget_at_the_start_of_an_episode():
     for observation in past:
         _, after_past = policy.act(observation, after_past, None)
     actions = {}
-    for name, state in {"past": after_past, "none": policy.initial_state(), "again": policy.initial_state()}.items():
+    for name, state in {
+        "past": after_past,
+        "none": policy.initial_state(),
+        "again": policy.initial_state(),
+    }.items():
         actions[name] = [policy.act(observation, state, None)[0] for observation in now]
     assert np.array_equal(actions["none"], actions["again"])
     assert not np.array_equal(actions["past"], actions["none"])

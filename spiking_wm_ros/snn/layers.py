@@ -98,7 +98,9 @@ class SpikingCell(nn.Module):
 
     def at_rest(self, *batch: int, like: Tensor) -> tuple[Tensor, Tensor]:
         """Spikes ``[T, B, N]`` and potentials ``[S, B, N]`` of a cell that has not been active."""
-        return like.new_zeros(self.ticks, *batch, self.neurons.neurons), self.neurons.at_rest(*batch, like=like)
+        return like.new_zeros(self.ticks, *batch, self.neurons.neurons), self.neurons.at_rest(
+            *batch, like=like
+        )
 
     def forward(self, inputs: Tensor, spikes: Tensor, potentials: Tensor) -> tuple[Tensor, Tensor]:
         """Go on by one step: spikes ``[T, B, N]`` and potentials ``[S, B, N]``.

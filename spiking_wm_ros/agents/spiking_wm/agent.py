@@ -12,7 +12,7 @@ from spiking_wm_ros.agents import contract
 from spiking_wm_ros.agents.contract import Budget, DreamProgress, Metrics, Transition, Weights
 from spiking_wm_ros.agents.sequences import Batch, Sequences
 from spiking_wm_ros.agents.spaces import Spaces
-from spiking_wm_ros.agents.spiking_wm.behaviour import Behaviour
+from spiking_wm_ros.agents.spiking_wm.behaviour import Actor, Behaviour
 from spiking_wm_ros.agents.spiking_wm.codes import Actions, Observations
 from spiking_wm_ros.agents.spiking_wm.options import Options
 from spiking_wm_ros.agents.spiking_wm.world_model import WorldModel
@@ -28,9 +28,10 @@ class SpikingWMPolicy(contract.Policy):
     def __init__(self, options: Options, spaces: Spaces):
         super().__init__(options, spaces)
         self._observations, self._actions = Observations(spaces), Actions(spaces)
-        self._model = WorldModel(options, self._observations, self._actions.width)
-        discrete = self._actions.discrete
-        self._actor = Behaviour(options, self._model.features, self._actions.width, discrete).actor
+        with torch.random.fork_rng():  # weights are drawn, and then loaded
+            self._model = WorldModel(options, self._observations, self._actions.width)
+            features, discrete = self._model.features, self._actions.discrete
+            self._actor = Actor(features, self._actions.width, discrete, options)
         self._random = True
 
     def load(self, weights: Mapping[str, Tensor]) -> None:
@@ -167,7 +168,7 @@ class Agent(contract.Agent):
 
     def dream(self, budget: Budget) -> Iterator[DreamProgress]:
         """Behaviour learned on in imagination, from states of replayed sequences; the model stays."""
-        o, started, rollouts, updates = self.options, time.monotonic(), 0, 0
+        started, rollouts, updates = time.monotonic(), 0, 0
         while (
             (budget.rollouts is None or rollouts < budget.rollouts)
             and (budget.updates is None or updates < budget.updates)

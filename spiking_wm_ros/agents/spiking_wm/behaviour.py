@@ -122,7 +122,9 @@ class Behaviour(nn.Module):
         seen = features[:, :-1].detach()
         values_now = TwoHot(self.critic(seen).float())
         slow = TwoHot(self.slow_critic(seen).float()).mean()
-        critic_loss = -(weight * (values_now.log_probability(returns.detach()) + values_now.log_probability(slow)))
+        critic_loss = -(
+            weight * (values_now.log_probability(returns.detach()) + values_now.log_probability(slow))
+        )
         metrics = {
             "imagined_return": float(returns.detach().mean()),
             "imagined_reward": float(reward.detach().mean()),

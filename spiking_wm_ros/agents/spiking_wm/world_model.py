@@ -1,6 +1,5 @@
 """The world model: encoder, recurrent state, and what is read out of it, learned from sequences."""
 
-import torch
 from torch import Tensor, nn
 
 from spiking_wm_ros.agents.sequences import Batch
