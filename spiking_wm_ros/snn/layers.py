@@ -1,7 +1,7 @@
 """Layers over ticks: spiking ones, and dense ones of the same form to compare them with.
 
-Activity is ``[T, ..., N]``; an input with one tick where ``T > 1`` stands for one that does not change, and is
-multiplied once.
+Activity is ``[T, ..., N]``; an input with one tick where ``T > 1`` stands for one that does not change,
+and is multiplied once.
 """
 
 import torch
@@ -51,7 +51,7 @@ class SpikingLayer(nn.Module):
         self.neurons, self.ticks = LIF(neurons), ticks
 
     def forward(self, activity: Tensor, also: Tensor | None = None) -> Tensor:
-        """Spikes ``[T, ..., N]`` for activity ``[T or 1, ..., inputs]``; ``also`` is added to the currents."""
+        """Spikes ``[T, ..., N]`` for ``[T or 1, ..., inputs]``; ``also`` is added to the currents."""
         currents = self.linear(activity)
         drive = self.norm(currents if also is None else currents + also)
         if len(drive) < self.ticks:

@@ -1,7 +1,7 @@
 """A recurrent state-space model whose memory is spiking neurons (Spiking-WM, Sun et al. 2025).
 
-After DreamerV3 (Hafner et al. 2023): what is remembered, ``h``, is deterministic; what is seen, ``z``, is some
-categorical variables. ``L`` steps, ``B`` sequences, ``T`` ticks a step, ``N`` neurons.
+After DreamerV3 (Hafner et al. 2023): what is remembered, ``h``, is deterministic; what is seen, ``z``, is
+some categorical variables. ``L`` steps, ``B`` sequences, ``T`` ticks a step, ``N`` neurons.
 """
 
 from typing import NamedTuple
@@ -95,13 +95,13 @@ class RSSM(nn.Module):
         return stacked, torch.stack(logits), priors
 
     def see(self, latent: Latent, embedding: Tensor, action: Tensor, chances: Tensor | None) -> Latent:
-        """One observed step: embedding ``[T, B, E]``, action ``[B, A]``; the most probable ``z`` without chances."""
+        """One observed step, ``[T, B, E]`` after actions ``[B, A]``; without chances the most probable."""
         memory = self._remember(latent, action)
         logits = self._posterior(memory[0], self.of_embedding(embedding))
         return Latent(*memory, self._draw(logits, chances))
 
     def imagine(self, latent: Latent, action: Tensor, chances: Tensor | None) -> Latent:
-        """One step that is not observed, after actions ``[B, A]``; the most probable ``z`` without chances."""
+        """One step not observed, after actions ``[B, A]``; without chances the most probable ``z``."""
         memory = self._remember(latent, action)
         return Latent(*memory, self._draw(self.prior(memory[0]), chances))
 

@@ -91,7 +91,7 @@ class Behaviour(nn.Module):
         return -(-torch.rand(*shape, self._action, generator=generator).log()).log()
 
     def imagine(self, model: WorldModel, start: Latent, generator: Generator) -> Imagined:
-        """Act in the model from latents ``[T, R, ...]``; a gradient goes through it where actions have one."""
+        """Act in the model from latents of ``R`` rows; a gradient goes through it where actions have one."""
         horizon, rows, rssm = self.options.horizon, start.sample.shape[0], model.rssm
         like = start.sample
         noise = self.noise((horizon, rows), generator).to(like.device)
@@ -114,25 +114,22 @@ class Behaviour(nn.Module):
         # how likely it is that the step is reached
         weight = torch.cat([torch.ones_like(discount[:1]), discount[:-1]]).cumprod(0).detach()
         advantage = (returns - values[:-1]) / self._spread(returns.detach())
-        if self.actor.discrete:
-            gain = imagined.log_probability * advantage.detach()
-        else:
-            gain = advantage
+        score = imagined.log_probability * advantage.detach()
+        gain = score if self.actor.discrete else advantage
         actor_loss = -(weight * (gain + o.entropy * imagined.entropy)).mean()
         seen = features[:, :-1].detach()
         values_now = TwoHot(self.critic(seen).float())
         slow = TwoHot(self.slow_critic(seen).float()).mean()
-        critic_loss = -(
-            weight * (values_now.log_probability(returns.detach()) + values_now.log_probability(slow))
-        )
+        likely = values_now.log_probability(returns.detach()) + values_now.log_probability(slow)
+        critic_loss = -(weight * likely).mean()
         metrics = {
             "imagined_return": float(returns.detach().mean()),
             "imagined_reward": float(reward.detach().mean()),
             "entropy": float(imagined.entropy.detach().mean()),
             "actor_loss": float(actor_loss.detach()),
-            "critic_loss": float(critic_loss.detach().mean()),
+            "critic_loss": float(critic_loss.detach()),
         }
-        return actor_loss, critic_loss.mean(), metrics
+        return actor_loss, critic_loss, metrics
 
     def _spread(self, returns: Tensor) -> Tensor:
         """Range of most returns, at least 1, so that small ones are not blown up."""

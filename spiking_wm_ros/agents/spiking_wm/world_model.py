@@ -82,5 +82,5 @@ class WorldModel(nn.Module):
 
 
 def divergence(of: Tensor, by: Tensor) -> Tensor:
-    """Kullback-Leibler divergence ``[...]``, in nats, of categorical log-probabilities ``[..., variables, classes]``."""
+    """Kullback-Leibler divergence in nats, of log-probabilities ``[..., variables, classes]``."""
     return (of.exp() * (of - by)).sum((-2, -1))
