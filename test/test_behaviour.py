@@ -13,6 +13,7 @@ from spiking_wm_ros.agents.spiking_wm.codes import Actions, Observations
 from spiking_wm_ros.agents.spiking_wm.options import Options
 from spiking_wm_ros.agents.spiking_wm.world_model import WorldModel, divergence
 from spiking_wm_ros.errors import UserError
+from spiking_wm_ros.snn.rssm import Features
 from spiking_wm_ros.snn.symlog import TwoHot
 
 VECTOR = Box(-np.inf, np.inf, (4,), np.float32)
@@ -70,18 +71,19 @@ def test_spaces_that_cannot_be_served_are_refused():
 
 def test_the_policy_is_the_distribution_that_it_tells():
     torch.manual_seed(0)
-    features = torch.randn(1, 1, 5).expand(1, 20_000, 5)
-    gaussian = Actor(5, 2, False, Options())
+    one = Features(torch.randn(1, 1, 128), torch.randn(1, 64))
+    features = Features(one.spikes.expand(1, 20_000, 128), one.sample.expand(20_000, 64))
+    gaussian = Actor(2, False, Options())
     with torch.no_grad():
         code, _, entropy = gaussian.draw(features, 0.3 * torch.randn(20_000, 2))
-        mean, deviation = gaussian.outputs(features[:, :1])
+        mean, deviation = gaussian.outputs(one)
     assert torch.allclose(code.mean(0), mean[0], atol=0.02) and code.abs().max() <= 1
     expected = torch.distributions.Normal(mean[0], deviation[0]).entropy().sum()
     assert float(entropy[0]) == pytest.approx(float(expected), rel=1e-4)
-    softmax = Actor(5, 3, True, Options())
+    softmax = Actor(3, True, Options())
     gumbel = -(-torch.rand(20_000, 3).log()).log()
     code, log_probability, entropy = softmax.draw(features, gumbel)
-    log_p, _ = softmax.outputs(features[:, :1])
+    log_p, _ = softmax.outputs(one)
     assert torch.allclose(code.mean(0), log_p[0].exp(), atol=0.02)
     assert torch.allclose(log_probability, log_p[0][code.argmax(-1)])
     assert float(entropy[0]) == pytest.approx(float(-(log_p.exp() * log_p).sum()), rel=1e-4)
@@ -92,7 +94,7 @@ def rollouts(discrete: bool, **given):
     options = override(Options(), {"horizon": 4} | given)
     spaces = Spaces(VECTOR, Discrete(3) if discrete else BOUNDED, 0.02)
     model = WorldModel(options, Observations(spaces), Actions(spaces).width)
-    behaviour = Behaviour(options, model.features, Actions(spaces).width, discrete)
+    behaviour = Behaviour(options, Actions(spaces).width, discrete)
     for readout in (model.reward, behaviour.critic):  # they say the same of everything to begin with
         torch.nn.init.normal_(readout.linear.weight, 0, 0.1)
     start = model.rssm.initial(6, like=torch.zeros(1))
@@ -103,7 +105,7 @@ def rollouts(discrete: bool, **given):
 @pytest.mark.parametrize("discrete", [False, True])
 def test_actor_and_critic_have_gradients_of_their_own(discrete):
     model, behaviour, imagined = rollouts(discrete)
-    assert imagined.features.shape[:3] == (1, 5, 6) and imagined.entropy.shape == (4, 6)
+    assert imagined.features.spikes.shape[:3] == (1, 5, 6) and imagined.entropy.shape == (4, 6)
     actor_loss, critic_loss, _ = behaviour.losses(model, imagined)
     critic_loss.backward(retain_graph=True)
     assert all(p.grad is None for p in [*model.parameters(), *behaviour.actor.parameters()])
@@ -118,7 +120,8 @@ def test_what_follows_an_end_does_not_count():
     with torch.no_grad():
         model.goes_on.linear.bias.fill_(-50)  # every step ends the task
         _, _, metrics = behaviour.losses(model, imagined)
-        reward = TwoHot(model.reward(imagined.features[:, 1:])).mean()
+        spikes, sample = imagined.features
+        reward = TwoHot(model.reward(spikes[:, 1:], sample[1:])).mean()
     assert metrics["imagined_return"] == pytest.approx(float(reward.mean()), rel=1e-4)
 
 

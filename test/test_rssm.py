@@ -85,8 +85,9 @@ def test_gradients_reach_all_parameters_also_through_time(form):
     rssm, inputs = made(FORMS[form])
     inputs["embeddings"].requires_grad_()
     course, posterior, prior = rssm.observe(start(rssm), **inputs)
-    last = course.flat().features().unflatten(1, (STEPS, BATCH))[:, -1]
-    (last * torch.randn_like(last)).sum().backward(retain_graph=True)
+    spikes, sample = course.course()
+    last = (spikes[:, -1] * torch.randn_like(spikes[:, -1])).sum()
+    (last + (sample[-1] * torch.randn_like(sample[-1])).sum()).backward(retain_graph=True)
     assert inputs["embeddings"].grad[:, 0].abs().sum() > 0  # of the first step by the last
     (posterior.square().sum() + (prior * torch.rand_like(prior)).sum()).backward()
     for name, parameter in rssm.named_parameters():
@@ -140,7 +141,8 @@ def test_vectors_and_pictures_go_in_and_come_out(spiking):
     assert torch.allclose(encoder(pictures[3:4, 2:3])[:, 0, 0], seen[:, 3, 2], atol=1e-4)
     if spiking:
         assert set(vector.unique().tolist()) | set(seen.unique().tolist()) == {0, 1}
-    assert Readout(16, 3, 2, sizes)(vector).shape == (7, 5, 3)
-    assert PictureDecoder(16, 3, 2)(vector).shape == (7, 5, 64, 64, 3)
+    features = torch.randn(sizes.ticks, 7, 5, 12), torch.randn(7, 5, 12)
+    assert Readout(3, 2, sizes)(*features).shape == (7, 5, 3)
+    assert PictureDecoder(3, 2, sizes)(*features).shape == (7, 5, 64, 64, 3)
     seen.sum().backward()
     assert all(p.grad.abs().sum() > 0 for p in encoder.convolutions.parameters())

@@ -19,25 +19,28 @@ def _stack(inputs: int, layers: int, sizes: RSSMSizes) -> nn.ModuleList:
 
 
 class Readout(nn.Module):
-    """Layers, then a linear read-out of their mean rate over ticks.
+    """Layers that see features, then a linear read-out of their mean rate over ticks.
 
     Args:
-        inputs, outputs: widths.
+        outputs: width.
         layers: how many, at least one.
-        sizes: of the layers.
+        sizes: of the layers and of features.
         scale: factor on the read-out's first weights; 0 says the same of everything to begin with.
     """
 
-    def __init__(self, inputs: int, outputs: int, layers: int, sizes: RSSMSizes, scale: float = 1.0):
+    def __init__(self, outputs: int, layers: int, sizes: RSSMSizes, scale: float = 1.0):
         super().__init__()
-        self.layers, self.linear = _stack(inputs, layers, sizes), nn.Linear(sizes.hidden, outputs)
+        self.layers, self.linear = _stack(sizes.neurons, layers, sizes), nn.Linear(sizes.hidden, outputs)
+        self.of_sample = nn.Linear(sizes.variables * sizes.classes, sizes.hidden, bias=False)
         with torch.no_grad():
             self.linear.weight *= scale
             self.linear.bias.zero_()
 
-    def forward(self, activity: Tensor) -> Tensor:
-        """``[..., outputs]`` for activity ``[T, ..., inputs]``."""
-        for layer in self.layers:
+    def forward(self, spikes: Tensor, sample: Tensor) -> Tensor:
+        """``[..., outputs]`` for `rssm.Features`."""
+        first, *others = self.layers
+        activity = first(spikes, self.of_sample(sample))
+        for layer in others:
             activity = layer(activity)
         return self.linear(activity.mean(0))
 
@@ -96,13 +99,14 @@ class PictureEncoder(nn.Module):
 
 
 class PictureDecoder(nn.Module):
-    """Transposed convolutions from features ``[T, ..., F]`` to pictures ``[..., 64, 64, C]`` of -0.5 to 0.5.
+    """Transposed convolutions from features to pictures ``[..., 64, 64, C]`` of -0.5 to 0.5.
 
     It is read out of mean rates, so nothing in it spikes: pictures are judged, not passed on.
     """
 
-    def __init__(self, features: int, channels: int, depth: int):
+    def __init__(self, channels: int, depth: int, sizes: RSSMSizes):
         super().__init__()
+        features = sizes.neurons + sizes.variables * sizes.classes
         widths = [depth * factor for factor in reversed(_CHANNELS)]
         self.enter = nn.Linear(features, widths[0] * _SIDES[-1] ** 2)
         self.convolutions = nn.ModuleList(
@@ -111,9 +115,9 @@ class PictureDecoder(nn.Module):
         self.norms = nn.ModuleList(PortNorm(1, width, 1.0) for width in widths[1:])
         self.last = nn.ConvTranspose2d(widths[-1], channels, _KERNEL, _STRIDE, padding=1)
 
-    def forward(self, features: Tensor) -> Tensor:
-        """Pictures."""
-        rates = features.mean(0)
+    def forward(self, spikes: Tensor, sample: Tensor) -> Tensor:
+        """Pictures for `rssm.Features`."""
+        rates = torch.cat([spikes.mean(0), sample], -1)
         x = self.enter(rates.flatten(0, -2)).unflatten(-1, (-1, _SIDES[-1], _SIDES[-1]))
         for convolution, norm in zip(self.convolutions, self.norms):
             x = nn.functional.silu(norm(convolution(x).movedim(-3, -1)).movedim(-1, -3))

@@ -15,6 +15,17 @@ from spiking_wm_ros.snn.sizes import RSSMSizes
 _UNIFORM = 0.01  # share of the uniform distribution in every categorical one
 
 
+class Features(NamedTuple):
+    """What heads see of a state."""
+
+    spikes: Tensor  # h, [T, ..., N]
+    sample: Tensor  # z, [..., variables classes]; the same at every tick
+
+    def detach(self) -> "Features":
+        """The same, with no gradient through it."""
+        return Features(*(x.detach() for x in self))
+
+
 class Latent(NamedTuple):
     """State after a step, or after many of them side by side."""
 
@@ -22,9 +33,13 @@ class Latent(NamedTuple):
     potentials: Tensor  # of the recurrent neurons, [S, B, N]
     sample: Tensor  # z, one-hot, [B, variables classes]
 
-    def features(self) -> Tensor:
-        """What heads see: ``h`` and ``z`` at every tick, ``[T, B, N + variables classes]``."""
-        return torch.cat([self.spikes, self.sample.expand(len(self.spikes), *self.sample.shape)], -1)
+    def features(self) -> Features:
+        """What heads see."""
+        return Features(self.spikes, self.sample)
+
+    def course(self) -> Features:
+        """The same of stacked latents ``[L, ...]``: ``[T, L, B, N]`` and ``[L, B, ...]``."""
+        return Features(self.spikes.transpose(0, 1), self.sample)
 
     def flat(self) -> "Latent":
         """All steps side by side: stacked latents ``[L, T, B, ...]`` as ``[T, L B, ...]``."""

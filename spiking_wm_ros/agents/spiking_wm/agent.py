@@ -30,8 +30,7 @@ class SpikingWMPolicy(contract.Policy):
         self._observations, self._actions = Observations(spaces), Actions(spaces)
         with torch.random.fork_rng():  # weights are drawn, and then loaded
             self._model = WorldModel(options, self._observations, self._actions.width)
-            features, discrete = self._model.features, self._actions.discrete
-            self._actor = Actor(features, self._actions.width, discrete, options)
+            self._actor = Actor(self._actions.width, self._actions.discrete, options)
         self._random = True
 
     def load(self, weights: Mapping[str, Tensor]) -> None:
@@ -77,7 +76,7 @@ class Agent(contract.Agent):
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             self.model = WorldModel(options, seen, width).to(options.device)
-            behaviour = Behaviour(options, self.model.features, width, self._actions.discrete)
+            behaviour = Behaviour(options, width, self._actions.discrete)
             self.behaviour = behaviour.to(options.device)
         self.replay = Sequences(options.replay, seen.shape, seen.dtype, width)
         self._adams = {

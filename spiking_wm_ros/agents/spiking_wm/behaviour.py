@@ -9,7 +9,7 @@ from torch import Generator, Tensor, nn
 from spiking_wm_ros.agents.spiking_wm.options import Options
 from spiking_wm_ros.agents.spiking_wm.world_model import WorldModel
 from spiking_wm_ros.snn.readout import Readout
-from spiking_wm_ros.snn.rssm import Latent
+from spiking_wm_ros.snn.rssm import Features, Latent
 from spiking_wm_ros.snn.symlog import TwoHot
 
 _LEAST_DEVIATION, _MOST_DEVIATION = 0.1, 1.0  # of continuous actions
@@ -22,20 +22,20 @@ class Actor(nn.Module):
     """A policy over action codes ``[..., A]``: Gaussian, or categorical.
 
     Args:
-        features, action: widths.
+        action: width.
         discrete: whether codes are one-hot.
         options: sizes.
     """
 
-    def __init__(self, features: int, action: int, discrete: bool, options: Options):
+    def __init__(self, action: int, discrete: bool, options: Options):
         super().__init__()
         self.discrete = discrete
         outputs = action if discrete else 2 * action
-        self.readout = Readout(features, outputs, options.layers, options.sizes(), scale=0.1)
+        self.readout = Readout(outputs, options.layers, options.sizes(), scale=0.1)
 
-    def outputs(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and deviation, or log-probabilities twice, ``[..., A]`` for features ``[T, ..., F]``."""
-        y = self.readout(features).float()
+    def outputs(self, features: Features) -> tuple[Tensor, Tensor]:
+        """Mean and deviation, or log-probabilities twice, ``[..., A]``."""
+        y = self.readout(*features).float()
         if self.discrete:
             probabilities = (1 - _UNIFORM) * y.softmax(-1) + _UNIFORM / y.shape[-1]
             return (log := probabilities.log()), log
@@ -43,12 +43,12 @@ class Actor(nn.Module):
         span = _MOST_DEVIATION - _LEAST_DEVIATION
         return mean.tanh(), span * (deviation + 2).sigmoid() + _LEAST_DEVIATION
 
-    def greedy(self, features: Tensor) -> Tensor:
+    def greedy(self, features: Features) -> Tensor:
         """The codes most probable."""
         mean, _ = self.outputs(features)
         return nn.functional.one_hot(mean.argmax(-1), mean.shape[-1]).float() if self.discrete else mean
 
-    def draw(self, features: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def draw(self, features: Features, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Codes by Gaussian noise (or Gumbel noise, where they are discrete) ``[..., A]``.
 
         Returns:
@@ -68,7 +68,7 @@ class Actor(nn.Module):
 class Imagined(NamedTuple):
     """A batch of ``R`` rollouts of ``H`` steps from where each starts."""
 
-    features: Tensor  # [T, H + 1, R, F]
+    features: Features  # of [H + 1, R] states
     log_probability: Tensor  # of what was done, [H, R]
     entropy: Tensor  # [H, R]
 
@@ -76,11 +76,11 @@ class Imagined(NamedTuple):
 class Behaviour(nn.Module):
     """Actor, critic and its slow copy, and the running range of returns."""
 
-    def __init__(self, options: Options, features: int, action: int, discrete: bool):
+    def __init__(self, options: Options, action: int, discrete: bool):
         super().__init__()
         self.options, self._action = options, action
-        self.actor = Actor(features, action, discrete, options)
-        self.critic = Readout(features, TwoHot.width, options.layers, options.sizes(), scale=0.0)
+        self.actor = Actor(action, discrete, options)
+        self.critic = Readout(TwoHot.width, options.layers, options.sizes(), scale=0.0)
         self.slow_critic = copy.deepcopy(self.critic).requires_grad_(False)
         self.register_buffer("range", torch.zeros(2))
 
@@ -102,14 +102,17 @@ class Behaviour(nn.Module):
             latent = rssm.imagine(latent, code.to(like.dtype), chances[t])
             features.append(latent.features())
             done.append(judged)
-        return Imagined(torch.stack(features, 1), *map(torch.stack, zip(*done)))
+        spikes, samples = zip(*features)
+        course = Features(torch.stack(spikes, 1), torch.stack(samples))
+        return Imagined(course, *map(torch.stack, zip(*done)))
 
     def losses(self, model: WorldModel, imagined: Imagined) -> tuple[Tensor, Tensor, dict[str, float]]:
         """Of actor and critic, and what they are made of."""
         o, features = self.options, imagined.features
-        reward = TwoHot(model.reward(features[:, 1:]).float()).mean()
-        discount = o.discount * model.goes_on(features[:, 1:])[..., 0].float().sigmoid()
-        values = TwoHot(self.critic(features).float()).mean()
+        later = Features(features.spikes[:, 1:], features.sample[1:])
+        reward = TwoHot(model.reward(*later).float()).mean()
+        discount = o.discount * model.goes_on(*later)[..., 0].float().sigmoid()
+        values = TwoHot(self.critic(*features).float()).mean()
         returns = lambda_returns(reward, discount, values[1:], o.trace_decay)
         # how likely it is that the step is reached
         weight = torch.cat([torch.ones_like(discount[:1]), discount[:-1]]).cumprod(0).detach()
@@ -117,9 +120,9 @@ class Behaviour(nn.Module):
         score = imagined.log_probability * advantage.detach()
         gain = score if self.actor.discrete else advantage
         actor_loss = -(weight * (gain + o.entropy * imagined.entropy)).mean()
-        seen = features[:, :-1].detach()
-        values_now = TwoHot(self.critic(seen).float())
-        slow = TwoHot(self.slow_critic(seen).float()).mean()
+        seen = Features(features.spikes[:, :-1], features.sample[:-1]).detach()
+        values_now = TwoHot(self.critic(*seen).float())
+        slow = TwoHot(self.slow_critic(*seen).float()).mean()
         likely = values_now.log_probability(returns.detach()) + values_now.log_probability(slow)
         critic_loss = -(weight * likely).mean()
         metrics = {

@@ -6,7 +6,7 @@ from spiking_wm_ros.agents.sequences import Batch
 from spiking_wm_ros.agents.spiking_wm.codes import Observations
 from spiking_wm_ros.agents.spiking_wm.options import Options
 from spiking_wm_ros.snn.readout import PictureDecoder, PictureEncoder, Readout, VectorEncoder
-from spiking_wm_ros.snn.rssm import RSSM, Latent
+from spiking_wm_ros.snn.rssm import RSSM, Features, Latent
 from spiking_wm_ros.snn.symlog import TwoHot, symexp, symlog
 
 Metrics = dict[str, float]
@@ -31,13 +31,12 @@ class WorldModel(nn.Module):
         else:
             self.encoder = VectorEncoder(channels, o.layers, sizes)
         self.rssm = RSSM(sizes, self.encoder.width, action)
-        features = self.features = sizes.neurons + self.rssm.width
         if self._pictures:
-            self.decoder = PictureDecoder(features, channels, o.depth())
+            self.decoder = PictureDecoder(channels, o.depth(), sizes)
         else:
-            self.decoder = Readout(features, channels, o.layers, sizes)
-        self.reward = Readout(features, TwoHot.width, o.layers, sizes, scale=0.0)
-        self.goes_on = Readout(features, 1, o.layers, sizes)
+            self.decoder = Readout(channels, o.layers, sizes)
+        self.reward = Readout(TwoHot.width, o.layers, sizes, scale=0.0)
+        self.goes_on = Readout(1, o.layers, sizes)
 
     def loss(self, batch: Batch, chances: Tensor) -> tuple[Tensor, Latent, Metrics]:
         """What is to be made smaller, the posteriors stacked ``[L, ...]``, and parts of the loss.
@@ -50,14 +49,14 @@ class WorldModel(nn.Module):
         embeddings = self.encoder(batch.observation)
         start = self.rssm.initial(batch.reward.shape[1], like=embeddings)
         course, posterior, prior = self.rssm.observe(start, embeddings, batch.action, batch.first, chances)
-        features = course.flat().features().unflatten(1, batch.reward.shape)  # [T, L, B, F]
+        features = course.course()
         dynamics = divergence(posterior.detach(), prior).clamp_min(o.free_nats)
         representation = divergence(posterior, prior.detach()).clamp_min(o.free_nats)
         parts = {
             "observation": self._surprise(features, batch.observation),
-            "reward": -TwoHot(self.reward(features).float()).log_probability(batch.reward),
+            "reward": -TwoHot(self.reward(*features).float()).log_probability(batch.reward),
             "goes_on": nn.functional.binary_cross_entropy_with_logits(
-                self.goes_on(features)[..., 0].float(), 1 - batch.terminal, reduction="none"
+                self.goes_on(*features)[..., 0].float(), 1 - batch.terminal, reduction="none"
             ),
             "dynamics": o.dynamics_weight * dynamics,
             "representation": o.representation_weight * representation,
@@ -68,16 +67,16 @@ class WorldModel(nn.Module):
         metrics["memory_rate"] = float(course.spikes.detach().mean())
         return sum(means.values()), course, metrics
 
-    def _surprise(self, features: Tensor, observation: Tensor) -> Tensor:
+    def _surprise(self, features: Features, observation: Tensor) -> Tensor:
         """Squared error of what is seen, ``[L, B]``."""
-        decoded = self.decoder(features).float()
+        decoded = self.decoder(*features).float()
         if self._pictures:
             return (decoded - (observation / 255 - 0.5)).square().sum((-3, -2, -1))
         return (decoded - symlog(observation)).square().sum(-1)
 
-    def decode(self, features: Tensor) -> Tensor:
-        """Observations ``[...]`` by features ``[T, ..., F]``, vectors or pictures of 0 to 255."""
-        decoded = self.decoder(features)
+    def decode(self, features: Features) -> Tensor:
+        """Observations, vectors or pictures of 0 to 255."""
+        decoded = self.decoder(*features)
         return ((decoded + 0.5) * 255).clamp(0, 255) if self._pictures else symexp(decoded)
 
 
