@@ -3,10 +3,14 @@
 Registered as ``dm_control/DOMAIN-TASK-v0``, and with pictures as ``dm_control/DOMAIN-TASK-pixels-v0``.
 """
 
+import os
 from typing import ClassVar
 
 import gymnasium as gym
 import numpy as np
+
+if "DISPLAY" not in os.environ:  # else MuJoCo looks for one
+    os.environ.setdefault("MUJOCO_GL", "egl")
 
 # the suite's benchmark; loading it to ask would take seconds
 TASKS = (
