@@ -22,6 +22,7 @@ from spiking_wm_ros.snn.neurons import fused
 
 THRESHOLD = 0.5
 TAU = 2.0  # ticks, of all membranes
+APICAL = 1  # port, and compartment, of MCNs that gates
 
 
 class _Spike(torch.autograd.Function):

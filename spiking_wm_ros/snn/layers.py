@@ -7,9 +7,11 @@ and is multiplied once.
 import torch
 from torch import Tensor, nn
 
-from spiking_wm_ros.snn.compartments import KINDS, LIF
+from spiking_wm_ros.snn.compartments import APICAL, KINDS, LIF, MultiCompartment
+from spiking_wm_ros.snn.sizes import RSSMSizes
 
-_EPSILON = 1e-3  # of normalisations
+_FLOOR = 1e-3**0.5  # of normalisations
+_STEEP = 5.0  # how much steeper gates are that are to keep what there is
 
 
 class PortNorm(nn.Module):
@@ -19,11 +21,12 @@ class PortNorm(nn.Module):
         ports: ``P``.
         neurons: ``N``.
         gain: to begin with (paper: the threshold, 0.5).
+        floor: deviation of currents below which they are not blown up.
     """
 
-    def __init__(self, ports: int, neurons: int, gain: float):
+    def __init__(self, ports: int, neurons: int, gain: float, floor: float = _FLOOR):
         super().__init__()
-        self.shape = (ports, neurons)
+        self.shape, self._epsilon = (ports, neurons), floor**2
         self.gain = nn.Parameter(torch.full(self.shape, gain))
         self.bias = nn.Parameter(torch.zeros(self.shape))
 
@@ -31,8 +34,8 @@ class PortNorm(nn.Module):
         """Normalised currents ``[..., P N]``."""
         ports, neurons = self.shape
         if ports == 1:
-            return nn.functional.layer_norm(currents, (neurons,), self.gain[0], self.bias[0], _EPSILON)
-        by_port = nn.functional.layer_norm(currents.unflatten(-1, self.shape), (neurons,), eps=_EPSILON)
+            return nn.functional.layer_norm(currents, (neurons,), self.gain[0], self.bias[0], self._epsilon)
+        by_port = nn.functional.layer_norm(currents.unflatten(-1, self.shape), (neurons,), eps=self._epsilon)
         return torch.addcmul(self.bias, by_port, self.gain).flatten(-2)
 
 
@@ -78,23 +81,30 @@ class SpikingCell(nn.Module):
     Basal and apical dendrites see the input and the cell's own last spikes, tick by tick; the soma, or what
     takes the only current there is, sees the input (the last spikes too where it is the only port).
 
+    Where potentials are carried they go on from step to step; else every step starts from rest, and what is
+    remembered is spikes alone (as in the published code). With ``memory``, gates of MCNs begin nearly closed,
+    each so that it keeps what there is for some time of 1 to ``memory`` steps (as gated units in Tallec &
+    Ollivier 2018), and steep, so that they can open.
+
     Args:
-        inputs, neurons: widths.
-        ticks: ``T``.
-        gain: of the normalisation.
-        kind: one of `compartments.KINDS`.
-        carried: potentials go on from step to step; else every step starts from rest, and what is remembered
-            is spikes alone (as in the published code).
+        inputs: width.
+        sizes: of the cell.
     """
 
-    def __init__(self, inputs: int, neurons: int, ticks: int, gain: float, kind: str, carried: bool):
+    def __init__(self, inputs: int, sizes: RSSMSizes):
         super().__init__()
-        self.neurons, self.ticks, self.carried = KINDS[kind](neurons), ticks, carried
+        neurons = sizes.neurons
+        self.neurons, self.ticks, self.carried = KINDS[sizes.kind](neurons), sizes.ticks, sizes.carried
         ports = self.neurons.ports
         self.recurrent_ports = max(ports - 1, 1)
         self.of_input = nn.Linear(inputs, ports * neurons, bias=False)
         self.of_spikes = nn.Linear(neurons, self.recurrent_ports * neurons, bias=False)
-        self.norm = PortNorm(ports, neurons, gain)
+        self.norm = PortNorm(ports, neurons, sizes.gain, sizes.floor)
+        if sizes.memory and isinstance(self.neurons, MultiCompartment):
+            with torch.no_grad():
+                times = 1 + torch.rand(neurons) * (sizes.memory - 1)
+                self.norm.bias[APICAL] = -times.log()
+                self.norm.gain[APICAL] *= _STEEP
 
     def at_rest(self, *batch: int, like: Tensor) -> tuple[Tensor, Tensor]:
         """Spikes ``[T, B, N]`` and potentials ``[S, B, N]`` of a cell that has not been active."""
@@ -102,37 +112,47 @@ class SpikingCell(nn.Module):
             *batch, like=like
         )
 
-    def forward(self, inputs: Tensor, spikes: Tensor, potentials: Tensor) -> tuple[Tensor, Tensor]:
+    def enter(self, inputs: Tensor) -> Tensor:
+        """Currents ``[..., P N]`` of inputs; of many steps at once where they are known."""
+        return self.of_input(inputs)
+
+    def forward(self, currents: Tensor, spikes: Tensor, potentials: Tensor) -> tuple[Tensor, Tensor]:
         """Go on by one step: spikes ``[T, B, N]`` and potentials ``[S, B, N]``.
 
         Args:
-            inputs: ``[T, B, inputs]``.
+            currents: of the inputs, ``[T, B, P N]``.
             spikes: of the step before.
             potentials: after the step before.
         """
-        drive, own = self.of_input(inputs), self.of_spikes(spikes)
-        if own.shape[-1] < drive.shape[-1]:
-            own = nn.functional.pad(own, (0, drive.shape[-1] - own.shape[-1]))
+        own = self.of_spikes(spikes)
+        if own.shape[-1] < currents.shape[-1]:  # none from spikes to the soma
+            own = nn.functional.pad(own, (0, currents.shape[-1] - own.shape[-1]))
         if not self.carried:
             potentials = torch.zeros_like(potentials)
-        return self.neurons(self.norm(drive + own), potentials)
+        return self.neurons(self.norm(currents + own), potentials)
 
 
 class GRUCell(nn.Module):
     """A gated recurrent unit with layer normalisation, of the same form: one tick, no potentials."""
 
-    def __init__(self, inputs: int, units: int, ticks: int, gain: float, kind: str, carried: bool):
+    def __init__(self, inputs: int, sizes: RSSMSizes):
         super().__init__()
-        self.units, self.ticks = units, 1
-        self.linear, self.norm = nn.Linear(inputs + units, 3 * units, bias=False), PortNorm(1, 3 * units, 1.0)
+        units = self.units = sizes.neurons
+        self.of_input = nn.Linear(inputs, 3 * units, bias=False)
+        self.of_state = nn.Linear(units, 3 * units, bias=False)
+        self.norm = PortNorm(1, 3 * units, 1.0)
 
     def at_rest(self, *batch: int, like: Tensor) -> tuple[Tensor, Tensor]:
         """State ``[1, B, N]``, and none."""
         return like.new_zeros(1, *batch, self.units), like.new_zeros(0, *batch, self.units)
 
-    def forward(self, inputs: Tensor, state: Tensor, nothing: Tensor) -> tuple[Tensor, Tensor]:
+    def enter(self, inputs: Tensor) -> Tensor:
+        """What inputs add to the gates, ``[..., 3 N]``."""
+        return self.of_input(inputs)
+
+    def forward(self, entered: Tensor, state: Tensor, nothing: Tensor) -> tuple[Tensor, Tensor]:
         """Go on by one step: state ``[1, B, N]``, and nothing."""
-        reset, candidate, update = self.norm(self.linear(torch.cat([inputs, state], -1))).chunk(3, -1)
+        reset, candidate, update = self.norm(entered + self.of_state(state)).chunk(3, -1)
         candidate = (reset.sigmoid() * candidate).tanh()
         update = (update - 1).sigmoid()  # keeps more to begin with (Hafner et al. 2023)
         return torch.lerp(state, candidate, update), nothing

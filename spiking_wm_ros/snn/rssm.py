@@ -73,7 +73,7 @@ class RSSM(nn.Module):
         s, layer = sizes, LAYERS[sizes.spiking]
         self.classes, self.width = s.classes, s.variables * s.classes
         self.enter = layer(self.width + action, s.hidden, s.ticks, s.gain)
-        self.cell = CELLS[s.spiking](s.hidden, s.neurons, s.ticks, s.gain, s.kind, s.carried)
+        self.cell = CELLS[s.spiking](s.hidden, s)
         self.prior_hidden = layer(s.neurons, s.hidden, s.ticks, s.gain)
         self.prior_logits = nn.Linear(s.hidden, self.width)
         self.posterior_hidden = layer(s.neurons, s.hidden, s.ticks, s.gain)
@@ -135,7 +135,7 @@ class RSSM(nn.Module):
 
     def _remember(self, latent: Latent, action: Tensor) -> tuple[Tensor, Tensor]:
         entered = self.enter(torch.cat([latent.sample, action], -1)[None])
-        return self.cell(entered, latent.spikes, latent.potentials)
+        return self.cell(self.cell.enter(entered), latent.spikes, latent.potentials)
 
     def _draw(self, logits: Tensor, chances: Tensor | None) -> Tensor:
         """A class of each variable, one-hot; its gradient is that of its probability (straight through)."""

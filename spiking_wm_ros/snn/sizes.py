@@ -46,4 +46,8 @@ class RSSMSizes:
     variables: int = 8
     classes: int = 8
     ticks: int = 1
-    gain: float = 0.5
+    gain: float = 0.5  # of normalised currents to begin with
+    memory: float = (
+        0.0  # longest time that gates of MCNs keep a potential to begin with, in steps; 0: as drawn
+    )
+    floor: float = 0.03  # deviation below which the cell's currents are not normalised up
