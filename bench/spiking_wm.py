@@ -18,7 +18,15 @@ from rich.table import Table
 OBSERVATION, ACTION = 24, 6
 TURNS, UPDATES, DECISIONS = 3, 3, 200
 TUNED = {"size": "tiny"}
-PUBLISHED = {"size": "published", "carried": False, "ticks": 5, "gain": 0.5, "starts": 0, "length": 16}
+PUBLISHED = {
+    "size": "published",
+    "carried": False,
+    "ticks": 5,
+    "averaged": False,
+    "gain": 0.5,
+    "starts": 0,
+    "length": 16,
+}
 FORMS = {
     "tuned": TUNED,
     "tuned, GRU": TUNED | {"spiking": False},

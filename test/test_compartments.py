@@ -105,6 +105,21 @@ def test_a_closed_gate_keeps_the_soma_where_its_leak_is_gated():
 
 
 @pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_drive_of_one_tick_is_one_that_stays(kind, dtype):
+    cell, outcomes = made(kind), []
+    drive = (torch.randn(1, 4, cell.ports * 3, dtype=dtype) + 0.7) * 1.5
+    weights = torch.randn(7, 4, 3, dtype=dtype)
+    for ticks, repeats in ((7, 1), (None, 7)):
+        stays = drive.clone().requires_grad_()
+        spikes, after = cell(stays.expand(repeats, -1, -1), cell.at_rest(4, like=drive), ticks)
+        (spikes * weights).sum().backward()
+        outcomes.append((spikes, after, stays.grad))
+    for one, other in zip(*outcomes):
+        assert torch.allclose(one, other, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_gradients_reach_every_compartment(kind):
     cell = made(kind)
     start = cell.at_rest(4).requires_grad_()

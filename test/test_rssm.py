@@ -15,6 +15,7 @@ FORMS = {
     **{kind: dataclasses.replace(SMALL, kind=kind) for kind in KINDS},
     "reset": dataclasses.replace(SMALL, carried=False, ticks=5),
     "mcn_paper, reset": dataclasses.replace(SMALL, kind="mcn_paper", carried=False, ticks=5),
+    "averaged": dataclasses.replace(SMALL, ticks=5, averaged=True),
     "gru": dataclasses.replace(SMALL, spiking=False),
 }
 EMBEDDING, ACTION, STEPS, BATCH = 6, 2, 9, 5

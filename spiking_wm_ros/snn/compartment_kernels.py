@@ -1,9 +1,10 @@
 """Neurons of `compartments` over all ticks at once, forward and back, compiled by numba and cached on disk.
 
-All kernels have the same arguments: ``drive [T, B, P N]`` holds the currents of all ports one after the
-other, ``state [S, B, N]`` is changed in place, ``spikes [T, B, N]`` is filled, and ``saved [T, K, B, N]``
-keeps what the way back needs. There ``grad_state`` is changed in place from the gradient by the last state
-to that by the first, ``grad_drive`` is filled and ``grad_parameters [Q, N]`` is added to.
+All kernels have the same arguments: ``drive [T, B, P N]`` holds the currents of all ports one after the other
+(one tick of them where they do not change), ``state [S, B, N]`` is changed in place, ``spikes [T, B, N]`` is
+filled, and ``saved [T, K, B, N]`` keeps what the way back needs. There ``grad_state`` is changed in place from
+the gradient by the last state to that by the first, ``grad_drive [T, B, P N]`` is filled and
+``grad_parameters [Q, N]`` is added to.
 """
 
 import numpy as np
@@ -30,7 +31,7 @@ def lif(drive, state, spikes, saved, parameters, constants):
     for b in range(batch):
         u = state[0, b]
         for t in range(ticks):
-            x, s, above = drive[t, b], spikes[t, b], saved[t, 0, b]
+            x, s, above = drive[t % len(drive), b], spikes[t, b], saved[t, 0, b]
             for n in range(neurons):
                 above[n] = u[n] + rate * (x[n] - u[n]) - threshold
             for n in range(neurons):
@@ -65,7 +66,7 @@ def adaptive_lif(drive, state, spikes, saved, parameters, constants):
     for b in range(batch):
         u, a = state[0, b], state[1, b]
         for t in range(ticks):
-            x, s, above = drive[t, b], spikes[t, b], saved[t, 0, b]
+            x, s, above = drive[t % len(drive), b], spikes[t, b], saved[t, 0, b]
             for n in range(neurons):
                 u[n] = u[n] + rate * (x[n] - u[n])
             for n in range(neurons):
@@ -109,7 +110,7 @@ def two_compartments(drive, state, spikes, saved, parameters, constants):
     for b in range(batch):
         d, u = state[0, b], state[1, b]
         for t in range(ticks):
-            x, s = drive[t, b], spikes[t, b]
+            x, s = drive[t % len(drive), b], spikes[t, b]
             dendrite, soma, last = saved[t, 0, b], saved[t, 1, b], saved[t, 2, b]
             for n in range(neurons):
                 last[n] = u[n]
@@ -171,7 +172,7 @@ def multi_compartment(drive, state, spikes, saved, parameters, constants):
     for b in range(batch):
         basal, apical, u = state[0, b], state[1, b], state[2, b]
         for t in range(ticks):
-            x, s = drive[t, b], spikes[t, b]
+            x, s = drive[t % len(drive), b], spikes[t, b]
             to_basal, to_apical, to_soma = x[:neurons], x[neurons : 2 * neurons], x[2 * neurons :]
             above, gate, pull = saved[t, 0, b], saved[t, 1, b], saved[t, 2, b]
             for n in range(neurons):

@@ -72,20 +72,22 @@ class Neurons(torch.nn.Module, ABC):
         shape = (self.compartments, *batch, self.neurons)
         return torch.zeros(shape) if like is None else like.new_zeros(shape)
 
-    def forward(self, drive: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, drive: Tensor, state: Tensor, ticks: int | None = None) -> tuple[Tensor, Tensor]:
         """Spikes ``[T, B, N]`` (0 or 1) and the state ``[S, B, N]`` after the last tick.
 
         Args:
             drive: currents ``[T, B, P N]``, the ports one after the other.
             state: before the first tick, ``[S, B, N]``.
+            ticks: ``T``, where drive has one tick because it does not change.
         """
+        ticks = ticks or len(drive)
         if fused(drive, state):
             flat = drive.reshape(len(drive), -1, drive.shape[-1])
             flat_state = state.reshape(len(state), -1, self.neurons)
-            spikes, after = _Fused.apply(flat, flat_state, self.parameters_by_neuron(), self)
-            return spikes.view(*drive.shape[:-1], self.neurons), after.view(state.shape)
+            spikes, after = _Fused.apply(flat, flat_state, self.parameters_by_neuron(), self, ticks)
+            return spikes.view(ticks, *drive.shape[1:-1], self.neurons), after.view(state.shape)
         spikes = []
-        for current in drive:
+        for current in drive.expand(ticks, *drive.shape[1:]):
             fired, state = self.tick(current, state)
             spikes.append(fired)
         return torch.stack(spikes), state
@@ -182,8 +184,8 @@ class MultiCompartment(Neurons):
 
 class _Fused(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, drive: Tensor, state: Tensor, parameters: Tensor, neurons: Neurons):
-        ticks, batch = drive.shape[:2]
+    def forward(ctx, drive: Tensor, state: Tensor, parameters: Tensor, neurons: Neurons, ticks: int):
+        batch = drive.shape[1]
         spikes = drive.new_empty(ticks, batch, neurons.neurons)
         saved = drive.new_empty(ticks, neurons.saves, batch, neurons.neurons)
         after = state.clone(memory_format=torch.contiguous_format)
@@ -191,7 +193,7 @@ class _Fused(torch.autograd.Function):
         constants = np.array(neurons.constants, np.float32)
         neurons.kernels[0](*(x.detach().numpy() for x in arrays), constants)
         ctx.save_for_backward(saved, parameters)
-        ctx.neurons, ctx.constants = neurons, constants
+        ctx.neurons, ctx.constants, ctx.constant_drive = neurons, constants, len(drive) < ticks
         return spikes, after
 
     @staticmethod
@@ -203,7 +205,9 @@ class _Fused(torch.autograd.Function):
         grad_parameters = torch.zeros_like(parameters)
         arrays = (grad_spikes.contiguous(), saved, grad_state, grad_drive, grad_parameters, parameters)
         ctx.neurons.kernels[1](*(x.detach().numpy() for x in arrays), ctx.constants)
-        return grad_drive, grad_state, grad_parameters, None
+        if ctx.constant_drive:
+            grad_drive = grad_drive.sum(0, keepdim=True)
+        return grad_drive, grad_state, grad_parameters, None, None
 
 
 KINDS: dict[str, Callable[[int], Neurons]] = {

@@ -43,34 +43,39 @@ class SpikingLayer(nn.Module):
     """Linear, normalised, LIF neurons that start from rest.
 
     Args:
-        inputs, neurons: widths.
-        ticks: ``T``.
-        gain: of the normalisation.
+        inputs: width.
+        sizes: of the layer.
     """
 
-    def __init__(self, inputs: int, neurons: int, ticks: int, gain: float):
+    def __init__(self, inputs: int, sizes: RSSMSizes):
         super().__init__()
-        self.linear, self.norm = nn.Linear(inputs, neurons, bias=False), PortNorm(1, neurons, gain)
-        self.neurons, self.ticks = LIF(neurons), ticks
+        self.linear = nn.Linear(inputs, sizes.hidden, bias=False)
+        self.norm, self.neurons = PortNorm(1, sizes.hidden, sizes.gain), LIF(sizes.hidden)
+        self.ticks, self.averaged = sizes.ticks, sizes.averaged
 
     def forward(self, activity: Tensor, also: Tensor | None = None) -> Tensor:
-        """Spikes ``[T, ..., N]`` for ``[T or 1, ..., inputs]``; ``also`` is added to the currents."""
+        """Spikes ``[T, ..., N]``, or rates ``[1, ..., N]``, for ``[T or 1, ..., inputs]``.
+
+        Args:
+            activity: of what it sees.
+            also: added to the currents, ``[..., N]``.
+        """
         currents = self.linear(activity)
         drive = self.norm(currents if also is None else currents + also)
-        if len(drive) < self.ticks:
-            drive = drive.expand(self.ticks, *drive.shape[1:])
-        return self.neurons(drive, self.neurons.at_rest(*drive.shape[1:-1], like=drive))[0]
+        rest = self.neurons.at_rest(*drive.shape[1:-1], like=drive)
+        spikes, _ = self.neurons(drive, rest, self.ticks)
+        return spikes.mean(0, keepdim=True) if self.averaged else spikes
 
 
 class DenseLayer(nn.Module):
     """Linear, normalised, SiLU: what takes a `SpikingLayer`'s place where nothing spikes."""
 
-    def __init__(self, inputs: int, units: int, ticks: int, gain: float):
+    def __init__(self, inputs: int, sizes: RSSMSizes):
         super().__init__()
-        self.linear, self.norm = nn.Linear(inputs, units, bias=False), PortNorm(1, units, 1.0)
+        self.linear, self.norm = nn.Linear(inputs, sizes.hidden, bias=False), PortNorm(1, sizes.hidden, 1.0)
 
     def forward(self, activity: Tensor, also: Tensor | None = None) -> Tensor:
-        """``[1, ..., units]`` for ``[1, ..., inputs]``; ``also`` is added before the normalisation."""
+        """``[1, ..., N]`` for ``[1, ..., inputs]``; ``also`` is added before the normalisation."""
         currents = self.linear(activity)
         return nn.functional.silu(self.norm(currents if also is None else currents + also))
 
@@ -94,7 +99,8 @@ class SpikingCell(nn.Module):
     def __init__(self, inputs: int, sizes: RSSMSizes):
         super().__init__()
         neurons = sizes.neurons
-        self.neurons, self.ticks, self.carried = KINDS[sizes.kind](neurons), sizes.ticks, sizes.carried
+        self.neurons, self.carried = KINDS[sizes.kind](neurons), sizes.carried
+        self.ticks, self.averaged = sizes.ticks, sizes.averaged
         ports = self.neurons.ports
         self.recurrent_ports = max(ports - 1, 1)
         self.of_input = nn.Linear(inputs, ports * neurons, bias=False)
@@ -117,11 +123,11 @@ class SpikingCell(nn.Module):
         return self.of_input(inputs)
 
     def forward(self, currents: Tensor, spikes: Tensor, potentials: Tensor) -> tuple[Tensor, Tensor]:
-        """Go on by one step: spikes ``[T, B, N]`` and potentials ``[S, B, N]``.
+        """Go on by one step: spikes ``[T, B, N]`` (or rates ``[1, B, N]``) and potentials ``[S, B, N]``.
 
         Args:
-            currents: of the inputs, ``[T, B, P N]``.
-            spikes: of the step before.
+            currents: of the inputs, ``[T or 1, B, P N]``.
+            spikes: of the step before, or rates.
             potentials: after the step before.
         """
         own = self.of_spikes(spikes)
@@ -129,7 +135,8 @@ class SpikingCell(nn.Module):
             own = nn.functional.pad(own, (0, currents.shape[-1] - own.shape[-1]))
         if not self.carried:
             potentials = torch.zeros_like(potentials)
-        return self.neurons(self.norm(currents + own), potentials)
+        spikes, potentials = self.neurons(self.norm(currents + own), potentials, self.ticks)
+        return spikes.mean(0, keepdim=True) if self.averaged else spikes, potentials
 
 
 class GRUCell(nn.Module):

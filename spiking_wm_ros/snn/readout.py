@@ -14,8 +14,8 @@ _SIDES = (32, 16, 8, 4)  # of the maps after each, for a picture of 64 x 64
 
 
 def _stack(inputs: int, layers: int, sizes: RSSMSizes) -> nn.ModuleList:
-    widths, layer = [inputs, *layers * [sizes.hidden]], LAYERS[sizes.spiking]
-    return nn.ModuleList(layer(i, o, sizes.ticks, sizes.gain) for i, o in zip(widths, widths[1:]))
+    layer = LAYERS[sizes.spiking]
+    return nn.ModuleList(layer(inputs if k == 0 else sizes.hidden, sizes) for k in range(layers))
 
 
 class Readout(nn.Module):
@@ -79,7 +79,8 @@ class PictureEncoder(nn.Module):
         self.norms = nn.ModuleList(PortNorm(1, width, gain) for width in widths[1:])
         maps = [LIF(width * side**2) for width, side in zip(widths[1:], _SIDES)]
         self.neurons = nn.ModuleList(maps if sizes.spiking else len(maps) * [nn.SiLU()])
-        self.spiking, self.ticks, self.width = sizes.spiking, sizes.ticks, widths[-1] * _SIDES[-1] ** 2
+        self.spiking, self.ticks, self.averaged = sizes.spiking, sizes.ticks, sizes.averaged
+        self.width = widths[-1] * _SIDES[-1] ** 2
 
     def forward(self, pictures: Tensor) -> Tensor:
         """Activity over ticks."""
@@ -92,10 +93,11 @@ class PictureEncoder(nn.Module):
         return x.reshape(len(x), *pictures.shape[:-3], self.width)
 
     def _fire(self, neurons: LIF, currents: Tensor) -> Tensor:
-        if len(currents) < self.ticks:  # a picture that stays
-            currents = currents.expand(self.ticks, *currents.shape[1:])
         flat = currents.flatten(2)
-        return neurons(flat, neurons.at_rest(flat.shape[1], like=flat))[0].view(currents.shape)
+        spikes, _ = neurons(flat, neurons.at_rest(flat.shape[1], like=flat), self.ticks)
+        if self.averaged:
+            spikes = spikes.mean(0, keepdim=True)
+        return spikes.unflatten(-1, currents.shape[2:])
 
 
 class PictureDecoder(nn.Module):

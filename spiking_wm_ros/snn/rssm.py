@@ -72,11 +72,11 @@ class RSSM(nn.Module):
         super().__init__()
         s, layer = sizes, LAYERS[sizes.spiking]
         self.classes, self.width = s.classes, s.variables * s.classes
-        self.enter = layer(self.width + action, s.hidden, s.ticks, s.gain)
+        self.enter = layer(self.width + action, s)
         self.cell = CELLS[s.spiking](s.hidden, s)
-        self.prior_hidden = layer(s.neurons, s.hidden, s.ticks, s.gain)
+        self.prior_hidden = layer(s.neurons, s)
         self.prior_logits = nn.Linear(s.hidden, self.width)
-        self.posterior_hidden = layer(s.neurons, s.hidden, s.ticks, s.gain)
+        self.posterior_hidden = layer(s.neurons, s)
         self.of_embedding = nn.Linear(embedding, s.hidden, bias=False)
         self.posterior_logits = nn.Linear(s.hidden, self.width)
 

@@ -168,7 +168,8 @@ class Pair:
         if restore:
             restore()
         self.dreams += count
-        self.actor.learn(self._sound(self.dreamed), asleep=True)
+        halved = int(self.steps) / o.dream_halving if o.dream_halving else 0.0
+        self.actor.learn(self._sound(self.dreamed), asleep=True, share=0.5**halved)
         returns = float(total.sum() / (count * len(self.seeds)))
         return {"dream_return": returns, "dream_length": float(lengths.mean())}
 

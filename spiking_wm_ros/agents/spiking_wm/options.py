@@ -27,7 +27,12 @@ class Options:
     )
     carried: bool = option(True, "potentials of recurrent neurons go on from step to step; false: from rest")
     ticks: int = option(1, "spike steps within one environment step", 1, 64)
+    averaged: bool = option(True, "layers hand on mean rates over ticks; false: the spikes of every tick")
     gain: float = option(1.0, "of normalised currents to begin with; the threshold is 0.5", 0.01, 10)
+    memory: float = option(
+        0.0, "longest time that gates of MCNs keep a potential to begin with, in steps; 0: as drawn", 0, 1e6
+    )
+    floor: float = option(0.03, "deviation below which a cell's currents are not normalised up", 1e-6, 100)
     # world model
     batch: int = option(16, "sequences in one update", 1, 4096)
     length: int = option(32, "steps of a sequence", 2, 4096)
@@ -65,7 +70,10 @@ class Options:
             variables=of["variables"],
             classes=of["classes"],
             ticks=self.ticks if self.spiking else 1,
+            averaged=self.averaged,
             gain=self.gain,
+            memory=self.memory,
+            floor=self.floor,
         )
 
     def depth(self) -> int:
