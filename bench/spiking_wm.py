@@ -23,7 +23,7 @@ PUBLISHED = {
     "carried": False,
     "ticks": 5,
     "averaged": False,
-    "gain": 0.5,
+    "bias": 0.0,
     "starts": 0,
     "length": 16,
 }

@@ -65,9 +65,8 @@ def digits(seed: int) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
 
 
 def learn(classifier: SequenceClassifier, draw: Draw, last: int, updates: int, text: str) -> None:
-    """Adam with a rate that falls to 0, gradients of norm 1 at most."""
+    """Adam, with gradients of norm 1 at most."""
     adam = torch.optim.Adam(classifier.parameters(), RATE, fused=True)
-    falling = torch.optim.lr_scheduler.CosineAnnealingLR(adam, updates)
     for _ in track(range(updates), text):
         sequence, label = draw(BATCH)
         loss = torch.nn.functional.cross_entropy(classifier(sequence, last), label)
@@ -75,7 +74,6 @@ def learn(classifier: SequenceClassifier, draw: Draw, last: int, updates: int, t
         loss.backward()
         torch.nn.utils.clip_grad_norm_(classifier.parameters(), 1.0)
         adam.step()
-        falling.step()
 
 
 def measure(task: str, kind: str, delay: int, seed: int, updates: int) -> dict:

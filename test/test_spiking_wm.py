@@ -45,7 +45,7 @@ def lived(given: dict, world: Spaces, steps: int = 24, length: int = 11) -> Agen
 FORMS = {
     "mcn": {},
     "mcn_paper": {"neuron": "mcn_paper"},
-    "published form": {"carried": False, "ticks": 5, "averaged": False, "gain": 0.5},
+    "published form": {"carried": False, "ticks": 5, "averaged": False, "bias": 0.0},
     "lif": {"neuron": "lif"},
     "adaptive_lif": {"neuron": "adaptive_lif"},
     "two_compartments": {"neuron": "two_compartments"},

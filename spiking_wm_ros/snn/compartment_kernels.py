@@ -1,10 +1,10 @@
 """Neurons of `compartments` over all ticks at once, forward and back, compiled by numba and cached on disk.
 
-All kernels have the same arguments: ``drive [T, B, P N]`` holds the currents of all ports one after the other
-(one tick of them where they do not change), ``state [S, B, N]`` is changed in place, ``spikes [T, B, N]`` is
-filled, and ``saved [T, K, B, N]`` keeps what the way back needs. There ``grad_state`` is changed in place from
-the gradient by the last state to that by the first, ``grad_drive [T, B, P N]`` is filled and
-``grad_parameters [Q, N]`` is added to.
+All kernels have the same arguments: ``drive [T, B, P N]`` holds the currents of all ports one after the
+other (one tick of them where they do not change), ``state [S, B, N]`` is changed in place,
+``spikes [T, B, N]`` is filled, and ``saved [T, K, B, N]`` keeps what the way back needs. There ``grad_state``
+is changed in place from the gradient by the last state to that by the first, ``grad_drive [T, B, P N]`` is
+filled and ``grad_parameters [Q, N]`` is added to.
 """
 
 import numpy as np

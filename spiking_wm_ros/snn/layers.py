@@ -20,15 +20,15 @@ class PortNorm(nn.Module):
     Args:
         ports: ``P``.
         neurons: ``N``.
-        gain: to begin with (paper: the threshold, 0.5).
+        gain, bias: to begin with (paper: the threshold, 0.5, and 0).
         floor: deviation of currents below which they are not blown up.
     """
 
-    def __init__(self, ports: int, neurons: int, gain: float, floor: float = _FLOOR):
+    def __init__(self, ports: int, neurons: int, gain: float, bias: float = 0.0, floor: float = _FLOOR):
         super().__init__()
         self.shape, self._epsilon = (ports, neurons), floor**2
         self.gain = nn.Parameter(torch.full(self.shape, gain))
-        self.bias = nn.Parameter(torch.zeros(self.shape))
+        self.bias = nn.Parameter(torch.full(self.shape, bias))
 
     def forward(self, currents: Tensor) -> Tensor:
         """Normalised currents ``[..., P N]``."""
@@ -50,7 +50,8 @@ class SpikingLayer(nn.Module):
     def __init__(self, inputs: int, sizes: RSSMSizes):
         super().__init__()
         self.linear = nn.Linear(inputs, sizes.hidden, bias=False)
-        self.norm, self.neurons = PortNorm(1, sizes.hidden, sizes.gain), LIF(sizes.hidden)
+        self.norm = PortNorm(1, sizes.hidden, sizes.gain, sizes.bias)
+        self.neurons = LIF(sizes.hidden)
         self.ticks, self.averaged = sizes.ticks, sizes.averaged
 
     def forward(self, activity: Tensor, also: Tensor | None = None) -> Tensor:
@@ -105,7 +106,7 @@ class SpikingCell(nn.Module):
         self.recurrent_ports = max(ports - 1, 1)
         self.of_input = nn.Linear(inputs, ports * neurons, bias=False)
         self.of_spikes = nn.Linear(neurons, self.recurrent_ports * neurons, bias=False)
-        self.norm = PortNorm(ports, neurons, sizes.gain, sizes.floor)
+        self.norm = PortNorm(ports, neurons, sizes.gain, floor=sizes.floor)
         if sizes.memory and isinstance(self.neurons, MultiCompartment):
             with torch.no_grad():
                 times = 1 + torch.rand(neurons) * (sizes.memory - 1)
@@ -113,10 +114,9 @@ class SpikingCell(nn.Module):
                 self.norm.gain[APICAL] *= _STEEP
 
     def at_rest(self, *batch: int, like: Tensor) -> tuple[Tensor, Tensor]:
-        """Spikes ``[T, B, N]`` and potentials ``[S, B, N]`` of a cell that has not been active."""
-        return like.new_zeros(self.ticks, *batch, self.neurons.neurons), self.neurons.at_rest(
-            *batch, like=like
-        )
+        """Spikes ``[T, B, N]`` (or rates) and potentials ``[S, B, N]`` of a cell that has not been active."""
+        spikes = like.new_zeros(1 if self.averaged else self.ticks, *batch, self.neurons.neurons)
+        return spikes, self.neurons.at_rest(*batch, like=like)
 
     def enter(self, inputs: Tensor) -> Tensor:
         """Currents ``[..., P N]`` of inputs; of many steps at once where they are known."""

@@ -75,8 +75,8 @@ class PictureEncoder(nn.Module):
         self.convolutions = nn.ModuleList(
             nn.Conv2d(i, o, _KERNEL, _STRIDE, padding=1, bias=False) for i, o in zip(widths, widths[1:])
         )
-        gain = sizes.gain if sizes.spiking else 1.0
-        self.norms = nn.ModuleList(PortNorm(1, width, gain) for width in widths[1:])
+        start = (sizes.gain, sizes.bias) if sizes.spiking else (1.0, 0.0)
+        self.norms = nn.ModuleList(PortNorm(1, width, *start) for width in widths[1:])
         maps = [LIF(width * side**2) for width, side in zip(widths[1:], _SIDES)]
         self.neurons = nn.ModuleList(maps if sizes.spiking else len(maps) * [nn.SiLU()])
         self.spiking, self.ticks, self.averaged = sizes.spiking, sizes.ticks, sizes.averaged

@@ -48,6 +48,7 @@ class RSSMSizes:
     ticks: int = 1
     averaged: bool = False  # what layers hand on are mean rates over ticks, not the ticks
     gain: float = 0.5  # of normalised currents to begin with
+    bias: float = 0.0  # added to those of layers, to begin with
     memory: float = (
         0.0  # longest time that gates of MCNs keep a potential to begin with, in steps; 0: as drawn
     )

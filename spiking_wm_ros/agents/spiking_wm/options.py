@@ -26,9 +26,10 @@ class Options:
         choices=("lif", "adaptive_lif", "two_compartments", "mcn", "mcn_paper"),
     )
     carried: bool = option(True, "potentials of recurrent neurons go on from step to step; false: from rest")
-    ticks: int = option(1, "spike steps within one environment step", 1, 64)
+    ticks: int = option(4, "spike steps within one environment step", 1, 64)
     averaged: bool = option(True, "layers hand on mean rates over ticks; false: the spikes of every tick")
-    gain: float = option(1.0, "of normalised currents to begin with; the threshold is 0.5", 0.01, 10)
+    gain: float = option(0.5, "of normalised currents to begin with; the threshold is 0.5", 0.01, 10)
+    bias: float = option(0.6, "added to those of all but recurrent neurons, to begin with", -10, 10)
     memory: float = option(
         0.0, "longest time that gates of MCNs keep a potential to begin with, in steps; 0: as drawn", 0, 1e6
     )
@@ -72,6 +73,7 @@ class Options:
             ticks=self.ticks if self.spiking else 1,
             averaged=self.averaged,
             gain=self.gain,
+            bias=self.bias,
             memory=self.memory,
             floor=self.floor,
         )
