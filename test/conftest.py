@@ -36,6 +36,12 @@ def tiny_rsnn(tiny: dict) -> dict:
     return shared | {"neurons": 40, "horizon": 5, "updates_per_step": 0.1, "warmup": 0, "value_first": 0}
 
 
+def tiny_latent(tiny: dict) -> dict:
+    """The same for latent world models, which learn from sequences."""
+    shared = {name: value for name, value in tiny.items() if name not in ("dream_batch", "model_batch")}
+    return shared | {"batch": 4, "length": 8, "horizon": 3, "starts": 8, "updates_per_step": 0.1}
+
+
 @pytest.fixture
 def tiny() -> dict:
     return dict(TINY)

@@ -22,7 +22,7 @@ from spiking_wm_ros.agents.trainer import train
 from spiking_wm_ros.graph.processes import Processes
 from spiking_wm_ros.graph.specification import settle_graph
 from spiking_wm_ros.nodes import qos
-from test.conftest import ENV, tiny_rsnn
+from test.conftest import ENV, tiny_latent, tiny_rsnn
 from test.graph import client, run_to_end, wait_for_end
 from test.test_training import assert_same_state, final_state
 
@@ -51,9 +51,16 @@ def when_it_can_dream(made) -> None:
     made.until(lambda: any(dreamer_figures(m).get("can_dream") == "True" for m in heard))
 
 
-@WITHOUT_AND_WITH_MEMORY
-def test_the_graph_learns_bit_for_bit_what_one_process_learns(tmp_path, tiny, algorithm, env):
-    tiny = tiny if algorithm == "popsan_dream" else tiny_rsnn(tiny)
+@pytest.mark.parametrize(
+    ("algorithm", "env", "small"),
+    [
+        ("popsan_dream", ENV, lambda tiny: tiny),
+        ("rsnn_dream", "PongRam-v0", tiny_rsnn),
+        ("spiking_wm", "dm_control/cartpole-swingup-v0", tiny_latent),
+    ],
+)
+def test_the_graph_learns_bit_for_bit_what_one_process_learns(tmp_path, tiny, algorithm, env, small):
+    tiny = small(tiny)
     train(Run.create(tmp_path / "one", settle(algorithm, env, tiny), env))
     run_to_end("train", tiny | {"run": tmp_path / "graph", "algorithm": algorithm, "env": env})
     assert_same_state(final_state(Run(tmp_path / "one")), final_state(Run(tmp_path / "graph")))
