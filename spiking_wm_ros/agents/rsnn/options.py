@@ -45,7 +45,7 @@ class Options:
     value_lr: float = option(1e-2, "learning rate of the baseline's read-out", 0, 1)
     entropy: float = option(0.04, "weight of the policy's entropy in what its read-out learns", 0, 100)
     least_use: float = option(
-        0.03, "mean use of an action, as a share of equal use, below which it is held up; 0: none is", 0, 1
+        0.18, "mean use of an action, as a share of equal use, below which it is held up; 0: none is", 0, 1
     )
     discount: float = option(0.99, "discount factor per step", 0, 1)
     trace_decay: float = option(0.98, "further decay of eligibility per step (lambda)", 0, 1)

@@ -103,7 +103,8 @@ class Pair:
         direction = self.head.direction(self._outputs, actions)
         spread = self.head.spread(self._outputs)
         if self.uses:
-            spread += self.uses.hold_up(self._outputs)
+            sharper = float(self.actor.sharpness / self.options.sharpness)
+            spread += self.uses.hold_up(self._outputs, sharper)
         spread *= np.float32(self.options.entropy)
         if self.steps < self.options.value_first or not self.options.awake_policy:
             direction, spread = np.zeros_like(direction), np.zeros_like(spread)

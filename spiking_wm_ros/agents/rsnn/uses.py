@@ -25,9 +25,12 @@ class Uses:
         self._head, self._least = head, np.float32(least / head.outputs)
         self.mean = np.full((realisations, head.outputs), 1 / head.outputs, np.float32)
 
-    def hold_up(self, outputs: Array) -> Array:
-        """Take in what policies read out ``[R, K]``; the gradient by it that holds up rare actions."""
+    def hold_up(self, outputs: Array, sharpness: float = 1.0) -> Array:
+        """Take in what policies read out ``[R, K]``; the gradient by it that holds up rare actions.
+
+        The sharper choices are to be, the rarer an action may be.
+        """
         probabilities = self._head.probabilities(outputs)
         self.mean += _FORGET * (probabilities - self.mean)
-        rare = (self.mean < self._least).astype(np.float32)
+        rare = (self.mean < self._least / np.float32(sharpness)).astype(np.float32)
         return rare - rare.sum(1, keepdims=True) * probabilities
