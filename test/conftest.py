@@ -42,6 +42,10 @@ def tiny_latent(tiny: dict) -> dict:
     return shared | {"batch": 4, "length": 8, "horizon": 3, "starts": 8, "updates_per_step": 0.1}
 
 
+# options of a run as small, by algorithm
+SMALL = {"popsan_dream": dict, "rsnn_dream": tiny_rsnn, "spiking_wm": tiny_latent}
+
+
 @pytest.fixture
 def tiny() -> dict:
     return dict(TINY)

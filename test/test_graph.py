@@ -22,13 +22,14 @@ from spiking_wm_ros.agents.trainer import train
 from spiking_wm_ros.graph.processes import Processes
 from spiking_wm_ros.graph.specification import settle_graph
 from spiking_wm_ros.nodes import qos
-from test.conftest import ENV, tiny_latent, tiny_rsnn
+from test.conftest import ENV, SMALL
 from test.graph import client, run_to_end, wait_for_end
 from test.test_training import assert_same_state, final_state
 
-# a policy whose decisions depend on the observation alone, and one that remembers the episode
+# a policy whose decisions depend on the observation alone, and two that remember the episode
 WITHOUT_AND_WITH_MEMORY = pytest.mark.parametrize(
-    ("algorithm", "env"), [("popsan_dream", ENV), ("rsnn_dream", "PongRam-v0")]
+    ("algorithm", "env"),
+    [("popsan_dream", ENV), ("rsnn_dream", "PongRam-v0"), ("spiking_wm", "dm_control/cartpole-swingup-v0")],
 )
 
 
@@ -51,16 +52,9 @@ def when_it_can_dream(made) -> None:
     made.until(lambda: any(dreamer_figures(m).get("can_dream") == "True" for m in heard))
 
 
-@pytest.mark.parametrize(
-    ("algorithm", "env", "small"),
-    [
-        ("popsan_dream", ENV, lambda tiny: tiny),
-        ("rsnn_dream", "PongRam-v0", tiny_rsnn),
-        ("spiking_wm", "dm_control/cartpole-swingup-v0", tiny_latent),
-    ],
-)
-def test_the_graph_learns_bit_for_bit_what_one_process_learns(tmp_path, tiny, algorithm, env, small):
-    tiny = small(tiny)
+@WITHOUT_AND_WITH_MEMORY
+def test_the_graph_learns_bit_for_bit_what_one_process_learns(tmp_path, tiny, algorithm, env):
+    tiny = SMALL[algorithm](tiny)
     train(Run.create(tmp_path / "one", settle(algorithm, env, tiny), env))
     run_to_end("train", tiny | {"run": tmp_path / "graph", "algorithm": algorithm, "env": env})
     assert_same_state(final_state(Run(tmp_path / "one")), final_state(Run(tmp_path / "graph")))
@@ -210,7 +204,7 @@ def test_evaluate_runs_a_checkpoint(tmp_path, tiny, capfd):
 
 @WITHOUT_AND_WITH_MEMORY
 def test_killed_in_the_middle_it_goes_on_as_if_nothing_had_been(tmp_path, tiny, algorithm, env):
-    tiny = tiny if algorithm == "popsan_dream" else tiny_rsnn(tiny)
+    tiny = SMALL[algorithm](tiny)
     train(Run.create(tmp_path / "whole", settle(algorithm, env, tiny), env))
     halves = tmp_path / "halves"
     with start(halves, tiny, algorithm=algorithm, env=env) as processes:

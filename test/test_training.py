@@ -13,7 +13,7 @@ from spiking_wm_ros.agents.trainer import LearningRun, train
 from spiking_wm_ros.cli.pictures import draw
 from spiking_wm_ros.envs.session import Session
 from spiking_wm_ros.errors import UserError
-from test.conftest import ENV, tiny_rsnn
+from test.conftest import ENV, SMALL
 
 
 def start(path, options, algorithm="popsan_dream", env=ENV):
@@ -44,9 +44,9 @@ def test_a_run_leaves_everything_behind(tmp_path, tiny):
 
 
 @pytest.mark.parametrize("first", [60, 77])  # at and between checkpoints, policies and episodes
-@pytest.mark.parametrize("algorithm", ["popsan_dream", "rsnn_dream"])
+@pytest.mark.parametrize("algorithm", ["popsan_dream", "rsnn_dream", "spiking_wm"])
 def test_run_n_and_resume_n_equals_run_2n(tmp_path, tiny, algorithm, first):
-    tiny = tiny if algorithm == "popsan_dream" else tiny_rsnn(tiny)
+    tiny = SMALL[algorithm](tiny)
     whole = start(tmp_path / "whole", tiny, algorithm)
     train(whole)
     halves = start(tmp_path / "halves", tiny | {"steps": first}, algorithm)

@@ -127,6 +127,9 @@ class Agent(ABC):
         """
         return {}
 
+    def released(self, weights: Weights) -> None:  # noqa: B027, nothing to do for most
+        """The policy acts by these weights from now on; for those whose policies remember."""
+
     @abstractmethod
     def observe(self, transition: Transition) -> None:
         """Take in one real transition."""

@@ -206,6 +206,7 @@ class Learner:
         self.version += 1
         until = self.step - self.step % self.options.policy_every + self.options.policy_every
         self.acting = Release(self.version, self.step, until, self.agent.policy_weights())
+        self.agent.released(self.acting.weights)
         self.observer.released(self.acting)
         return self.acting
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from spiking_wm_ros.agents import contract
 from spiking_wm_ros.agents.contract import Budget, DreamProgress, Metrics, Transition, Weights
+from spiking_wm_ros.agents.exploration import Exploration
 from spiking_wm_ros.agents.sequences import Batch, Sequences
 from spiking_wm_ros.agents.spaces import Spaces
 from spiking_wm_ros.agents.spiking_wm.behaviour import Actor, Behaviour
@@ -22,6 +23,12 @@ from spiking_wm_ros.snn.rssm import Latent
 _CONTEXT, _AHEAD = 5, 15  # steps seen, then imagined, where a dream is held against reality
 
 
+def acting_part(model: WorldModel) -> Weights:
+    """Weights of a model without its heads, which are not for acting."""
+    heads = ("decoder", "reward", "goes_on")
+    return {name: value for name, value in model.state_dict().items() if not name.startswith(heads)}
+
+
 class SpikingWMPolicy(contract.Policy):
     """Encoder, recurrent state and actor; the state goes on from decision to decision."""
 
@@ -31,19 +38,30 @@ class SpikingWMPolicy(contract.Policy):
         with torch.random.fork_rng():  # weights are drawn, and then loaded
             self._model = WorldModel(options, self._observations, self._actions.width)
             self._actor = Actor(self._actions.width, self._actions.discrete, options)
-        self._random = True
+        self._random, self._to_join = True, self.initial_state()
 
     def load(self, weights: Mapping[str, Tensor]) -> None:
-        """Take released weights."""
+        """Take released weights, and what is remembered of an episode if that is released with them."""
         parts = unflatten(weights)
+        if "memory" in parts:
+            self._to_join = _remembered(parts["memory"])
         self._model.load_state_dict(parts["model"], strict=False)  # heads are not for acting
         self._actor.load_state_dict(parts["actor"])
         self._random = bool(weights["random"])
+
+    def weights(self) -> Weights:
+        """Those that `load` takes."""
+        weights = flatten({"model": acting_part(self._model), "actor": self._actor.state_dict()})
+        return weights | {"random": torch.tensor(self._random)}
 
     def initial_state(self) -> tuple[Latent, Tensor]:
         """Nothing remembered, nothing done yet."""
         nothing = torch.zeros(1, self._actions.width)
         return self._model.rssm.initial(1, like=nothing), nothing
+
+    def state_to_join(self) -> tuple[Latent, Tensor]:
+        """What was released with the weights, else nothing."""
+        return self._to_join
 
     @torch.no_grad()
     def act(self, observation: np.ndarray, state: tuple, rng: np.random.Generator | None) -> tuple:
@@ -78,25 +96,42 @@ class Agent(contract.Agent):
             self.model = WorldModel(options, seen, width).to(options.device)
             behaviour = Behaviour(options, width, self._actions.discrete)
             self.behaviour = behaviour.to(options.device)
+        # acts beside the policy that really acts, so as to know what that one remembers
+        self._acting, self._exploration = SpikingWMPolicy(options, spaces), Exploration(seed)
+        self._memory, self._episode = self._acting.initial_state(), -1
         self.replay = Sequences(options.replay, seen.shape, seen.dtype, width)
         self._adams = {
             "model": _adam(self.model, options.model_lr, 1e-8),
             "actor": _adam(self.behaviour.actor, options.actor_lr, 1e-5),
             "critic": _adam(self.behaviour.critic, options.critic_lr, 1e-5),
         }
+        self._acting.load(self.policy_weights())
 
     # --- awake ---
 
     def policy_weights(self) -> Weights:
         """Encoder, recurrent state and actor, and whether to act at random still."""
-        heads = ("decoder", "reward", "goes_on")
-        model = {k: v for k, v in self.model.state_dict().items() if not k.startswith(heads)}
-        weights = flatten({"model": model, "actor": self.behaviour.actor.state_dict()})
+        weights = flatten({"model": acting_part(self.model), "actor": self.behaviour.actor.state_dict()})
         random = torch.tensor(self.replay.written < self.options.warmup)
         return {name: value.cpu().clone() for name, value in weights.items()} | {"random": random}
 
+    def released(self, weights: Weights) -> None:
+        """Take note of what the policy that really acts has."""
+        self._acting.load(weights)
+
+    def policy_state(self) -> Weights:
+        """The recurrent state of the policy that acts in lock-step, in the episode that goes on."""
+        latent, code = self._memory
+        state = latent._asdict() | {"code": code}
+        return {f"memory/{name}": value.clone() for name, value in state.items()}
+
     def observe(self, transition: Transition) -> None:
-        """Remember a transition."""
+        """Remember a transition, and what the policy remembers of the episode."""
+        begun = transition.episode == self._episode
+        state = self._memory if begun else self._acting.initial_state()
+        rng = self._exploration.at(transition.step)
+        self._memory = self._acting.act(transition.observation, state, rng)[1]
+        self._episode = -1 if transition.done else transition.episode
         seen = transition._replace(
             observation=self._observations(transition.observation),
             next_observation=self._observations(transition.next_observation),
@@ -233,11 +268,15 @@ class Agent(contract.Agent):
             "adams": {name: adam.state_dict() for name, adam in self._adams.items()},
             "replay": self.replay.snapshot(),
             "generator": self._generator.get_state(),
+            "acting": self._acting.weights(),
+            "episode": torch.tensor(self._episode),
+            "seed": torch.tensor(self.seed),
         }
 
     def snapshot(self) -> Weights:
         """All networks, optimisers, experience and the random state."""
-        return {name: value.cpu().clone() for name, value in flatten(self._parts()).items()}
+        kept = {name: value.cpu().clone() for name, value in flatten(self._parts()).items()}
+        return kept | self.policy_state()
 
     def restore(self, snapshot: Mapping[str, Tensor]) -> None:
         """Go on from a `snapshot`."""
@@ -250,6 +289,14 @@ class Agent(contract.Agent):
             adam.load_state_dict(copy.deepcopy(restored))  # which keeps the tensors that it is given
         self.replay.restore(parts["replay"])
         self._generator.set_state(snapshot["generator"])
+        self._acting.load(flatten(parts["acting"]))
+        self.seed = int(snapshot["seed"])
+        self._exploration = Exploration(self.seed)
+        self._memory, self._episode = _remembered(parts["memory"]), int(snapshot["episode"])
+
+
+def _remembered(state: Mapping[str, Tensor]) -> tuple[Latent, Tensor]:
+    return Latent(*(state[name].clone() for name in Latent._fields)), state["code"].clone()
 
 
 def _adam(module: torch.nn.Module, rate: float, epsilon: float) -> torch.optim.Adam:
