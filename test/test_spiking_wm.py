@@ -13,7 +13,7 @@ from spiking_wm_ros.agents.spaces import Spaces
 from spiking_wm_ros.agents.spiking_wm.agent import Agent
 from spiking_wm_ros.agents.spiking_wm.options import Options
 
-SMALL = {"batch": 3, "length": 8, "horizon": 3, "starts": 5, "warmup": 20}
+SMALL = {"batch": 3, "length": 8, "horizon": 3, "starts": 5, "warmup": 8}
 OBSERVED = {"vector": Box(-np.inf, np.inf, (4,), np.float32), "pixels": Box(0, 255, (64, 64, 3), np.uint8)}
 DONE = {"continuous": Box(np.float32([-1, -2]), np.float32([1, 2])), "discrete": Discrete(3, start=1)}
 
@@ -54,9 +54,16 @@ FORMS = {
 }
 
 
-@pytest.mark.parametrize("form, seen, done", itertools.product(FORMS, OBSERVED, DONE))
+# what differs between forms lies behind the encoder, so that not all of them need pictures
+PICTURED = ("mcn", "published form", "gru")
+
+
+@pytest.mark.parametrize(
+    "form, seen, done",
+    [case for case in itertools.product(FORMS, OBSERVED, DONE) if case[1] == "vector" or case[0] in PICTURED],
+)
 def test_every_form_takes_two_steps(form, seen, done):
-    agent = lived(FORMS[form], spaces(seen, done))
+    agent = lived(FORMS[form], spaces(seen, done), steps=14)
     before = agent.snapshot()
     for _ in range(2):
         assert all(np.isfinite(value) for value in agent.learn().values())
