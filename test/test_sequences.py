@@ -1,5 +1,7 @@
 """Experience in the order in which it came."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -82,6 +84,16 @@ def test_held_out_stretches_lie_within_one_episode():
 def test_too_few_steps_are_an_error():
     with pytest.raises(ValueError, match="no sequence of 30 steps"):
         filled(10).sample(4, 30, generator())
+
+
+def test_memory_is_taken_as_it_fills():
+    def resident() -> int:
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return int(next(line for line in lines if line.startswith("VmRSS")).split()[1]) * 1024
+
+    before = resident()
+    memory = Sequences(100_000, (64, 64, 3), torch.uint8, 2)  # 1.2 GB
+    assert resident() - before < 50e6 and len(memory) == 0
 
 
 def test_goes_on_from_a_snapshot_in_mid_episode():

@@ -13,7 +13,7 @@ from spiking_wm_ros.agents.spaces import Spaces
 from spiking_wm_ros.agents.spiking_wm.agent import Agent
 from spiking_wm_ros.agents.spiking_wm.options import Options
 
-SMALL = {"batch": 3, "length": 8, "horizon": 3, "starts": 5, "warmup": 8}
+SMALL = {"batch": 3, "length": 8, "horizon": 3, "starts": 5, "warmup": 8, "replay": 2000}
 OBSERVED = {"vector": Box(-np.inf, np.inf, (4,), np.float32), "pixels": Box(0, 255, (64, 64, 3), np.uint8)}
 DONE = {"continuous": Box(np.float32([-1, -2]), np.float32([1, 2])), "discrete": Discrete(3, start=1)}
 

@@ -37,11 +37,10 @@ class Sequences:
 
     def __init__(self, capacity: int, observation: tuple[int, ...], dtype: torch.dtype, action: int):
         self.capacity, self.written = max(-(-capacity // _BLOCK), 2) * _BLOCK, 0
-        # zeros of this size are mapped, not written: memory is taken as it fills
         self.fields = {
-            "observation": torch.zeros(self.capacity, *observation, dtype=dtype),
-            "action": torch.zeros(self.capacity, action),
-            **{name: torch.zeros(self.capacity) for name in _NUMBERS},
+            "observation": _empty((self.capacity, *observation), dtype),
+            "action": _empty((self.capacity, action)),
+            **{name: _empty((self.capacity,)) for name in _NUMBERS},
         }
         self._episode = -1  # the one that goes on; -1: none does
 
@@ -111,3 +110,8 @@ class Sequences:
         for name, memory in self.fields.items():
             memory[: len(self)] = snapshot[name]
         self._episode = int(snapshot["episode"])
+
+
+def _empty(shape: tuple[int, ...], dtype: torch.dtype = torch.float32) -> Tensor:
+    """Zeros that are mapped, not written as torch's are: memory is taken as it fills."""
+    return torch.from_numpy(np.zeros(shape, str(dtype).removeprefix("torch.")))
