@@ -36,7 +36,7 @@ class Options:
     floor: float = option(0.03, "deviation below which a cell's currents are not normalised up", 1e-6, 100)
     # world model
     batch: int = option(16, "sequences in one update", 1, 4096)
-    length: int = option(32, "steps of a sequence", 2, 4096)
+    length: int = option(32, "steps of a sequence; blocks of memory hold no longer ones", 2, 960)
     replay: int = option(500_000, "steps remembered", 1000)
     warmup: int = option(1000, "steps of uniformly random actions at the start", 0)
     layers: int = option(2, "layers of encoder, decoder, actor, critic and other heads", 1, 8)
