@@ -56,6 +56,11 @@ class Budget:
     updates: int | None = None
     seconds: float | None = None
 
+    def lasts(self, rollouts: int, updates: int, seconds: float) -> bool:
+        """Whether something is left after so much."""
+        spent = ((rollouts, self.rollouts), (updates, self.updates), (seconds, self.seconds))
+        return all(bound is None or used < bound for used, bound in spent)
+
 
 class DreamProgress(NamedTuple):
     """What a dream phase has done so far."""

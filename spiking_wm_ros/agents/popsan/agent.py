@@ -163,11 +163,7 @@ class Agent(contract.Agent):
         self.dynamics.calibrate(self.replay)
 
         def left() -> bool:
-            return (
-                (budget.rollouts is None or rollouts < budget.rollouts)
-                and (budget.updates is None or updates < budget.updates)
-                and (budget.seconds is None or time.monotonic() - started < budget.seconds)
-            )
+            return budget.lasts(rollouts, updates, time.monotonic() - started)
 
         while left():
             size = min(o.dream_batch, (budget.rollouts or 1 << 30) - rollouts)

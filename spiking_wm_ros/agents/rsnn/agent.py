@@ -106,11 +106,7 @@ class Agent(contract.Agent):
     def dream(self, budget: Budget) -> Iterator[DreamProgress]:
         """Dreams, with an update for every few of them."""
         started, rollouts, updates = time.monotonic(), 0, 0
-        while (
-            (budget.rollouts is None or rollouts < budget.rollouts)
-            and (budget.updates is None or updates < budget.updates)
-            and (budget.seconds is None or time.monotonic() - started < budget.seconds)
-        ):
+        while budget.lasts(rollouts, updates, time.monotonic() - started):
             left = self.options.together if budget.rollouts is None else budget.rollouts - rollouts
             metrics = self.pair.dream(left)
             rollouts, updates = rollouts + min(left, self.options.together), updates + 1

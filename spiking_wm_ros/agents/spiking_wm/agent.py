@@ -203,11 +203,7 @@ class Agent(contract.Agent):
     def dream(self, budget: Budget) -> Iterator[DreamProgress]:
         """Behaviour learned on in imagination, from states of replayed sequences; the model stays."""
         started, rollouts, updates = time.monotonic(), 0, 0
-        while (
-            (budget.rollouts is None or rollouts < budget.rollouts)
-            and (budget.updates is None or updates < budget.updates)
-            and (budget.seconds is None or time.monotonic() - started < budget.seconds)
-        ):
+        while budget.lasts(rollouts, updates, time.monotonic() - started):
             left = self._most_starts()
             if budget.rollouts is not None:
                 left = min(left, budget.rollouts - rollouts)
