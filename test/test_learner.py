@@ -83,6 +83,14 @@ def test_scheduled_dreams_come_after_the_updates_and_before_the_release():
     assert made.agent.log[-4:] == ["learn", "dream", "dream", "release"]
 
 
+def test_scheduled_dreams_become_rarer_and_rarer():
+    always, rarer = (RunOptions(dream_every=10, dream_after=100, dream_halving=h) for h in (0, 200))
+    assert [step for step in range(151) if always.dream_due(step)] == [100, 110, 120, 130, 140, 150]
+    counts = [sum(map(rarer.dream_due, range(start, start + 200))) for start in (100, 300, 500, 700)]
+    assert counts == pytest.approx([14.4, 7.2, 3.6, 1.8], abs=1)  # 20 / (2 ln 2) to begin with
+    assert rarer.dream_due(100) and sum(map(rarer.dream_due, range(10_000))) == 29
+
+
 def test_lost_and_doubled_transitions_are_reported():
     made = learner()
     run(made, 3)

@@ -188,14 +188,8 @@ class Learner:
         return math.floor((self.step - self.options.learn_after) * self.options.updates_per_step)
 
     def _dream_due(self) -> bool:
-        every = self.options.dream_every
-        return bool(
-            every
-            and self.step >= max(self.options.dream_after, 1)
-            and self.step % every == 0
-            and self._dreamed_at != self.step
-            and self.agent.can_dream
-        )
+        due = self._dreamed_at != self.step and self.options.dream_due(self.step)
+        return due and self.agent.can_dream
 
     def _save_due(self) -> bool:
         every = self.options.checkpoint_every

@@ -1,5 +1,6 @@
 """Options that every algorithm shares: the schedule of a run."""
 
+import math
 from dataclasses import dataclass
 
 from spiking_wm_ros.agents.options import option
@@ -16,6 +17,9 @@ class RunOptions:
     policy_every: int = option(50, "steps between policy versions", 1)
     dream_every: int = option(0, "steps between dream phases; 0 for none but those asked for", 0)
     dream_after: int = option(1000, "steps before the first scheduled dream", 0)
+    dream_halving: int = option(
+        0, "steps after that one in which scheduled dreams become half as frequent, again and again; 0: none", 0
+    )
     dream_rollouts: int = option(1024, "rollouts of a dream phase when nothing else is said", 1)
     evaluate_every: int = option(5000, "steps between evaluations; 0 for none", 0)
     evaluation_episodes: int = option(10, "greedy episodes per evaluation", 1)
@@ -28,3 +32,17 @@ class RunOptions:
         choices=("highest", "medium"),
     )
     threads: int = option(1, "threads that learn", 1, 256)
+
+    def dream_due(self, step: int) -> bool:
+        """Whether a scheduled dream begins after so many steps."""
+        if not self.dream_every or step % self.dream_every or step < max(self.dream_after, 1):
+            return False
+        return math.floor(self._dreams(step)) > math.floor(self._dreams(step - self.dream_every))
+
+    def _dreams(self, step: int) -> float:
+        """How many are due up to a step, as a smooth course."""
+        since = step - self.dream_after
+        if self.dream_halving and since > 0:
+            rate = math.log(2) / self.dream_halving
+            since = -math.expm1(-rate * since) / rate
+        return since / self.dream_every

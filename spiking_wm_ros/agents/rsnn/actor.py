@@ -65,12 +65,12 @@ class Actor:
         if o.sharpen_time:
             self.sharpness[...] = o.sharpness * min(1 + max(steps, 0) / o.sharpen_time, o.sharpest)
 
-    def learn(self, *streams: "Stream", asleep: bool = False, share: float = 1.0) -> None:
-        """One step of Adam, awake's or dreams' own, or a share of it, up what was credited since the last."""
-        slower = share * float(self.options.sharpness / self.sharpness)
+    def learn(self, *streams: "Stream", asleep: bool = False) -> None:
+        """One step of Adam, awake's or dreams' own, up what was credited since the last one."""
+        slower = float(self.options.sharpness / self.sharpness)
         for name, adam in (self.adams_asleep if asleep else self.adams).items():
             first, *others = (stream.take(name) for stream in streams)
-            adam.ascend(sum(others, first), share if name == "value" else slower)
+            adam.ascend(sum(others, first), 1.0 if name == "value" else slower)
         if not self.options.self_connections:
             neurons = np.arange(self.options.neurons)
             self.network.weights[:, neurons, neurons] = 0

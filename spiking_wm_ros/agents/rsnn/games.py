@@ -62,8 +62,7 @@ class Games:
         while self.counts["updates"] < math.floor((steps - run.learn_after) * run.updates_per_step):
             pair.learn()
             self.counts["updates"] += 1
-        due = run.dream_every and steps % run.dream_every == 0 and steps >= run.dream_after
-        left = run.dream_rollouts if due and pair.can_dream else 0
+        left = run.dream_rollouts if run.dream_due(steps) and pair.can_dream else 0
         while left > 0:
             count = min(left, pair.options.together)
             pair.dream(count)

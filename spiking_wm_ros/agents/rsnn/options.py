@@ -100,7 +100,6 @@ class Options:
     dream_rate: float = option(
         0.3, "factor on the agent's rates in dreams, with moments of their own; 0: those of waking", 0, 100
     )
-    dream_halving: int = option(0, "steps in which rates in dreams halve, again and again; 0: they stay", 0)
     dream_values: bool = option(False, "learn values, but a critic's, in dreams and plans too")
     clip_dreams: bool = option(True, "keep dreamed observations within what can be observed")
     least_reward: float = option(0.0, "size below which a reward that is imagined is taken for none", 0)

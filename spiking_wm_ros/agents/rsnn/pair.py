@@ -169,8 +169,7 @@ class Pair:
         if restore:
             restore()
         self.dreams += count
-        halved = int(self.steps) / o.dream_halving if o.dream_halving else 0.0
-        self.actor.learn(self._sound(self.dreamed), asleep=True, share=0.5**halved)
+        self.actor.learn(self._sound(self.dreamed), asleep=True)
         returns = float(total.sum() / (count * len(self.seeds)))
         return {"dream_return": returns, "dream_length": float(lengths.mean())}
 
