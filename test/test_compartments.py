@@ -32,12 +32,15 @@ def scalar(kind: str, currents: list, coupling: tuple[float, float]) -> list[tup
             b += (x[0] - b) / TAU
             a += (x[1] - a) / TAU
             gate = 1 / (1 + math.exp(-a))
-            if kind == "mcn":
+            if kind != "mcn_paper":
                 u += gate * ((b - u + x[2]) - u) / TAU
             else:
                 u += (-u + gate * (b - u + x[2])) / TAU
             s = u > THRESHOLD
-            b, a, u = (0.0, 0.0, 0.0) if s else (b, a, u)
+            if kind == "mcn_soft":
+                u -= THRESHOLD * s
+            elif s:
+                b, a, u = 0.0, 0.0, 0.0
             course.append((s, b, a, u))
     return course
 

@@ -18,7 +18,9 @@ class RunOptions:
     dream_every: int = option(0, "steps between dream phases; 0 for none but those asked for", 0)
     dream_after: int = option(1000, "steps before the first scheduled dream", 0)
     dream_halving: int = option(
-        0, "steps after that one in which scheduled dreams become half as frequent, again and again; 0: none", 0
+        0,
+        "steps after that one in which scheduled dreams become half as frequent, again and again; 0: none",
+        0,
     )
     dream_rollouts: int = option(1024, "rollouts of a dream phase when nothing else is said", 1)
     evaluate_every: int = option(5000, "steps between evaluations; 0 for none", 0)

@@ -43,6 +43,8 @@ TASKS = (
     "walker-walk",
 )
 _SIDE = 64  # of pictures, pixels
+# control steps in a step, 2 where nothing is said; as in PlaNet (Hafner et al. 2019), but for its 8 of the cartpole
+_REPEATS = {"ball_in_cup": 4, "cartpole": 4, "cheetah": 4, "reacher": 4}
 
 
 class DMControl(gym.Env):
@@ -58,18 +60,19 @@ class DMControl(gym.Env):
     Args:
         task: as in `TASKS`.
         pixels: pictures are observed instead of vectors.
-        action_repeat: control steps in a step.
+        action_repeat: control steps in a step; None: as is usual for the task.
     """
 
     metadata: ClassVar = {"render_modes": ["rgb_array"]}
     render_mode = "rgb_array"
 
-    def __init__(self, task: str, pixels: bool = False, action_repeat: int = 2):
+    def __init__(self, task: str, pixels: bool = False, action_repeat: int | None = None):
         from dm_control import suite
 
         domain, _, name = task.partition("-")
-        self._env, self._pixels, self._repeat = suite.load(domain, name), pixels, action_repeat
-        self.dt = self._env.control_timestep() * action_repeat
+        self._env, self._pixels = suite.load(domain, name), pixels
+        self._repeat = action_repeat or _REPEATS.get(domain, 2)
+        self.dt = self._env.control_timestep() * self._repeat
         self.metadata = self.metadata | {"render_fps": round(1 / self.dt)}
         bounds = self._env.action_spec()
         low, high = (np.broadcast_to(x, bounds.shape) for x in (bounds.minimum, bounds.maximum))

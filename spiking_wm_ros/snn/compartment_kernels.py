@@ -167,7 +167,7 @@ def _sigmoid(x):
 @njit(_forward, **_compiled)
 def multi_compartment(drive, state, spikes, saved, parameters, constants):
     """Basal and apical dendrite, soma; saves how far above the threshold it got, the gate, and the pull."""
-    rate, threshold, gated = constants[0], constants[1], constants[2]
+    rate, threshold, gated, soft = constants[0], constants[1], constants[2], constants[3]
     ticks, batch, neurons = spikes.shape
     for b in range(batch):
         basal, apical, u = state[0, b], state[1, b], state[2, b]
@@ -190,11 +190,11 @@ def multi_compartment(drive, state, spikes, saved, parameters, constants):
             for n in range(neurons):
                 s[n] = _ONE if above[n] > _ZERO else _ZERO
             for n in range(neurons):
-                basal[n] *= _ONE - s[n]
+                basal[n] *= _ONE - (_ONE - soft) * s[n]
             for n in range(neurons):
-                apical[n] *= _ONE - s[n]
+                apical[n] *= _ONE - (_ONE - soft) * s[n]
             for n in range(neurons):
-                u[n] *= _ONE - s[n]
+                u[n] -= s[n] * (soft * threshold + (_ONE - soft) * u[n])
 
 
 @njit(_back, **_compiled)
@@ -202,7 +202,7 @@ def multi_compartment_back(
     grad_spikes, saved, grad_state, grad_drive, grad_parameters, parameters, constants
 ):
     """Undo `multi_compartment`."""
-    rate, gated = constants[0], constants[2]
+    rate, gated, soft = constants[0], constants[2], constants[3]
     ticks, batch, neurons = grad_spikes.shape
     kept = np.empty(neurons, np.float32)
     for b in range(batch):
@@ -212,7 +212,7 @@ def multi_compartment_back(
             to_basal, to_apical, to_soma = g_x[:neurons], g_x[neurons : 2 * neurons], g_x[2 * neurons :]
             above, gate, pull = saved[t, 0, b], saved[t, 1, b], saved[t, 2, b]
             for n in range(neurons):
-                kept[n] = _ONE if above[n] <= _ZERO else _ZERO
+                kept[n] = _ONE if above[n] <= _ZERO else soft
             for n in range(neurons):
                 g_u[n] = kept[n] * g_u[n] + g_s[n] * _slope(above[n])
             for n in range(neurons):

@@ -160,16 +160,17 @@ class MultiCompartment(Neurons):
 
     ``b += (x_b - b) / tau``; ``a += (x_a - a) / tau``; ``z = sigmoid(a)``. With ``gated_leak``, as in the
     published code, ``u += z (b - u + x_s - u) / tau``: a closed gate keeps ``u`` as it is; else, as in the
-    paper (with conductances and beta of 1), ``u += (z (b - u + x_s) - u) / tau``. A spike resets all three.
+    paper (with conductances and beta of 1), ``u += (z (b - u + x_s) - u) / tau``. A spike sets all three to
+    0; with ``soft`` it takes the threshold from ``u``, so that nothing is forgotten with it.
     """
 
     ports, compartments, saves = 3, 3, 3
     kernels = kernels.multi_compartment, kernels.multi_compartment_back
 
-    def __init__(self, neurons: int, gated_leak: bool = True):
+    def __init__(self, neurons: int, gated_leak: bool = True, soft: bool = False):
         super().__init__(neurons)
-        self.gated_leak = gated_leak
-        self.constants = (1 / TAU, THRESHOLD, float(gated_leak))
+        self.gated_leak, self.soft = gated_leak, soft
+        self.constants = (1 / TAU, THRESHOLD, float(gated_leak), float(soft))
 
     def tick(self, drive: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         """See `Neurons.tick`."""
@@ -179,6 +180,8 @@ class MultiCompartment(Neurons):
         gate, leak = apical.sigmoid(), float(self.gated_leak)
         u = u + (gate * (basal - u + to_soma - leak * u) - (1 - leak) * u) / TAU
         s = spike(u - THRESHOLD)
+        if self.soft:
+            return s, torch.stack([basal, apical, u - THRESHOLD * s.detach()])
         return s, torch.stack([basal, apical, u]) * (1 - s.detach())
 
 
@@ -216,4 +219,5 @@ KINDS: dict[str, Callable[[int], Neurons]] = {
     "two_compartments": TwoCompartments,
     "mcn": MultiCompartment,
     "mcn_paper": lambda neurons: MultiCompartment(neurons, gated_leak=False),
+    "mcn_soft": lambda neurons: MultiCompartment(neurons, soft=True),
 }

@@ -90,7 +90,8 @@ class SpikingCell(nn.Module):
     Where potentials are carried they go on from step to step; else every step starts from rest, and what is
     remembered is spikes alone (as in the published code). With ``memory``, gates of MCNs begin nearly closed,
     each so that it keeps what there is for some time of 1 to ``memory`` steps (as gated units in Tallec &
-    Ollivier 2018), and steep, so that they can open.
+    Ollivier 2018), and steep, so that they can open. With ``synapses``, spikes (or rates) are handed on as
+    synapses filter them, each neuron's with a time constant of its own, of 0 to so many steps.
 
     Args:
         inputs: width.
@@ -107,6 +108,8 @@ class SpikingCell(nn.Module):
         self.of_input = nn.Linear(inputs, ports * neurons, bias=False)
         self.of_spikes = nn.Linear(neurons, self.recurrent_ports * neurons, bias=False)
         self.norm = PortNorm(ports, neurons, sizes.gain, floor=sizes.floor)
+        times = torch.linspace(0, 1, neurons).square() * sizes.synapses  # most are short
+        self.register_buffer("kept", times / (1 + times) if sizes.synapses else None, persistent=False)
         if sizes.memory and isinstance(self.neurons, MultiCompartment):
             with torch.no_grad():
                 times = 1 + torch.rand(neurons) * (sizes.memory - 1)
@@ -127,7 +130,7 @@ class SpikingCell(nn.Module):
 
         Args:
             currents: of the inputs, ``[T or 1, B, P N]``.
-            spikes: of the step before, or rates.
+            spikes: of the step before, or rates, filtered where synapses do that.
             potentials: after the step before.
         """
         own = self.of_spikes(spikes)
@@ -135,8 +138,10 @@ class SpikingCell(nn.Module):
             own = nn.functional.pad(own, (0, currents.shape[-1] - own.shape[-1]))
         if not self.carried:
             potentials = torch.zeros_like(potentials)
-        spikes, potentials = self.neurons(self.norm(currents + own), potentials, self.ticks)
-        return spikes.mean(0, keepdim=True) if self.averaged else spikes, potentials
+        fired, potentials = self.neurons(self.norm(currents + own), potentials, self.ticks)
+        if self.averaged:
+            fired = fired.mean(0, keepdim=True)
+        return fired if self.kept is None else fired.lerp(spikes, self.kept.to(fired)), potentials
 
 
 class GRUCell(nn.Module):

@@ -52,4 +52,5 @@ class RSSMSizes:
     memory: float = (
         0.0  # longest time that gates of MCNs keep a potential to begin with, in steps; 0: as drawn
     )
+    synapses: float = 0.0  # longest time constant of the cell's synapses, in steps; 0: they do not filter
     floor: float = 0.03  # deviation below which the cell's currents are not normalised up

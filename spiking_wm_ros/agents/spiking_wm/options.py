@@ -7,7 +7,7 @@ from spiking_wm_ros.snn.sizes import RSSMSizes
 
 # what `size` stands for
 _SIZES = {
-    "tiny": {"neurons": 128, "hidden": 128, "variables": 8, "classes": 8, "depth": 8},
+    "tiny": {"neurons": 128, "hidden": 128, "variables": 16, "classes": 16, "depth": 8},
     "small": {"neurons": 256, "hidden": 256, "variables": 16, "classes": 16, "depth": 16},
     "published": {"neurons": 512, "hidden": 512, "variables": 32, "classes": 32, "depth": 32},
 }
@@ -22,8 +22,8 @@ class Options:
     # neurons
     neuron: str = option(
         "mcn",
-        "recurrent neurons: mcn_paper leaks also where its gate is closed",
-        choices=("lif", "adaptive_lif", "two_compartments", "mcn", "mcn_paper"),
+        "recurrent neurons: mcn_paper leaks even with a closed gate, mcn_soft forgets nothing as it fires",
+        choices=("lif", "adaptive_lif", "two_compartments", "mcn", "mcn_paper", "mcn_soft"),
     )
     carried: bool = option(True, "potentials of recurrent neurons go on from step to step; false: from rest")
     ticks: int = option(4, "spike steps within one environment step", 1, 64)
@@ -32,6 +32,9 @@ class Options:
     bias: float = option(0.6, "added to those of all but recurrent neurons, to begin with", -10, 10)
     memory: float = option(
         0.0, "longest time that gates of MCNs keep a potential to begin with, in steps; 0: as drawn", 0, 1e6
+    )
+    synapses: float = option(
+        0.0, "longest time constant of recurrent neurons' synapses, in steps; 0: they do not filter", 0, 1e6
     )
     floor: float = option(0.03, "deviation below which a cell's currents are not normalised up", 1e-6, 100)
     # world model
@@ -47,7 +50,7 @@ class Options:
     representation_weight: float = option(0.1, "weight of it that the posterior learns from", 0, 100)
     # behaviour
     horizon: int = option(15, "steps of an imagined rollout", 1, 1000)
-    starts: int = option(256, "states of the batch that are imagined from; 0: all", 0)
+    starts: int = option(128, "states of the batch that are imagined from; 0: all", 0)
     discount: float = option(0.997, "discount factor per step", 0, 1)
     trace_decay: float = option(0.95, "decay of longer returns (lambda)", 0, 1)
     actor_lr: float = option(3e-4, "learning rate of the actor", 0, 1)
@@ -75,6 +78,7 @@ class Options:
             gain=self.gain,
             bias=self.bias,
             memory=self.memory,
+            synapses=self.synapses,
             floor=self.floor,
         )
 
