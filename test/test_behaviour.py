@@ -71,8 +71,8 @@ def test_spaces_that_cannot_be_served_are_refused():
 
 def test_the_policy_is_the_distribution_that_it_tells():
     torch.manual_seed(0)
-    one = Features(torch.randn(1, 1, 128), torch.randn(1, 64))
-    features = Features(one.spikes.expand(1, 20_000, 128), one.sample.expand(20_000, 64))
+    one = Features(torch.randn(1, 1, 128), torch.randn(1, 256))
+    features = Features(one.spikes.expand(1, 20_000, 128), one.sample.expand(20_000, 256))
     gaussian = Actor(2, False, Options())
     with torch.no_grad():
         code, _, entropy = gaussian.draw(features, 0.3 * torch.randn(20_000, 2))

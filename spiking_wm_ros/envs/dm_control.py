@@ -43,7 +43,7 @@ TASKS = (
     "walker-walk",
 )
 _SIDE = 64  # of pictures, pixels
-# control steps in a step, 2 where nothing is said; as in PlaNet (Hafner et al. 2019), but for its 8 of the cartpole
+# control steps in a step, else 2: as in PlaNet (Hafner et al. 2019), but for its 8 of the cartpole
 _REPEATS = {"ball_in_cup": 4, "cartpole": 4, "cheetah": 4, "reacher": 4}
 
 
