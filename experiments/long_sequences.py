@@ -111,9 +111,9 @@ def draw_table(rows: list[dict], target: Path) -> None:
             places = delays if task == "recall" else [kind] * len(delays)
             axes.errorbar(places, mean, spread, fmt="o-", capsize=3, label=kind)
     by_delay.axhline(1 / SYMBOLS, color="grey", linestyle=":", label="chance")
-    by_delay.set(
-        xscale="log", xlabel="steps between symbol and cue", ylabel="accuracy", title="delayed recall"
-    )
+    by_delay.set(xlabel="steps between symbol and cue", ylabel="accuracy", title="delayed recall")
+    if any(row["delay"] for row in rows):
+        by_delay.set_xscale("log")
     of_digits.set(title="sequential digits")
     by_delay.legend()
     figure.tight_layout()
