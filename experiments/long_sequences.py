@@ -5,6 +5,9 @@ Run as ``./swm experiment long_sequences``, or in part, as with ``tasks:=recall 
 * ``recall``: one of four symbols is shown for 5 steps; then comes noise; and in the last 5 steps, ``delay``
   steps after the symbol, a cue. Read out are rates in those last steps.
 * ``digits``: the 8 x 8 pictures of scikit-learn, a pixel at a time. Read out are rates in the last 16 steps.
+* ``shd``, ``timit``, ``librispeech``: recordings in ``folder:=`` (see `spiking_wm_ros.datasets`): spoken digits as
+  spikes, read out over the whole sequence, and features of speech whose every frame has a class. Not among the
+  tasks that are done where nothing is said.
 
 Writes ``long_sequences.csv`` and ``.png`` to ``runs/long_sequences``, or elsewhere with ``results:=``.
 """
@@ -15,6 +18,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import matplotlib
 import numpy as np
@@ -27,6 +31,8 @@ from rich.progress import track
 from torch import Tensor
 
 from spiking_wm_ros.agents.files import write_atomically
+from spiking_wm_ros.datasets import shd, speech
+from spiking_wm_ros.datasets.labelled import Labelled
 from spiking_wm_ros.errors import UserError
 from spiking_wm_ros.process import prepare_to_compute
 from spiking_wm_ros.snn.classifier import GRU, SequenceClassifier, accuracy
@@ -35,6 +41,7 @@ from spiking_wm_ros.snn.compartments import KINDS
 ROOT = Path(__file__).resolve().parents[1]
 SYMBOLS, SHOWN, CUED, NOISE = 4, 5, 5, 0.1
 NEURONS, BATCH, RATE = 64, 64, 1e-2
+TASKS = ("recall", "digits", "shd", "timit", "librispeech")
 TESTED = 1024  # sequences of recall that are not learned from
 
 Draw = Callable[[int], tuple[Tensor, Tensor]]
@@ -64,33 +71,53 @@ def digits(seed: int) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
     return (sequence[:, split:], label[split:]), (sequence[:, :split], label[:split])
 
 
+class Task(NamedTuple):
+    """What is to be told, and how."""
+
+    draw: Draw
+    tested: tuple[Tensor, Tensor]  # sequences and labels that are not learned from
+    last: int  # see `SequenceClassifier.forward`
+    widths: tuple[int, int, int]  # of input, neurons, classes
+
+
+def prepare(task: str, delay: int, seed: int, generator: torch.Generator, folder: str) -> Task:
+    """A task by its name; ``delay`` is recall's, ``folder`` that of recordings."""
+    if task == "recall":
+        tested = recall(delay, torch.Generator().manual_seed(1_000_003 + seed))(TESTED)
+        return Task(recall(delay, generator), tested, CUED, (SYMBOLS + 1, NEURONS, SYMBOLS))
+    if task == "digits":
+        (sequence, label), tested = digits(seed)
+        learned, told, last = Labelled(sequence, label), Labelled(*tested), 16
+    else:
+        load = shd.load if task == "shd" else speech.load
+        learned, told = (load(Path(folder), part) for part in ("train", "test"))
+        last = 0 if learned.of_steps else len(learned.sequence)
+
+    def draw(count: int) -> tuple[Tensor, Tensor]:
+        return learned.rows(torch.randint(learned.sequence.shape[1], (count,), generator=generator))
+
+    tested = told.rows(torch.arange(told.sequence.shape[1]))
+    return Task(draw, tested, last, (learned.sequence.shape[2], 2 * NEURONS, learned.classes))
+
+
 def learn(classifier: SequenceClassifier, draw: Draw, last: int, updates: int, text: str) -> None:
     """Adam, with gradients of norm 1 at most."""
     adam = torch.optim.Adam(classifier.parameters(), RATE, fused=True)
     for _ in track(range(updates), text):
         sequence, label = draw(BATCH)
-        loss = torch.nn.functional.cross_entropy(classifier(sequence, last), label)
+        logits = classifier(sequence, last)
+        loss = torch.nn.functional.cross_entropy(logits.flatten(0, -2), label.flatten())
         adam.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(classifier.parameters(), 1.0)
         adam.step()
 
 
-def measure(task: str, kind: str, delay: int, seed: int, updates: int) -> dict:
+def measure(task: str, kind: str, delay: int, seed: int, updates: int, folder: str) -> dict:
     """Accuracy on sequences that were not learned from, one row of the table."""
     torch.manual_seed(seed)
-    generator, began = torch.Generator().manual_seed(seed), time.perf_counter()
-    if task == "recall":
-        draw, last, widths = recall(delay, generator), CUED, (SYMBOLS + 1, NEURONS, SYMBOLS)
-        tested = recall(delay, torch.Generator().manual_seed(1_000_003 + seed))(TESTED)
-    else:
-        (sequence, label), tested = digits(seed)
-        last, widths = 16, (1, 2 * NEURONS, 10)
-
-        def draw(count: int) -> tuple[Tensor, Tensor]:
-            rows = torch.randint(len(label), (count,), generator=generator)
-            return sequence[:, rows], label[rows]
-
+    began = time.perf_counter()
+    draw, tested, last, widths = prepare(task, delay, seed, torch.Generator().manual_seed(seed), folder)
     classifier = SequenceClassifier(*widths, kind, memory=2 * len(tested[0]))
     learn(classifier, draw, last, updates, f"{task} {delay or ''} {kind}, seed {seed}")
     row = {"task": task, "delay": delay, "kind": kind, "seed": seed, "updates": updates}
@@ -99,22 +126,24 @@ def measure(task: str, kind: str, delay: int, seed: int, updates: int) -> dict:
 
 
 def draw_table(rows: list[dict], target: Path) -> None:
-    """Accuracy by delay, and of digits; mean and range over seeds."""
-    figure, (by_delay, of_digits) = plt.subplots(1, 2, figsize=(11, 4.5), width_ratios=(2, 1))
+    """Accuracy by delay, and of the other tasks; mean and range over seeds."""
+    figure, (by_delay, of_others) = plt.subplots(1, 2, figsize=(11, 4.5), width_ratios=(2, 1))
+    others = [task for task in dict.fromkeys(row["task"] for row in rows) if task != "recall"]
     for kind in dict.fromkeys(row["kind"] for row in rows):
-        for task, axes in (("recall", by_delay), ("digits", of_digits)):
+        for task, axes in (("recall", by_delay), *((task, of_others) for task in others)):
             found = [row for row in rows if row["kind"] == kind and row["task"] == task]
             delays = sorted({row["delay"] for row in found})
             seeds = [[row["accuracy"] for row in found if row["delay"] == delay] for delay in delays]
             mean = np.array([np.mean(values) for values in seeds])
             spread = [mean - [min(v) for v in seeds], [max(v) for v in seeds] - mean] if seeds else None
-            places = delays if task == "recall" else [kind] * len(delays)
+            places = delays if task == "recall" else [f"{task}\n{kind}"] * len(delays)
             axes.errorbar(places, mean, spread, fmt="o-", capsize=3, label=kind)
     by_delay.axhline(1 / SYMBOLS, color="grey", linestyle=":", label="chance")
     by_delay.set(xlabel="steps between symbol and cue", ylabel="accuracy", title="delayed recall")
     if any(row["delay"] for row in rows):
         by_delay.set_xscale("log")
-    of_digits.set(title="sequential digits")
+    of_others.set(title=", ".join(others))
+    of_others.tick_params("x", labelsize=6)
     by_delay.legend()
     figure.tight_layout()
     figure.savefig(target, dpi=120)
@@ -124,9 +153,9 @@ def main() -> None:
     """Learn all that is asked for, write table and picture."""
     folder, kinds = ROOT / "runs/long_sequences", [*KINDS, GRU]
     defaults = {"tasks": "recall,digits", "kinds": ",".join(kinds), "delays": "50,200,1000", "seeds": 3}
-    given = arguments(defaults | {"updates": 600, "results": folder})
+    given = arguments(defaults | {"updates": 600, "folder": "", "results": folder})
     tasks, chosen = given["tasks"].split(","), given["kinds"].split(",")
-    for names, known in ((tasks, ("recall", "digits")), (chosen, kinds)):
+    for names, known in ((tasks, TASKS), (chosen, kinds)):
         if unknown := set(names) - set(known):
             raise UserError(f"unknown '{min(unknown)}'; known: {', '.join(known)}")
     try:
@@ -140,7 +169,7 @@ def main() -> None:
         for delay in delays if task == "recall" else [0]:
             for kind in chosen:
                 for seed in range(given["seeds"]):
-                    rows.append(measure(task, kind, delay, seed, given["updates"]))
+                    rows.append(measure(task, kind, delay, seed, given["updates"], given["folder"]))
                     write(rows, given["results"])
                 right = [row["accuracy"] for row in rows[-given["seeds"] :]]
                 print(f"{task} {delay or ''} {kind}: {np.mean(right):.3f} ({', '.join(map(str, right))})")

@@ -25,18 +25,30 @@ class SequenceClassifier(nn.Module):
         self.linear = nn.Linear(neurons, classes)
 
     def forward(self, sequence: Tensor, last: int) -> Tensor:
-        """Logits ``[B, classes]`` of sequences ``[L, B, inputs]`` by mean rates in their last steps."""
+        """Logits of sequences ``[L, B, inputs]``.
+
+        Args:
+            sequence: what is seen.
+            last: steps at the end by whose mean rates a sequence is told, ``[B, classes]``; 0: each step is
+                told by its own, ``[L, B, classes]``.
+        """
         currents = self.cell.enter(sequence)
-        state = self.cell.at_rest(sequence.shape[1], like=sequence)
-        rates = 0.0
-        for step, current in enumerate(currents):
+        state, rates = self.cell.at_rest(sequence.shape[1], like=sequence), []
+        for current in currents:
             state = self.cell(current[None], *state)
-            if step >= len(sequence) - last:
-                rates = rates + state[0][0] / last
-        return self.linear(rates)
+            rates.append(state[0][0])
+        return self.linear(torch.stack(rates[-last:]).mean(0) if last else torch.stack(rates))
 
 
 def accuracy(classifier: SequenceClassifier, sequence: Tensor, label: Tensor, last: int) -> float:
-    """Share of sequences ``[L, B, inputs]`` whose most probable class is the label ``[B]``."""
+    """Share of sequences (or steps) whose most probable class is their label; of those that have one.
+
+    Args:
+        classifier: what tells classes.
+        sequence: ``[L, B, inputs]``.
+        label: ``[B]``, or ``[L, B]`` where ``last`` is 0; -100 where there is none.
+        last: as in `SequenceClassifier.forward`.
+    """
     with torch.no_grad():
-        return float((classifier(sequence, last).argmax(-1) == label).float().mean())
+        told, there = classifier(sequence, last).argmax(-1), label >= 0
+        return float((told == label)[there].float().mean())

@@ -1,0 +1,1 @@
+"""Recorded sequences that the user has in a folder."""

@@ -1,0 +1,45 @@
+"""Spiking Heidelberg Digits (Cramer et al. 2020): spoken digits as spikes of a cochlea's 700 fibres."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from spiking_wm_ros.datasets.labelled import Labelled
+from spiking_wm_ros.errors import UserError
+
+_FIBRES, _SECONDS = 700, 1.4  # the longest recording is 1.37 s
+PARTS = ("train", "test")
+LAYOUT = """FOLDER/
+  shd_train.h5   as published (https://zenkelab.org/datasets/, shd_train.h5.gz, unpacked)
+  shd_test.h5"""
+
+
+def load(folder: Path, part: str, steps: int = 100, together: int = 5) -> Labelled:
+    """Spike counts ``[steps, B, 700 / together]`` (uint8) and digits ``[B]`` (0 to 19: English, German).
+
+    Args:
+        folder: holds the files as published.
+        part: ``train`` or ``test``.
+        steps: into which the 1.4 s are divided.
+        together: neighbouring fibres that are counted as one.
+
+    Raises:
+        UserError: if the file is not there, or is none of these.
+    """
+    import h5py
+
+    path = Path(folder) / f"shd_{part}.h5"
+    if not path.is_file():
+        raise UserError(f"{path} is not there; SHD is looked for as\n{LAYOUT}")
+    try:
+        with h5py.File(path) as file:
+            times, fibres = file["spikes/times"][:], file["spikes/units"][:]
+            labels = file["labels"][:].astype(np.int64)
+    except (OSError, KeyError) as error:
+        raise UserError(f"{path} is no SHD file ({error}); SHD is looked for as\n{LAYOUT}") from None
+    counts = np.zeros((steps, len(labels), _FIBRES // together), np.uint8)
+    for at, (when, which) in enumerate(zip(times, fibres)):
+        step = (when.astype(np.float64) * (steps / _SECONDS)).astype(np.int64).clip(0, steps - 1)
+        np.add.at(counts, (step, at, which.astype(np.int64) // together), 1)
+    return Labelled(torch.from_numpy(counts), torch.from_numpy(labels))

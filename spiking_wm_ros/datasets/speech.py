@@ -1,0 +1,79 @@
+"""Features of speech, with the class of every frame: TIMIT, LibriSpeech, or any in the same layout.
+
+The recordings may not be handed on (TIMIT) or are large (LibriSpeech): users make features (filter banks or
+MFCCs, with phones of each frame by TIMIT's ``.PHN`` or an alignment of LibriSpeech) as they like.
+"""
+
+from pathlib import Path
+from zipfile import BadZipFile
+
+import numpy as np
+import torch
+
+from spiking_wm_ros.datasets.labelled import UNLABELLED, Labelled
+from spiking_wm_ros.errors import UserError
+
+PARTS = ("train", "test")
+LAYOUT = """FOLDER/
+  train/NAME.npz   one utterance: features [frames, D] (numbers), labels [frames] (whole numbers from 0 on)
+  test/NAME.npz"""
+
+
+def load(folder: Path, part: str, steps: int = 400) -> Labelled:
+    """Features ``[steps, B, D]``, each of mean 0 and deviation 1 over the part for training, and labels.
+
+    Utterances are cut into pieces of ``steps`` frames; the last piece is filled up with zeros that have no
+    label.
+
+    Args:
+        folder: as in `LAYOUT`.
+        part: ``train`` or ``test``.
+        steps: of a piece.
+
+    Raises:
+        UserError: if files are missing, or are not as they should be.
+    """
+    utterances = _utterances(Path(folder), part)
+    fitted = utterances if part == "train" else _utterances(Path(folder), "train")
+    seen = np.concatenate([features for features, _ in fitted])
+    mean, deviation = seen.mean(0), seen.std(0) + 1e-6
+    pieces, labels = [], []
+    for features, classes in utterances:
+        if features.shape[1] != len(mean):
+            raise UserError(
+                f"an utterance of {folder}/{part} has {features.shape[1]} features, not {len(mean)}"
+            )
+        for start in range(0, len(features), steps):
+            missing = max(start + steps - len(features), 0)
+            piece = (features[start : start + steps] - mean) / deviation
+            pieces.append(np.pad(piece, ((0, missing), (0, 0))))
+            labels.append(np.pad(classes[start : start + steps], (0, missing), constant_values=UNLABELLED))
+    sequence = np.stack(pieces, 1).astype(np.float32)
+    return Labelled(torch.from_numpy(sequence), torch.from_numpy(np.stack(labels, 1)))
+
+
+def _utterances(folder: Path, part: str) -> list[tuple[np.ndarray, np.ndarray]]:
+    paths = sorted((folder / part).glob("*.npz"))
+    if not paths:
+        raise UserError(f"there is no .npz file in {folder / part}; features are looked for as\n{LAYOUT}")
+    return [_utterance(path) for path in paths]
+
+
+def _utterance(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    try:
+        with np.load(path) as file:  # which refuses pickled arrays
+            features, labels = file["features"], file["labels"]
+    except (OSError, KeyError, ValueError, BadZipFile) as error:
+        raise UserError(f"{path} cannot be read ({error}); features are looked for as\n{LAYOUT}") from None
+    if (
+        features.ndim != 2
+        or labels.shape != features.shape[:1]
+        or not np.issubdtype(labels.dtype, np.integer)
+    ):
+        raise UserError(
+            f"{path} has features {features.shape} and labels {labels.shape} of {labels.dtype}, not [frames, D]"
+            " and [frames] of whole numbers"
+        )
+    if not np.isfinite(features).all() or (len(labels) and labels.min() < 0):
+        raise UserError(f"{path} has features that are not finite, or labels below 0")
+    return features.astype(np.float32), labels.astype(np.int64)
