@@ -5,9 +5,9 @@ Run as ``./swm experiment long_sequences``, or in part, as with ``tasks:=recall 
 * ``recall``: one of four symbols is shown for 5 steps; then comes noise; and in the last 5 steps, ``delay``
   steps after the symbol, a cue. Read out are rates in those last steps.
 * ``digits``: the 8 x 8 pictures of scikit-learn, a pixel at a time. Read out are rates in the last 16 steps.
-* ``shd``, ``timit``, ``librispeech``: recordings in ``folder:=`` (see `spiking_wm_ros.datasets`): spoken digits as
-  spikes, read out over the whole sequence, and features of speech whose every frame has a class. Not among the
-  tasks that are done where nothing is said.
+* ``shd``, ``timit``, ``librispeech``: recordings in ``folder:=`` (see `spiking_wm_ros.datasets`): spoken
+  digits as spikes, read out over the whole sequence, and features of speech whose every frame has a class.
+  Not among the tasks that are done where nothing is said.
 
 Writes ``long_sequences.csv`` and ``.png`` to ``runs/long_sequences``, or elsewhere with ``results:=``.
 """

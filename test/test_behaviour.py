@@ -8,7 +8,7 @@ from gymnasium.spaces import Box, Discrete
 from spiking_wm_ros.agents.options import override
 from spiking_wm_ros.agents.sequences import Batch
 from spiking_wm_ros.agents.spaces import Spaces
-from spiking_wm_ros.agents.spiking_wm.behaviour import Actor, Behaviour, lambda_returns
+from spiking_wm_ros.agents.spiking_wm.behaviour import Actor, Behaviour, done, lambda_returns
 from spiking_wm_ros.agents.spiking_wm.codes import Actions, Observations
 from spiking_wm_ros.agents.spiking_wm.options import Options
 from spiking_wm_ros.agents.spiking_wm.world_model import WorldModel, divergence
@@ -75,15 +75,21 @@ def test_the_policy_is_the_distribution_that_it_tells():
     features = Features(one.spikes.expand(1, 20_000, 128), one.sample.expand(20_000, 256))
     gaussian = Actor(2, False, Options())
     with torch.no_grad():
-        code, _, entropy = gaussian.draw(features, 0.3 * torch.randn(20_000, 2))
+        code = gaussian.draw(features, torch.randn(20_000, 2))
+        log_probability, entropy = gaussian.judge(features, code)
         mean, deviation = gaussian.outputs(one)
-    assert torch.allclose(code.mean(0), mean[0], atol=0.02) and code.abs().max() <= 1
-    expected = torch.distributions.Normal(mean[0], deviation[0]).entropy().sum()
-    assert float(entropy[0]) == pytest.approx(float(expected), rel=1e-4)
+    assert torch.allclose(code.mean(0), mean[0], atol=0.02)
+    assert torch.allclose(code.std(0), deviation[0], atol=0.02)
+    assert code.abs().max() > 1 == done(code).abs().max()
+    expected = torch.distributions.Normal(mean[0], deviation[0])
+    assert torch.allclose(log_probability, expected.log_prob(code).sum(-1), rtol=1e-4)
+    assert float(entropy[0]) == pytest.approx(float(expected.entropy().sum()), rel=1e-4)
     softmax = Actor(3, True, Options())
     gumbel = -(-torch.rand(20_000, 3).log()).log()
-    code, log_probability, entropy = softmax.draw(features, gumbel)
-    log_p, _ = softmax.outputs(one)
+    with torch.no_grad():
+        code = softmax.draw(features, gumbel)
+        log_probability, entropy = softmax.judge(features, code)
+        log_p, _ = softmax.outputs(one)
     assert torch.allclose(code.mean(0), log_p[0].exp(), atol=0.02)
     assert torch.allclose(log_probability, log_p[0][code.argmax(-1)])
     assert float(entropy[0]) == pytest.approx(float(-(log_p.exp() * log_p).sum()), rel=1e-4)
@@ -102,10 +108,11 @@ def rollouts(discrete: bool, **given):
     return model, behaviour, behaviour.imagine(model, start, generator)
 
 
-@pytest.mark.parametrize("discrete", [False, True])
-def test_actor_and_critic_have_gradients_of_their_own(discrete):
-    model, behaviour, imagined = rollouts(discrete)
-    assert imagined.features.spikes.shape[:3] == (1, 5, 6) and imagined.entropy.shape == (4, 6)
+@pytest.mark.parametrize("discrete, gradient", [(False, "dynamics"), (False, "score"), (True, "dynamics")])
+def test_actor_and_critic_have_gradients_of_their_own(discrete, gradient):
+    model, behaviour, imagined = rollouts(discrete, gradient=gradient)
+    assert imagined.features.spikes.shape[:3] == (1, 5, 6) and imagined.code.shape[:2] == (4, 6)
+    assert imagined.features.sample.requires_grad == (gradient == "dynamics" and not discrete)
     actor_loss, critic_loss, _ = behaviour.losses(model, imagined)
     critic_loss.backward(retain_graph=True)
     assert all(p.grad is None for p in [*model.parameters(), *behaviour.actor.parameters()])
@@ -113,6 +120,26 @@ def test_actor_and_critic_have_gradients_of_their_own(discrete):
     actor = list(behaviour.actor.parameters())
     actor_loss.backward(inputs=actor)
     assert all(p.grad.abs().sum() > 0 for p in actor)
+
+
+def test_what_was_better_than_expected_becomes_more_probable():
+    model, behaviour, imagined = rollouts(False, gradient="score", entropy=0.0, horizon=1)
+    seen = Features(imagined.features.spikes[:, :-1], imagined.features.sample[:-1])
+    with torch.no_grad():
+        later = Features(imagined.features.spikes[:, 1:], imagined.features.sample[1:])
+        value = TwoHot(behaviour.critic(*imagined.features)).mean()
+        reward = TwoHot(model.reward(*later)).mean()
+        follows = behaviour.options.discount * model.goes_on(*later)[..., 0].sigmoid() * value[1:]
+        advantage = reward + follows - value[:-1]
+    (mean, deviation), wanted = behaviour.actor.outputs(seen), torch.zeros(())
+    for row in range(6):
+        normal = torch.distributions.Normal(mean[0, row], deviation[0, row])
+        wanted = wanted + advantage[0, row] * normal.log_prob(imagined.code[0, row]).sum() / 6
+    weights = [behaviour.actor.readout.linear.weight]
+    got = torch.autograd.grad(behaviour.losses(model, imagined)[0], weights)[0]
+    spread = (behaviour.range[1] - behaviour.range[0]).clamp_min(1)
+    expected = torch.autograd.grad(-wanted / spread, weights)[0]
+    assert torch.allclose(got, expected, rtol=1e-3, atol=1e-4) and expected.abs().max() > 0.1
 
 
 def test_what_follows_an_end_does_not_count():

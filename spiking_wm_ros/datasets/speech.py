@@ -71,8 +71,8 @@ def _utterance(path: Path) -> tuple[np.ndarray, np.ndarray]:
         or not np.issubdtype(labels.dtype, np.integer)
     ):
         raise UserError(
-            f"{path} has features {features.shape} and labels {labels.shape} of {labels.dtype}, not [frames, D]"
-            " and [frames] of whole numbers"
+            f"{path} has features {features.shape} and labels {labels.shape} of {labels.dtype},"
+            " not [frames, D] and [frames] of whole numbers"
         )
     if not np.isfinite(features).all() or (len(labels) and labels.min() < 0):
         raise UserError(f"{path} has features that are not finite, or labels below 0")

@@ -13,7 +13,7 @@ from spiking_wm_ros.agents.contract import Budget, DreamProgress, Metrics, Trans
 from spiking_wm_ros.agents.exploration import Exploration
 from spiking_wm_ros.agents.sequences import Batch, Sequences
 from spiking_wm_ros.agents.spaces import Spaces
-from spiking_wm_ros.agents.spiking_wm.behaviour import Actor, Behaviour
+from spiking_wm_ros.agents.spiking_wm.behaviour import Actor, Behaviour, done
 from spiking_wm_ros.agents.spiking_wm.codes import Actions, Observations
 from spiking_wm_ros.agents.spiking_wm.options import Options
 from spiking_wm_ros.agents.spiking_wm.world_model import WorldModel
@@ -77,7 +77,7 @@ class SpikingWMPolicy(contract.Policy):
         else:
             shape = (1, self._actions.width)
             noise = rng.gumbel(size=shape) if self._actions.discrete else rng.normal(size=shape)
-            code = self._actor.draw(latent.features(), torch.from_numpy(noise.astype(np.float32)))[0]
+            code = done(self._actor.draw(latent.features(), torch.from_numpy(noise.astype(np.float32))))
         return self._actions.action(code[0].numpy()), (latent, code)
 
 

@@ -13,6 +13,7 @@ from spiking_wm_ros.snn.rssm import Features, Latent
 from spiking_wm_ros.snn.symlog import TwoHot
 
 _LEAST_DEVIATION, _MOST_DEVIATION = 0.1, 1.0  # of continuous actions
+_HALF_LOG_2_PI = 0.9189385
 _UNIFORM = 0.01  # share of the uniform distribution over discrete ones
 _RANGE_RATE, _LEAST_RANGE = 0.01, 1.0  # running range of returns
 _QUANTILES = (0.05, 0.95)
@@ -48,29 +49,36 @@ class Actor(nn.Module):
         mean, _ = self.outputs(features)
         return nn.functional.one_hot(mean.argmax(-1), mean.shape[-1]).float() if self.discrete else mean
 
-    def draw(self, features: Features, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def draw(self, features: Features, noise: Tensor) -> Tensor:
         """Codes by Gaussian noise (or Gumbel noise, where they are discrete) ``[..., A]``.
 
-        Returns:
-            The codes, through which a gradient goes where they are continuous; the log-probability of the
-            discrete choice; the entropy of the policy.
+        A gradient goes through continuous ones, which may lie beyond what can be done: see `done`.
         """
         mean, deviation = self.outputs(features)
         if self.discrete:
-            code = nn.functional.one_hot((mean + noise).argmax(-1), mean.shape[-1]).float()
-            return code, (mean * code).sum(-1), -(mean.exp() * mean).sum(-1)
-        entropy = (deviation.log() + 1.4189385).sum(-1)  # of a Gaussian: ln(sigma) + ln(2 pi e) / 2
-        code = mean + deviation * noise
-        # what is beyond the bounds is done at the bounds
-        return code / code.detach().abs().clamp_min(1), torch.zeros_like(entropy), entropy
+            return nn.functional.one_hot((mean + noise).argmax(-1), mean.shape[-1]).float()
+        return mean + deviation * noise
+
+    def judge(self, features: Features, code: Tensor) -> tuple[Tensor, Tensor]:
+        """Log-probability of codes drawn, and the entropy of the policy, ``[...]``."""
+        mean, deviation = self.outputs(features)
+        if self.discrete:
+            return (mean * code).sum(-1), -(mean.exp() * mean).sum(-1)
+        away = (code.detach() - mean) / deviation
+        log = deviation.log() + _HALF_LOG_2_PI
+        return -(away.square() / 2 + log).sum(-1), (log + 0.5).sum(-1)
+
+
+def done(code: Tensor) -> Tensor:
+    """What is done of codes drawn: what is beyond the bounds, at the bounds; a gradient goes through."""
+    return code / code.detach().abs().clamp_min(1)
 
 
 class Imagined(NamedTuple):
     """A batch of ``R`` rollouts of ``H`` steps from where each starts."""
 
     features: Features  # of [H + 1, R] states
-    log_probability: Tensor  # of what was done, [H, R]
-    entropy: Tensor  # [H, R]
+    code: Tensor  # drawn, [H, R, A]
 
 
 class Behaviour(nn.Module):
@@ -80,6 +88,7 @@ class Behaviour(nn.Module):
         super().__init__()
         self.options, self._action = options, action
         self.actor = Actor(action, discrete, options)
+        self._through_model = options.gradient == "dynamics" and not discrete
         self.critic = Readout(TwoHot.width, options.layers, options.sizes(), scale=0.0)
         self.slow_critic = copy.deepcopy(self.critic).requires_grad_(False)
         self.register_buffer("range", torch.zeros(2))
@@ -91,36 +100,37 @@ class Behaviour(nn.Module):
         return -(-torch.rand(*shape, self._action, generator=generator).log()).log()
 
     def imagine(self, model: WorldModel, start: Latent, generator: Generator) -> Imagined:
-        """Act in the model from latents of ``R`` rows; a gradient goes through it where actions have one."""
+        """Act in the model from latents of ``R`` rows; a gradient goes through it where it is to teach."""
         horizon, rows, rssm = self.options.horizon, start.sample.shape[0], model.rssm
         like = start.sample
         noise = self.noise((horizon, rows), generator).to(like.device)
         chances = torch.rand(horizon, rows, rssm.width, generator=generator).to(like.device)
-        latent, features, done = start, [start.features()], []
-        for t in range(horizon):
-            code, *judged = self.actor.draw(features[-1].detach(), noise[t])
-            latent = rssm.imagine(latent, code.to(like.dtype), chances[t])
-            features.append(latent.features())
-            done.append(judged)
+        latent, features, codes = start, [start.features()], []
+        with torch.set_grad_enabled(self._through_model):
+            for t in range(horizon):
+                codes.append(self.actor.draw(features[-1].detach(), noise[t]))
+                latent = rssm.imagine(latent, done(codes[-1]).to(like.dtype), chances[t])
+                features.append(latent.features())
         spikes, samples = zip(*features)
         course = Features(torch.stack(spikes, 1), torch.stack(samples))
-        return Imagined(course, *map(torch.stack, zip(*done)))
+        return Imagined(course, torch.stack(codes))
 
     def losses(self, model: WorldModel, imagined: Imagined) -> tuple[Tensor, Tensor, dict[str, float]]:
         """Of actor and critic, and what they are made of."""
         o, features = self.options, imagined.features
         later = Features(features.spikes[:, 1:], features.sample[1:])
-        reward = TwoHot(model.reward(*later).float()).mean()
-        discount = o.discount * model.goes_on(*later)[..., 0].float().sigmoid()
-        values = TwoHot(self.critic(*features).float()).mean()
-        returns = lambda_returns(reward, discount, values[1:], o.trace_decay)
+        with torch.set_grad_enabled(self._through_model):
+            reward = TwoHot(model.reward(*later).float()).mean()
+            discount = o.discount * model.goes_on(*later)[..., 0].float().sigmoid()
+            values = TwoHot(self.critic(*features).float()).mean()
+            returns = lambda_returns(reward, discount, values[1:], o.trace_decay)
+            advantage = (returns - values[:-1]) / self._spread(returns.detach())
         # how likely it is that the step is reached
         weight = torch.cat([torch.ones_like(discount[:1]), discount[:-1]]).cumprod(0).detach()
-        advantage = (returns - values[:-1]) / self._spread(returns.detach())
-        score = imagined.log_probability * advantage.detach()
-        gain = score if self.actor.discrete else advantage
-        actor_loss = -(weight * (gain + o.entropy * imagined.entropy)).mean()
         seen = Features(features.spikes[:, :-1], features.sample[:-1]).detach()
+        log_probability, entropy = self.actor.judge(seen, imagined.code)
+        gain = advantage if self._through_model else log_probability * advantage
+        actor_loss = -(weight * (gain + o.entropy * entropy)).mean()
         values_now = TwoHot(self.critic(*seen).float())
         slow = TwoHot(self.slow_critic(*seen).float()).mean()
         likely = values_now.log_probability(returns.detach()) + values_now.log_probability(slow)
@@ -128,7 +138,7 @@ class Behaviour(nn.Module):
         metrics = {
             "imagined_return": float(returns.detach().mean()),
             "imagined_reward": float(reward.detach().mean()),
-            "entropy": float(imagined.entropy.detach().mean()),
+            "entropy": float(entropy.detach().mean()),
             "actor_loss": float(actor_loss.detach()),
             "critic_loss": float(critic_loss.detach()),
         }

@@ -56,6 +56,11 @@ class Options:
     actor_lr: float = option(3e-4, "learning rate of the actor", 0, 1)
     critic_lr: float = option(3e-4, "learning rate of the critic", 0, 1)
     behaviour_clip: float = option(100.0, "largest norm of the actor's gradient, and of the critic's", 0)
+    gradient: str = option(
+        "dynamics",
+        "continuous actions learn by that of returns, through the model; score: of log-probability",
+        choices=("dynamics", "score"),
+    )
     entropy: float = option(3e-4, "weight of the policy's entropy", 0, 100)
     target_rate: float = option(0.02, "share of the critic that its slow copy takes per update", 0, 1)
     # computing
