@@ -71,8 +71,8 @@ def test_spaces_that_cannot_be_served_are_refused():
 
 def test_the_policy_is_the_distribution_that_it_tells():
     torch.manual_seed(0)
-    one = Features(torch.randn(1, 1, 128), torch.randn(1, 256))
-    features = Features(one.spikes.expand(1, 20_000, 128), one.sample.expand(20_000, 256))
+    one = Features(torch.randn(1, 1, 256), torch.randn(1, 256))
+    features = Features(one.spikes.expand(1, 20_000, 256), one.sample.expand(20_000, 256))
     gaussian = Actor(2, False, Options())
     with torch.no_grad():
         code = gaussian.draw(features, torch.randn(20_000, 2))
@@ -135,7 +135,7 @@ def test_what_was_better_than_expected_becomes_more_probable():
     for row in range(6):
         normal = torch.distributions.Normal(mean[0, row], deviation[0, row])
         wanted = wanted + advantage[0, row] * normal.log_prob(imagined.code[0, row]).sum() / 6
-    weights = [behaviour.actor.readout.linear.weight]
+    weights = [behaviour.actor.readout.linear.bias]
     got = torch.autograd.grad(behaviour.losses(model, imagined)[0], weights)[0]
     spread = (behaviour.range[1] - behaviour.range[0]).clamp_min(1)
     expected = torch.autograd.grad(-wanted / spread, weights)[0]

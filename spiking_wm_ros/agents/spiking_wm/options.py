@@ -7,7 +7,7 @@ from spiking_wm_ros.snn.sizes import RSSMSizes
 
 # what `size` stands for
 _SIZES = {
-    "tiny": {"neurons": 128, "hidden": 128, "variables": 16, "classes": 16, "depth": 8},
+    "tiny": {"neurons": 256, "hidden": 128, "variables": 16, "classes": 16, "depth": 8},
     "small": {"neurons": 256, "hidden": 256, "variables": 16, "classes": 16, "depth": 16},
     "published": {"neurons": 512, "hidden": 512, "variables": 32, "classes": 32, "depth": 32},
 }
@@ -21,12 +21,12 @@ class Options:
     size: str = option("tiny", "of all networks: tiny serves two cores", choices=tuple(_SIZES))
     # neurons
     neuron: str = option(
-        "mcn",
+        "mcn_soft",
         "recurrent neurons: mcn_paper leaks even with a closed gate, mcn_soft forgets nothing as it fires",
         choices=("lif", "adaptive_lif", "two_compartments", "mcn", "mcn_paper", "mcn_soft"),
     )
     carried: bool = option(True, "potentials of recurrent neurons go on from step to step; false: from rest")
-    ticks: int = option(4, "spike steps within one environment step", 1, 64)
+    ticks: int = option(2, "spike steps within one environment step", 1, 64)
     averaged: bool = option(True, "layers hand on mean rates over ticks; false: the spikes of every tick")
     gain: float = option(0.5, "of normalised currents to begin with; the threshold is 0.5", 0.01, 10)
     bias: float = option(0.6, "added to those of all but recurrent neurons, to begin with", -10, 10)
@@ -34,30 +34,30 @@ class Options:
         0.0, "longest time that gates of MCNs keep a potential to begin with, in steps; 0: as drawn", 0, 1e6
     )
     synapses: float = option(
-        0.0, "longest time constant of recurrent neurons' synapses, in steps; 0: they do not filter", 0, 1e6
+        2.0, "longest time constant of recurrent neurons' synapses, in steps; 0: they do not filter", 0, 1e6
     )
-    floor: float = option(0.03, "deviation below which a cell's currents are not normalised up", 1e-6, 100)
+    floor: float = option(0.3, "deviation below which a cell's currents are not normalised up", 1e-6, 100)
     # world model
     batch: int = option(16, "sequences in one update", 1, 4096)
     length: int = option(32, "steps of a sequence; blocks of memory hold no longer ones", 2, 960)
     replay: int = option(500_000, "steps remembered", 1000)
     warmup: int = option(1000, "steps of uniformly random actions at the start", 0)
-    layers: int = option(2, "layers of encoder, decoder, actor, critic and other heads", 1, 8)
-    model_lr: float = option(1e-3, "learning rate of the world model", 0, 1)
+    layers: int = option(1, "layers of encoder, decoder, actor, critic and other heads", 1, 8)
+    model_lr: float = option(2e-3, "learning rate of the world model", 0, 1)
     model_clip: float = option(1000.0, "largest norm of the world model's gradient", 0)
     free_nats: float = option(1.0, "divergence of posterior and prior that costs nothing", 0)
     dynamics_weight: float = option(0.5, "weight of the divergence that the prior learns from", 0, 100)
     representation_weight: float = option(0.1, "weight of it that the posterior learns from", 0, 100)
     # behaviour
     horizon: int = option(15, "steps of an imagined rollout", 1, 1000)
-    starts: int = option(128, "states of the batch that are imagined from; 0: all", 0)
+    starts: int = option(256, "states of the batch that are imagined from; 0: all", 0)
     discount: float = option(0.997, "discount factor per step", 0, 1)
     trace_decay: float = option(0.95, "decay of longer returns (lambda)", 0, 1)
     actor_lr: float = option(3e-4, "learning rate of the actor", 0, 1)
     critic_lr: float = option(3e-4, "learning rate of the critic", 0, 1)
     behaviour_clip: float = option(100.0, "largest norm of the actor's gradient, and of the critic's", 0)
     gradient: str = option(
-        "dynamics",
+        "score",
         "continuous actions learn by that of returns, through the model; score: of log-probability",
         choices=("dynamics", "score"),
     )
