@@ -2,6 +2,7 @@
 
 import itertools
 
+import imageio.v3 as iio
 import numpy as np
 import pytest
 import torch
@@ -9,9 +10,12 @@ from gymnasium.spaces import Box, Discrete
 
 from spiking_wm_ros.agents.contract import Budget, Transition
 from spiking_wm_ros.agents.options import override
+from spiking_wm_ros.agents.registry import settle
+from spiking_wm_ros.agents.run import Run
 from spiking_wm_ros.agents.spaces import Spaces
 from spiking_wm_ros.agents.spiking_wm.agent import Agent
 from spiking_wm_ros.agents.spiking_wm.options import Options
+from spiking_wm_ros.cli.pictures import draw
 
 SMALL = {"batch": 3, "length": 8, "horizon": 3, "starts": 5, "warmup": 8, "replay": 2000}
 OBSERVED = {"vector": Box(-np.inf, np.inf, (4,), np.float32), "pixels": Box(0, 255, (64, 64, 3), np.uint8)}
@@ -145,3 +149,19 @@ def test_the_model_is_judged_by_what_it_has_not_learned_from():
     assert stretch["real"].shape == stretch["dream"].shape == (15, 4)
     held_out = agent.replay.fields["observation"][960 + 5 : 960 + 20].numpy()
     assert np.array_equal(stretch["real"], held_out)
+
+
+def test_a_dream_of_pictures_is_drawn_as_a_film(tmp_path):
+    agent, nothing = Agent(override(Options(), SMALL), spaces("pixels"), 0), np.zeros(2, np.float32)
+    pictures = np.random.default_rng(0).integers(0, 256, (1100, 64, 64, 3), np.uint8)
+    for step, (now, following) in enumerate(zip(pictures, pictures[1:])):
+        agent.replay.add(Transition(now, nothing, 0.0, following, False, False, 0, step, 0), nothing, 0.0)
+    stretch = agent.dream_against_reality()
+    assert np.array_equal(stretch["real"], pictures[965:980]) and stretch["dream"].dtype == np.uint8
+    run = Run.create(tmp_path / "run", settle("spiking_wm", "dm_control/cartpole-swingup-pixels-v0", {}), "x")
+    run.keep_stretch(stretch)
+    assert [path.name for path in draw(run.path)] == ["dream.png", "dream.gif"]
+    film = iio.imread(run.path / "dream.gif")
+    assert film.shape == (15, 3 * 64, 3 * 3 * 64, 3)
+    mean = film[:, :, :192].mean((1, 2)), pictures[965:980].mean((1, 2))  # a GIF has 256 colours
+    assert np.allclose(*mean, atol=8)

@@ -157,7 +157,10 @@ class Agent(ABC):
         return {}
 
     def dream_against_reality(self) -> dict[str, np.ndarray]:
-        """A held-out stretch (``real [H, D]``) and its open-loop prediction (``dream [H, D]``)."""
+        """A held-out stretch (``real [H, D]``) and its open-loop prediction (``dream [H, D]``).
+
+        Pictures are ``[H, height, width, C]``, of 0 to 255 (uint8).
+        """
         return {}
 
     @abstractmethod

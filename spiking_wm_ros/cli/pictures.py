@@ -11,6 +11,8 @@ import matplotlib.pyplot as plt
 
 from spiking_wm_ros.agents.run import Run
 
+_FILM_SCALE, _FILM_PACE = 3, 200  # pixels to a pixel; milliseconds to a step
+
 
 def draw(path: Path) -> list[Path]:
     """Draw what the run at ``path`` has data for; returns the files."""
@@ -19,7 +21,9 @@ def draw(path: Path) -> list[Path]:
     if run.table("episodes") or run.table("evaluations"):
         made.append(learning_curve(run))
     stretch = run.dream_against_reality()
-    if stretch:
+    if stretch and stretch["real"].ndim == 4:
+        made += [film_strip(run, stretch), film(run, stretch)]
+    elif stretch:
         made.append(dream_against_reality(run, stretch))
     return made
 
@@ -65,6 +69,38 @@ def dream_against_reality(run: Run, stretch: Mapping[str, np.ndarray]) -> Path:
     grid.flat[0].legend(fontsize="small")
     figure.suptitle(f"Dream against reality, held-out data, {run.config.env}")
     return _save(figure, run.path / "dream.png")
+
+
+def film_strip(run: Run, stretch: Mapping[str, np.ndarray]) -> Path:
+    """Pictures of a held-out stretch, real above and dreamed below."""
+    steps = np.unique(np.linspace(1, len(stretch["real"]), 8).round().astype(int))
+    figure, grid = plt.subplots(2, len(steps), figsize=(1.5 * len(steps), 3.6))
+    for row, name in zip(grid, ("real", "dream")):
+        for axes, step in zip(row, steps):
+            axes.imshow(_seen(stretch[name][step - 1]))
+            axes.set(xticks=[], yticks=[])
+        row[0].set_ylabel({"real": "real", "dream": "dreamed"}[name])
+    for axes, step in zip(grid[1], steps):
+        axes.set_xlabel(f"step {step}")
+    figure.suptitle(f"Dream against reality, held-out data, {run.config.env}")
+    return _save(figure, run.path / "dream.png")
+
+
+def film(run: Run, stretch: Mapping[str, np.ndarray]) -> Path:
+    """The same moving: real, dreamed, and by how much they differ, side by side."""
+    import imageio.v3 as iio
+
+    real, dream = (np.stack([_seen(picture) for picture in stretch[name]]) for name in ("real", "dream"))
+    apart = np.abs(real.astype(np.int16) - dream).astype(np.uint8)
+    frames = np.concatenate([real, dream, apart], 2).repeat(_FILM_SCALE, 1).repeat(_FILM_SCALE, 2)
+    path = run.path / "dream.gif"
+    iio.imwrite(path, frames, duration=_FILM_PACE, loop=0)
+    return path
+
+
+def _seen(picture: np.ndarray) -> np.ndarray:
+    """RGB: of one channel grey; of others than three, the last, which of stacked frames is the newest."""
+    return picture if picture.shape[-1] == 3 else np.repeat(picture[..., -1:], 3, -1)
 
 
 def _save(figure, path: Path) -> Path:

@@ -241,7 +241,10 @@ class Agent(contract.Agent):
         if not stretches.reward.shape[1]:
             return {}
         real, dream = self._foreseen(Batch(*(field[:, :1] for field in stretches)))
-        return {"real": real[:, 0].flatten(1).numpy(), "dream": dream[:, 0].flatten(1).numpy()}
+        stretch = {"real": real[:, 0], "dream": dream[:, 0]}
+        if self._observations.pictures:
+            stretch = {name: pictures.round().to(torch.uint8) for name, pictures in stretch.items()}
+        return {name: observations.numpy() for name, observations in stretch.items()}
 
     @torch.no_grad()
     def _foreseen(self, stretches: Batch) -> tuple[Tensor, Tensor]:
