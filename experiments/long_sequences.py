@@ -140,8 +140,12 @@ def draw_table(rows: list[dict], target: Path) -> None:
             axes.errorbar(places, mean, spread, fmt="o-", capsize=3, label=kind)
     by_delay.axhline(1 / SYMBOLS, color="grey", linestyle=":", label="chance")
     by_delay.set(xlabel="steps between symbol and cue", ylabel="accuracy", title="delayed recall")
-    if any(row["delay"] for row in rows):
+    if delays := sorted({row["delay"] for row in rows if row["task"] == "recall"}):
         by_delay.set_xscale("log")
+        by_delay.minorticks_off()
+        by_delay.set_xticks(delays, delays)
+    for axes, there in ((by_delay, delays), (of_others, others)):
+        axes.set_visible(bool(there))
     of_others.set(title=", ".join(others))
     of_others.tick_params("x", labelsize=6)
     by_delay.legend()

@@ -29,7 +29,9 @@ def test_digits_are_learned_from_and_tested_with_apart():
     assert sum(tuple(p.tolist()) in pictures for p in tested[..., 0].T) == 0
 
 
-@pytest.mark.parametrize("kind, remembers", [("mcn", True), ("gru", True), ("lif", False)])
+@pytest.mark.parametrize(
+    "kind, remembers", [("mcn", True), ("mcn_soft", True), ("gru", True), ("lif", False)]
+)
 def test_what_was_shown_is_remembered(kind, remembers):
     torch.manual_seed(0)
     delay, cued = 60, long_sequences.CUED

@@ -5,6 +5,7 @@ import dataclasses
 import pytest
 import torch
 
+from spiking_wm_ros.snn.layers import SpikingCell
 from spiking_wm_ros.snn.readout import PictureDecoder, PictureEncoder, Readout, VectorEncoder
 from spiking_wm_ros.snn.rssm import RSSM, Latent
 from spiking_wm_ros.snn.sizes import RSSMSizes
@@ -147,3 +148,19 @@ def test_vectors_and_pictures_go_in_and_come_out(spiking):
     assert PictureDecoder(3, 2, sizes)(*features).shape == (7, 5, 64, 64, 3)
     seen.sum().backward()
     assert all(p.grad.abs().sum() > 0 for p in encoder.convolutions.parameters())
+
+
+def test_synapses_keep_what_neurons_said_each_for_a_time_of_its_own():
+    sizes = RSSMSizes(neurons=5, ticks=4, averaged=True, synapses=8.0)
+    torch.manual_seed(0)
+    cell = SpikingCell(3, sizes)
+    plain = SpikingCell(3, dataclasses.replace(sizes, synapses=0.0))
+    plain.load_state_dict(cell.state_dict())
+    said, potentials = torch.rand(1, 2, 5), cell.at_rest(2, like=torch.zeros(1))[1]
+    currents = 3 * torch.randn(1, 2, 15)
+    heard, after = cell(currents, said, potentials)
+    rates, same = plain(currents, said, potentials)
+    assert torch.equal(after, same) and rates.max() > 0
+    times = torch.tensor([0.0, 0.5, 2.0, 4.5, 8.0])  # squares of even steps up to the longest
+    kept = times / (1 + times)
+    assert torch.allclose(heard, kept * said + (1 - kept) * rates, atol=1e-6)
