@@ -49,3 +49,17 @@ SMALL = {"popsan_dream": dict, "rsnn_dream": tiny_rsnn, "spiking_wm": tiny_laten
 @pytest.fixture
 def tiny() -> dict:
     return dict(TINY)
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory):
+    """A run on the rover, hardly trained, with a world model."""
+    from spiking_wm_ros.agents.registry import settle
+    from spiking_wm_ros.agents.run import Run
+    from spiking_wm_ros.agents.trainer import train
+
+    path = tmp_path_factory.mktemp("rover") / "run"
+    given = TINY | {"evaluate_every": 0, "dream_every": 0, "actor_hidden": "[16]", "critic_hidden": "[16]"}
+    run = Run.create(path, settle("popsan_dream", "Rover-v0", given), "Rover-v0")
+    train(run)
+    return path

@@ -15,8 +15,8 @@ from pathlib import Path
 
 from spiking_wm_ros.graph.processes import Processes
 from spiking_wm_ros.graph.specification import settle_graph
+from test.deployed import T, Watch
 from test.graph import client
-from test.test_deploy import T, Watch, trained  # noqa: F401
 
 _NEW_NETWORK = 0x40000000  # CLONE_NEWNET
 
@@ -65,7 +65,7 @@ def policy_elsewhere(bundle: str):
         policy.wait(10)
 
 
-def test_a_cut_link_stops_the_rover(trained, monkeypatch):  # noqa: F811
+def test_a_cut_link_stops_the_rover(trained, monkeypatch):
     monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "SUBNET")
     started = settle_graph("deploy", {"robot": "rover", "policy": str(trained), "simulated": "true"})
     bundle = next(node.parameters["bundle"] for node in started.nodes if node.executable == "policy")

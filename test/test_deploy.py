@@ -1,186 +1,31 @@
-"""A policy on a robot: the gate, the robot's topics, and what goes wrong, over real processes.
+"""A policy on a robot: sensors, arguments, dreams and new versions, over real processes.
 
 Times are printed; asserted are medians, with room for a machine that does other things besides.
 """
 
 import os
 import signal
-import statistics
-import time
-from collections import defaultdict
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
-from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from diagnostic_msgs.msg import DiagnosticStatus
 from rclpy.action import ActionClient
 from sensor_msgs.msg import JointState, LaserScan
 from spiking_wm_msgs.action import Dream
 from spiking_wm_msgs.msg import Action, Phase, PolicyVersion
 from std_msgs.msg import Bool, Float64MultiArray
-from std_srvs.srv import Trigger
 
 from spiking_wm_ros.agents.bundle import load_bundle, pack_bundle
 from spiking_wm_ros.agents.files import sha256
-from spiking_wm_ros.agents.registry import settle
-from spiking_wm_ros.agents.run import Run
 from spiking_wm_ros.agents.spaces import Spaces
-from spiking_wm_ros.agents.trainer import train
 from spiking_wm_ros.errors import UserError
-from spiking_wm_ros.graph.parts import NodeSpec, Started
+from spiking_wm_ros.graph.parts import NodeSpec
 from spiking_wm_ros.graph.processes import Processes
 from spiking_wm_ros.graph.specification import settle_graph
 from spiking_wm_ros.nodes import qos
-from test.conftest import TINY
+from test.deployed import T, Watch, deployed
 from test.graph import client, send, start_again
-
-T = 0.02  # control period of the rover, in seconds
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory) -> Path:
-    """A run on the rover, hardly trained, with a world model."""
-    path = tmp_path_factory.mktemp("rover") / "run"
-    given = TINY | {"evaluate_every": 0, "dream_every": 0, "actor_hidden": "[16]", "critic_hidden": "[16]"}
-    run = Run.create(path, settle("popsan_dream", "Rover-v0", given), "Rover-v0")
-    train(run)
-    return path
-
-
-class Watch:
-    """What one hears of a deployed rover."""
-
-    def __init__(self, made, processes: Processes, started: Started):
-        self.made, self.processes, self.started = made, processes, started
-        self.commands: list[tuple[float, list[float]]] = []
-        self.status: dict[str, DiagnosticStatus] = defaultdict(DiagnosticStatus)  # empty if unheard
-        on_command = lambda m: self.commands.append((time.monotonic(), list(m.data)))  # noqa: E731
-        made.node.create_subscription(Float64MultiArray, "wheel_controller/commands", on_command, qos.COMMAND)
-        made.node.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, 10)
-        self.joints = made.listen(JointState, "joint_states", qos.SENSOR)
-        self.button = made.node.create_publisher(Bool, "emergency_stop", 10)
-
-    def _on_diagnostics(self, message: DiagnosticArray) -> None:
-        self.status.update({status.name: status for status in message.status})
-
-    def moves(self) -> bool:
-        return bool(self.commands) and any(self.commands[-1][1])
-
-    def figures(self, node: str) -> dict[str, str]:
-        return {v.key: v.value for v in self.status[node].values}
-
-    def wheels(self) -> float:
-        """Speed of the faster wheel, rad/s; 0 before it is heard of."""
-        return max(map(abs, self.joints[-1].velocity)) if self.joints else 0.0
-
-    def until_it_moves(self, faster_than: float = -1.0) -> None:
-        """On a crowded machine the gate may trip meanwhile, which is not what the tests that call it test."""
-
-        def moves() -> bool:
-            return self.moves() and self.wheels() > faster_than
-
-        for _ in range(3):
-            self.made.until(lambda: moves() or "no command" in self.status["gate"].message)
-            if moves():
-                return
-            assert self.ask("gate/resume").success
-            del self.status["gate"]
-        raise AssertionError("the gate trips over and over")
-
-    def drives(self) -> bool:
-        """Whether it moves for 50 commands on end; on a crowded machine, once in three times."""
-        for _ in range(3):
-            self.until_it_moves()
-            first = len(self.commands)
-            self.made.until(lambda first=first: len(self.commands) > first + 50)
-            if all(any(values) for _, values in self.commands[first:]):
-                return True
-        return False
-
-    def stops_within(self) -> float:
-        """Seconds until the next safe command."""
-        began = time.monotonic()
-        self.made.until(lambda: self.commands[-1][0] > began and not self.moves(), 10.0)
-        return self.commands[-1][0] - began
-
-    def stays(self, seconds: float = 0.5) -> bool:
-        """Whether no command moves it for some time."""
-        began = time.monotonic()
-        self.made.until(lambda: time.monotonic() > began + seconds)
-        heard = [values for at, values in self.commands if at > began]
-        return bool(heard) and not np.any(heard)
-
-    def ask(self, service: str) -> Trigger.Response:
-        return self.made.call(Trigger, service)[0]
-
-
-@contextmanager
-def deployed(trained: Path, **given):
-    arguments = {"robot": "rover", "policy": str(trained), "simulated": "true"}
-    started = settle_graph("deploy", arguments | given)
-    with client() as made, Processes(started) as processes:
-        yield Watch(made, processes, started)
-
-
-def test_whatever_stops_the_policy_stops_the_rover(trained):
-    with deployed(trained) as rover:
-        rover.until_it_moves()
-        spent = []
-        for _ in range(5):
-            send(rover.processes, "policy", signal.SIGSTOP)
-            spent.append(rover.stops_within())
-            send(rover.processes, "policy", signal.SIGCONT)
-            assert rover.stays()  # the policy is back: that is no reason to move
-            assert rover.ask("gate/resume").success
-            rover.until_it_moves()
-        send(rover.processes, "policy", signal.SIGKILL)
-        killed = rover.stops_within()
-        print("ms to the safe command, SIGSTOP and SIGKILL:", [round(s * 1e3) for s in (*spent, killed)])
-        assert statistics.median([*spent, killed]) <= 3 * T
-        assert rover.stays()
-        rover.made.until(lambda: "no command for" in rover.status["gate"].message)
-        assert rover.status["gate"].level == DiagnosticStatus.ERROR
-        assert not rover.processes.ended()  # the gate goes on holding the rover
-
-
-def test_the_emergency_stop_acts_within_a_period_and_holds(trained):
-    with deployed(trained) as rover:
-        rover.until_it_moves()
-        rover.made.until(lambda: rover.button.get_subscription_count() >= 1)
-        spent = []
-        for _ in range(5):
-            rover.button.publish(Bool(data=True))
-            spent.append(rover.stops_within())
-            refused = rover.ask("gate/resume")
-            assert not refused.success and "still pressed" in refused.message
-            rover.button.publish(Bool(data=False))
-            assert rover.stays()  # letting go of the button is not a resume
-            assert rover.ask("gate/resume").success
-            rover.until_it_moves()
-        print("safe command after an emergency stop:", [round(s * 1e3, 1) for s in spent], "ms")
-        assert statistics.median(spent) <= T
-        assert rover.ask("gate/stop").success
-        assert rover.stays() and rover.ask("gate/resume").success
-        rover.until_it_moves()
-
-
-def test_without_its_gate_the_rover_stops_by_its_own_timeout(trained):
-    with deployed(trained) as rover:
-        rover.until_it_moves(faster_than=0.3)
-        send(rover.processes, "gate", signal.SIGKILL)
-        rover.made.until(lambda: rover.wheels() < 0.1, 5.0)
-        rover.made.until(lambda: "gate" in rover.processes.ended())  # and the graph is to end
-
-
-def test_a_sensor_that_falls_silent_stops_the_rover(trained):
-    with deployed(trained) as rover:
-        rover.until_it_moves()
-        send(rover.processes, "rover_driver", signal.SIGSTOP)
-        rover.stops_within()
-        rover.made.until(lambda: "silent for more than 0.1 s" in rover.status["robot"].message)
-        assert rover.stays()
-        send(rover.processes, "rover_driver", signal.SIGCONT)
 
 
 def sensors_of_our_own(made) -> tuple:
@@ -302,28 +147,6 @@ def test_a_robot_dreams_at_rest_and_the_dreamer_s_death_does_not_touch_it(traine
         made.until(lambda: rover.ask("scheduler/sleep").success)
         made.until(lambda: phases and "4 updates" in phases[-1].reason, 30.0)
         rover.until_it_moves()
-
-
-def test_the_emergency_stop_holds_in_every_phase(trained):
-    """Awake; dreaming; and idle, with an empty battery on a dead dock and the dream over."""
-    energy = {"capacity_j": "150", "charging_w": "0", "hold": "1"}
-    with deployed(trained, dream="true", updates="40", **energy) as rover:
-        phases = rover.made.listen(Phase, "phase", qos.LATCHED)
-        rover.made.until(lambda: rover.button.get_subscription_count() >= 2)  # gate and scheduler
-        for phase in (Phase.AWAKE, Phase.DREAMING, Phase.IDLE):
-            rover.made.until(lambda phase=phase: phases and phases[-1].phase == phase)
-            if phase == Phase.AWAKE:
-                rover.until_it_moves()
-            rover.button.publish(Bool(data=True))
-            rover.made.until(lambda: phases[-1].phase == Phase.STOPPED, 1.0)
-            rover.stops_within()
-            rover.button.publish(Bool(data=False))  # letting go of the button is not a resume
-            assert rover.stays()
-            for service in ("scheduler/sleep", "scheduler/wake"):
-                assert not rover.ask(service).success
-            assert rover.ask("scheduler/resume").success
-            assert rover.stays()  # the gate holds until it is resumed as well
-            assert rover.ask("gate/resume").success
 
 
 def test_a_thousand_versions_are_taken_while_it_drives(trained, tmp_path):

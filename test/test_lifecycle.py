@@ -13,8 +13,8 @@ from spiking_wm_msgs.msg import Transition as Step
 from std_srvs.srv import Trigger
 
 from spiking_wm_ros.nodes import qos
+from test.deployed import deployed
 from test.graph import client, send
-from test.test_deploy import deployed, trained  # noqa: F401
 from test.test_graph import endless, start
 
 INACTIVE, ACTIVE = State.PRIMARY_STATE_INACTIVE, State.PRIMARY_STATE_ACTIVE
@@ -84,7 +84,7 @@ def test_a_killed_bridge_makes_the_others_inactive(tmp_path, tiny):
             made.until(lambda node=node: state(made, node) == INACTIVE, 30.0)
 
 
-def test_every_node_of_a_robot_goes_through_all_its_states(trained):  # noqa: F811
+def test_every_node_of_a_robot_goes_through_all_its_states(trained):
     with deployed(trained) as rover:
         made = rover.made
         rover.until_it_moves()
@@ -99,7 +99,7 @@ def test_every_node_of_a_robot_goes_through_all_its_states(trained):  # noqa: F8
         rover.until_it_moves()
 
 
-def test_a_robot_whose_policy_is_gone_is_deactivated_until_it_is_brought_up(trained):  # noqa: F811
+def test_a_robot_whose_policy_is_gone_is_deactivated_until_it_is_brought_up(trained):
     with deployed(trained) as rover:
         made = rover.made
         rover.until_it_moves()
