@@ -46,7 +46,7 @@ class Arm(NamedTuple):
 
 ARMS = {
     "awake": Arm("awake only", "rsnn", {}),
-    "dream": Arm("dreams after every game", "rsnn_dream", {}),
+    "dream": Arm("dreams after games", "rsnn_dream", {}),
     "plan": Arm("plans of one step", "rsnn_plan", {}),
     "plan5": Arm("plans of 5 steps", "rsnn_plan", {"plan_steps": 5}),
     "plan10": Arm("plans of 10 steps", "rsnn_plan", {"plan_steps": 10}),
