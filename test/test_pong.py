@@ -75,6 +75,7 @@ def test_pixels_of_pong_are_four_projections_of_the_same_game():
 
 def games(seeds: range, **given) -> Games:
     small = {"neurons": 30, "learn_after": 100, "value_first": 100, "dream_after": 200, "dream_rollouts": 4}
+    small["dream_halving"] = 0  # after each game
     return Games(
         "PongRam-v0",
         settle("rsnn_dream", "PongRam-v0", small | {"together": 2, "peers": 2, "horizon": 5} | given),
