@@ -71,3 +71,12 @@ def matmul_precision(precision: str) -> Iterator[None]:
         yield
     finally:
         torch.set_float32_matmul_precision(before)
+
+
+def products_in_bfloat16() -> bool:
+    """Whether precision is medium here, and the processor has products of bfloat16; convolutions ask."""
+    import torch
+
+    return torch.get_float32_matmul_precision() == "medium" and torch.cpu.get_capabilities().get(
+        "avx512_bf16", False
+    )

@@ -1,7 +1,10 @@
 import os
+from functools import cache
 
 import pytest
 from hypothesis import settings
+
+from spiking_wm_ros.errors import UserError
 
 settings.register_profile("no_clock", deadline=None, max_examples=30)
 settings.load_profile("no_clock")
@@ -40,6 +43,20 @@ def tiny_latent(tiny: dict) -> dict:
     """The same for latent world models, which learn from sequences."""
     shared = {name: value for name, value in tiny.items() if name not in ("dream_batch", "model_batch")}
     return shared | {"batch": 4, "length": 8, "horizon": 3, "starts": 8, "updates_per_step": 0.1}
+
+
+@cache
+def env_for(algorithm: str) -> str:
+    """An environment that the algorithm serves: with continuous actions if it can."""
+    from spiking_wm_ros.agents.registry import agent_class, settle
+    from spiking_wm_ros.envs.session import Session
+
+    setup = settle(algorithm, ENV, {})
+    try:
+        agent_class(setup.agent)(setup.agent_options, Session(ENV, 0, 1).spaces, 0)
+    except UserError:
+        return "CartPole-v1"
+    return ENV
 
 
 # options of a run as small, by algorithm

@@ -97,7 +97,8 @@ def test_the_policy_is_the_distribution_that_it_tells():
 
 def rollouts(discrete: bool, **given):
     torch.manual_seed(0)
-    options = override(Options(), {"horizon": 4} | given)
+    once = {"epochs": 1, "parts": 1} if given.get("gradient") == "dynamics" else {}
+    options = override(Options(), {"horizon": 4} | once | given)
     spaces = Spaces(VECTOR, Discrete(3) if discrete else BOUNDED, 0.02)
     model = WorldModel(options, Observations(spaces), Actions(spaces).width)
     behaviour = Behaviour(options, Actions(spaces).width, discrete)
@@ -113,7 +114,7 @@ def test_actor_and_critic_have_gradients_of_their_own(discrete, gradient):
     model, behaviour, imagined = rollouts(discrete, gradient=gradient)
     assert imagined.features.spikes.shape[:3] == (1, 5, 6) and imagined.code.shape[:2] == (4, 6)
     assert imagined.features.sample.requires_grad == (gradient == "dynamics" and not discrete)
-    actor_loss, critic_loss, _ = behaviour.losses(model, imagined)
+    actor_loss, critic_loss, _ = behaviour.losses(behaviour.goals(model, imagined))
     critic_loss.backward(retain_graph=True)
     assert all(p.grad is None for p in [*model.parameters(), *behaviour.actor.parameters()])
     assert all(p.grad.abs().sum() > 0 for p in behaviour.critic.parameters())
@@ -136,17 +137,48 @@ def test_what_was_better_than_expected_becomes_more_probable():
         normal = torch.distributions.Normal(mean[0, row], deviation[0, row])
         wanted = wanted + advantage[0, row] * normal.log_prob(imagined.code[0, row]).sum() / 6
     weights = [behaviour.actor.readout.linear.bias]
-    got = torch.autograd.grad(behaviour.losses(model, imagined)[0], weights)[0]
+    got = torch.autograd.grad(behaviour.losses(behaviour.goals(model, imagined))[0], weights)[0]
     spread = (behaviour.range[1] - behaviour.range[0]).clamp_min(1)
     expected = torch.autograd.grad(-wanted / spread, weights)[0]
     assert torch.allclose(got, expected, rtol=1e-3, atol=1e-4) and expected.abs().max() > 0.1
+
+
+def test_a_policy_that_has_moved_learns_no_more_from_what_it_gained():
+    """Beyond some ratio of probabilities there is no gradient that would go on that way."""
+    model, behaviour, imagined = rollouts(False, gradient="score", entropy=0.0)
+    goals = behaviour.goals(model, imagined)
+    weights = behaviour.actor.readout.linear.weight
+    for better in (1.0, -1.0):
+        for moved, learns in ((0.5, better < 0), (-0.5, better > 0)):  # log-probability now less that before
+            log_probability, _ = behaviour.actor.judge(goals.seen, goals.code)
+            course = goals._replace(
+                advantage=torch.full_like(goals.advantage, better),
+                log_probability=log_probability.detach() - moved,
+            )
+            gradient = torch.autograd.grad(behaviour.losses(course)[0], weights)[0]
+            assert bool(gradient.abs().sum() > 0) is learns, (better, moved)
+
+
+def test_rollouts_are_learned_from_in_parts():
+    model, behaviour, imagined = rollouts(False)
+    goals = behaviour.goals(model, imagined)
+    parts = goals.parts(3)
+    assert [part.code.shape[:2] for part in parts] == 3 * [(4, 2)]
+    for name in ("code", "returns", "advantage", "weight"):
+        assert torch.equal(torch.cat([getattr(part, name) for part in parts], 1), getattr(goals, name))
+    assert torch.equal(torch.cat([part.seen.spikes for part in parts], 2), goals.seen.spikes)
+
+
+def test_gradients_through_the_model_are_taken_once():
+    with pytest.raises(UserError, match="epochs:=1"):
+        rollouts(False, gradient="dynamics", epochs=2)
 
 
 def test_what_follows_an_end_does_not_count():
     model, behaviour, imagined = rollouts(False)
     with torch.no_grad():
         model.goes_on.linear.bias.fill_(-50)  # every step ends the task
-        _, _, metrics = behaviour.losses(model, imagined)
+        _, _, metrics = behaviour.losses(behaviour.goals(model, imagined))
         spikes, sample = imagined.features
         reward = TwoHot(model.reward(spikes[:, 1:], sample[1:])).mean()
     assert metrics["imagined_return"] == pytest.approx(float(reward.mean()), rel=1e-4)

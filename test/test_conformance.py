@@ -11,7 +11,7 @@ from spiking_wm_ros.agents.exploration import Exploration
 from spiking_wm_ros.agents.options import known
 from spiking_wm_ros.agents.registry import agent_class, algorithms, settle
 from spiking_wm_ros.envs.session import Session
-from test.conftest import ENV, TINY
+from test.conftest import TINY, env_for
 
 SMALL = TINY | {"neurons": 40, "horizon": 5, "value_first": 0, "size": "tiny", "length": 10, "starts": 8}
 
@@ -20,9 +20,10 @@ pytestmark = pytest.mark.parametrize("algorithm", algorithms())
 
 def make(algorithm: str, seed: int = 0):
     """An agent with options small enough to test, and a session of its environment."""
-    names = known(type(settle(algorithm, ENV, {}).agent_options))
-    setup = settle(algorithm, ENV, {k: v for k, v in SMALL.items() if k in names})
-    session = Session(ENV, seed, steps=10_000)
+    env = env_for(algorithm)
+    names = known(type(settle(algorithm, env, {}).agent_options))
+    setup = settle(algorithm, env, {k: v for k, v in SMALL.items() if k in names})
+    session = Session(env, seed, steps=10_000)
     return agent_class(setup.agent)(setup.agent_options, session.spaces, seed), session
 
 
@@ -68,9 +69,10 @@ def test_exploration_comes_from_the_given_generator_alone(algorithm):
     policy, observation = policy_of(agent, session), session.pending().observation
     np.random.seed(0)
     torch.manual_seed(0)
-    one, _ = policy.act(observation, policy.initial_state(), Exploration(5).at(7))
-    two, _ = policy.act(observation, policy.initial_state(), Exploration(5).at(7))
-    other, _ = policy.act(observation, policy.initial_state(), Exploration(5).at(8))
+    one, two, other = (
+        [policy.act(observation, policy.initial_state(), Exploration(5).at(k))[0] for k in steps]
+        for steps in (range(7), range(7), range(8, 15))
+    )
     np.testing.assert_array_equal(one, two)
     assert not np.array_equal(one, other)
 
@@ -126,7 +128,7 @@ def test_dreams_within_its_budget_and_without_experience_being_added(algorithm):
     if not agent.can_dream:
         experience(agent, session, 80)
     if not agent.can_dream:
-        assert settle(algorithm, ENV, {}).run_options.dream_every == 0
+        assert settle(algorithm, env_for(algorithm), {}).run_options.dream_every == 0
         return
     for _ in range(8):
         agent.learn()
@@ -173,8 +175,8 @@ def test_terminated_and_truncated_are_not_the_same(algorithm):
 
 
 def test_options_have_texts_and_defaults_within_their_ranges(algorithm):
-    setup = settle(algorithm, ENV, {})
+    setup = settle(algorithm, env_for(algorithm), {})
     for f in dataclasses.fields(setup.agent_options):
         assert f.metadata["text"], f.name
-    again = settle(algorithm, ENV, dataclasses.asdict(setup.agent_options))
+    again = settle(algorithm, env_for(algorithm), dataclasses.asdict(setup.agent_options))
     assert again.agent_options == setup.agent_options

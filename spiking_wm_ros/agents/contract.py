@@ -26,8 +26,8 @@ class Transition(NamedTuple):
 
     ``step`` counts the environment steps of training before this one; in an evaluation it counts
     that evaluation's steps. ``terminated`` (the task ended) and ``truncated`` (time ran out, the
-    next state still has a value) are never merged. ``seed`` is the episode's if it was chosen, else
-    -1: it follows from the run's.
+    next state still has a value) are never merged; a life may be lost though the episode goes on.
+    ``seed`` is the episode's if it was chosen, else -1: it follows from the run's.
     """
 
     observation: np.ndarray
@@ -41,6 +41,12 @@ class Transition(NamedTuple):
     policy_version: int
     evaluation: bool = False
     seed: int = -1
+    life_lost: bool = False
+
+    @property
+    def final(self) -> bool:
+        """Whether nothing that comes later is to count for what came before."""
+        return self.terminated or self.life_lost
 
     @property
     def done(self) -> bool:

@@ -2,7 +2,8 @@
 
 An algorithm is a file ``config/algorithms/NAME.yaml`` whose ``agent:`` names a folder of
 `spiking_wm_ros.agents`; its other keys are options of that agent or of the run. What suits one
-environment is in ``config/envs/ID.yaml``: options for every algorithm, and under an agent's or an
+environment is in ``config/envs/ID.yaml`` (``-`` for ``/``), and what suits all of a namespace, as
+``atari/…``, in ``config/envs/NAMESPACE.yaml``: options for every algorithm, and under an agent's or an
 algorithm's name options for that one.
 """
 
@@ -84,6 +85,19 @@ def _read_algorithm(algorithm: str) -> dict[str, Any]:
     return read_yaml(package_folder("config") / "algorithms" / f"{algorithm}.yaml")
 
 
+def _suited(env_id: str) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+    """What suits an environment: options for every algorithm, and by names of agents and algorithms."""
+    suited, sections = {}, {}
+    for name in dict.fromkeys((env_id.partition("/")[0], env_id.replace("/", "-"))):
+        file = package_folder("config") / "envs" / f"{name}.yaml"
+        for key, value in (read_yaml(file) if file.exists() else {}).items():
+            if isinstance(value, dict):
+                sections[key] = sections.get(key, {}) | value
+            else:
+                suited[key] = value
+    return suited, sections
+
+
 def settle(algorithm: str, env_id: str, given: dict[str, Any]) -> Setup:
     """All options of an algorithm in an environment: defaults, then files, then what was given.
 
@@ -92,9 +106,7 @@ def settle(algorithm: str, env_id: str, given: dict[str, Any]) -> Setup:
     """
     agent = agent_of(algorithm)
     chosen = {k: v for k, v in _read_algorithm(algorithm).items() if k != "agent"}
-    env_file = package_folder("config") / "envs" / f"{env_id.replace('/', '-')}.yaml"
-    suited = read_yaml(env_file) if env_file.exists() else {}
-    sections = {key: suited.pop(key) for key in [*suited] if isinstance(suited[key], dict)}
+    suited, sections = _suited(env_id)
     values = suited | sections.get(agent, {}) | chosen | sections.get(algorithm, {}) | given
     of_agent, of_run = known(options_class(agent)), known(RunOptions)
     for name in values:

@@ -51,7 +51,7 @@ class Sequences:
         """Take in a transition, with its action's code ``[A]``, and where an episode begins its start too."""
         if transition.episode != self._episode:
             self._write(transition.observation, np.zeros_like(code), 0.0, 1.0, 0.0)
-        self._write(transition.next_observation, code, reward, 0.0, float(transition.terminated))
+        self._write(transition.next_observation, code, reward, 0.0, float(transition.final))
         self._episode = -1 if transition.done else transition.episode
 
     def _write(self, observation: np.ndarray, action: np.ndarray, *numbers: float) -> None:

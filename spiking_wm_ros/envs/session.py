@@ -120,7 +120,7 @@ class Session:
         pending = self.pending()
         env = self._evaluation if pending.evaluation else self._training
         action = self.spaces.check_action(action)
-        observation, reward, terminated, truncated, _ = env.step(action if action.ndim else action[()])
+        observation, reward, terminated, truncated, info = env.step(action if action.ndim else action[()])
         transition = Transition(
             pending.observation,
             action,
@@ -133,6 +133,7 @@ class Session:
             policy_version,
             pending.evaluation,
             -1 if pending.evaluation else self._episode_seed,
+            bool(info.get("life_lost", False)),
         )
         if not pending.evaluation:
             self._end_requested = False

@@ -72,6 +72,7 @@ def to_transition(transition: Transition, header: Header) -> msg.Transition:
         next_observation=to_array(transition.next_observation),
         terminated=transition.terminated,
         truncated=transition.truncated,
+        life_lost=transition.life_lost,
     )
 
 
@@ -89,6 +90,7 @@ def from_transition(message: msg.Transition, action_dtype: np.dtype) -> Transiti
         message.policy_version,
         message.evaluation,
         message.seed,
+        message.life_lost,
     )
 
 

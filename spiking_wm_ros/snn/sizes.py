@@ -54,3 +54,17 @@ class RSSMSizes:
     )
     synapses: float = 0.0  # longest time constant of the cell's synapses, in steps; 0: they do not filter
     floor: float = 0.03  # deviation below which the cell's currents are not normalised up
+
+
+@dataclass(frozen=True)
+class QSizes:
+    """Sizes and kinds of a network for the values of actions; the defaults are those of Atari."""
+
+    spiking: bool = True
+    neuron: str = "lif"
+    spiking_output: bool = False
+    ticks: int = 8
+    channels: tuple[int, ...] = (32, 64, 64)
+    kernels: tuple[int, ...] = (8, 4, 3)
+    strides: tuple[int, ...] = (4, 2, 1)
+    hidden: int = 512

@@ -169,12 +169,15 @@ class Agent(contract.Agent):
         try:
             with self._precision():
                 imagined = self.behaviour.imagine(self.model, start, self._generator)
-                actor_loss, critic_loss, metrics = self.behaviour.losses(self.model, imagined)
-            self._step("actor", actor_loss, o.behaviour_clip)
-            self._step("critic", critic_loss, o.behaviour_clip)
+                goals = self.behaviour.goals(self.model, imagined)
+            for part in o.epochs * goals.parts(o.parts):
+                with self._precision():
+                    actor_loss, critic_loss, metrics = self.behaviour.losses(part)
+                self._step("actor", actor_loss, o.behaviour_clip)
+                self._step("critic", critic_loss, o.behaviour_clip)
+                self.behaviour.follow()
         finally:
             self.model.requires_grad_(True)
-        self.behaviour.follow()
         return metrics
 
     def _chances(self, *shape: int) -> Tensor:

@@ -8,6 +8,7 @@ from torch import Generator, Tensor, nn
 
 from spiking_wm_ros.agents.spiking_wm.options import Options
 from spiking_wm_ros.agents.spiking_wm.world_model import WorldModel
+from spiking_wm_ros.errors import UserError
 from spiking_wm_ros.snn.readout import Readout
 from spiking_wm_ros.snn.rssm import Features, Latent
 from spiking_wm_ros.snn.symlog import TwoHot
@@ -17,6 +18,7 @@ _HALF_LOG_2_PI = 0.9189385
 _UNIFORM = 0.01  # share of the uniform distribution over discrete ones
 _RANGE_RATE, _LEAST_RANGE = 0.01, 1.0  # running range of returns
 _QUANTILES = (0.05, 0.95)
+_CLIP = 0.2  # of the ratio of probabilities
 
 
 class Actor(nn.Module):
@@ -81,6 +83,27 @@ class Imagined(NamedTuple):
     code: Tensor  # drawn, [H, R, A]
 
 
+class Goals(NamedTuple):
+    """What actor and critic learn from a batch of rollouts."""
+
+    seen: Features  # of the [H, R] states in which was acted
+    code: Tensor  # drawn there, [H, R, A]
+    log_probability: Tensor  # of that, before anything is learned
+    returns: Tensor  # [H, R]
+    slow_value: Tensor  # [H, R]
+    advantage: Tensor  # [H, R]; with a gradient where the model teaches
+    weight: Tensor  # [H, R]
+    reward: Tensor  # [H, R]
+
+    def parts(self, count: int) -> "list[Goals]":
+        """The same, some rollouts in each."""
+        if count == 1:
+            return [self]  # graphs and all
+        fields = [x.chunk(count, 1) for x in self[1:]]
+        spikes, samples = self.seen.spikes.chunk(count, 2), self.seen.sample.chunk(count, 1)
+        return [Goals(Features(*seen), *rest) for *seen, rest in zip(spikes, samples, zip(*fields))]
+
+
 class Behaviour(nn.Module):
     """Actor, critic and its slow copy, and the running range of returns."""
 
@@ -89,6 +112,8 @@ class Behaviour(nn.Module):
         self.options, self._action = options, action
         self.actor = Actor(action, discrete, options)
         self._through_model = options.gradient == "dynamics" and not discrete
+        if self._through_model and options.epochs * options.parts > 1:
+            raise UserError("gradient:=dynamics learns once from each rollout: set epochs:=1 parts:=1")
         self.critic = Readout(TwoHot.width, options.layers, options.sizes(), scale=0.0)
         self.slow_critic = copy.deepcopy(self.critic).requires_grad_(False)
         self.register_buffer("range", torch.zeros(2))
@@ -115,10 +140,11 @@ class Behaviour(nn.Module):
         course = Features(torch.stack(spikes, 1), torch.stack(samples))
         return Imagined(course, torch.stack(codes))
 
-    def losses(self, model: WorldModel, imagined: Imagined) -> tuple[Tensor, Tensor, dict[str, float]]:
-        """Of actor and critic, and what they are made of."""
+    def goals(self, model: WorldModel, imagined: Imagined) -> Goals:
+        """What rollouts came to."""
         o, features = self.options, imagined.features
         later = Features(features.spikes[:, 1:], features.sample[1:])
+        seen = Features(features.spikes[:, :-1], features.sample[:-1]).detach()
         with torch.set_grad_enabled(self._through_model):
             reward = TwoHot(model.reward(*later).float()).mean()
             discount = o.discount * model.goes_on(*later)[..., 0].float().sigmoid()
@@ -127,17 +153,26 @@ class Behaviour(nn.Module):
             advantage = (returns - values[:-1]) / self._spread(returns.detach())
         # how likely it is that the step is reached
         weight = torch.cat([torch.ones_like(discount[:1]), discount[:-1]]).cumprod(0).detach()
-        seen = Features(features.spikes[:, :-1], features.sample[:-1]).detach()
-        log_probability, entropy = self.actor.judge(seen, imagined.code)
-        gain = advantage if self._through_model else log_probability * advantage
-        actor_loss = -(weight * (gain + o.entropy * entropy)).mean()
-        values_now = TwoHot(self.critic(*seen).float())
-        slow = TwoHot(self.slow_critic(*seen).float()).mean()
-        likely = values_now.log_probability(returns.detach()) + values_now.log_probability(slow)
-        critic_loss = -(weight * likely).mean()
+        with torch.no_grad():
+            log_probability, _ = self.actor.judge(seen, imagined.code)
+            slow = TwoHot(self.slow_critic(*seen).float()).mean()
+        aims = (returns.detach(), slow, advantage, weight, reward.detach())
+        return Goals(seen, imagined.code, log_probability, *aims)
+
+    def losses(self, goals: Goals) -> tuple[Tensor, Tensor, dict[str, float]]:
+        """Of actor and critic, and what they are made of."""
+        log_probability, entropy = self.actor.judge(goals.seen, goals.code)
+        gain = goals.advantage
+        if not self._through_model:  # no more than a little at once (PPO, Schulman et al. 2017)
+            ratio = (log_probability - goals.log_probability).exp()
+            gain = torch.minimum(ratio * gain, ratio.clamp(1 - _CLIP, 1 + _CLIP) * gain)
+        actor_loss = -(goals.weight * (gain + self.options.entropy * entropy)).mean()
+        values = TwoHot(self.critic(*goals.seen).float())
+        likely = values.log_probability(goals.returns) + values.log_probability(goals.slow_value)
+        critic_loss = -(goals.weight * likely).mean()
         metrics = {
-            "imagined_return": float(returns.detach().mean()),
-            "imagined_reward": float(reward.detach().mean()),
+            "imagined_return": float(goals.returns.mean()),
+            "imagined_reward": float(goals.reward.mean()),
             "entropy": float(entropy.detach().mean()),
             "actor_loss": float(actor_loss.detach()),
             "critic_loss": float(critic_loss.detach()),

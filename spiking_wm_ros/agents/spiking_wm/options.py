@@ -61,6 +61,8 @@ class Options:
         "continuous actions learn by that of returns, through the model; score: of log-probability",
         choices=("dynamics", "score"),
     )
+    epochs: int = option(2, "times that rollouts are learned from; 1 with gradient:=dynamics", 1, 100)
+    parts: int = option(4, "parts of rollouts, with an update of actor and critic by each; likewise", 1, 100)
     entropy: float = option(3e-4, "weight of the policy's entropy", 0, 100)
     target_rate: float = option(0.02, "share of the critic that its slow copy takes per update", 0, 1)
     # computing

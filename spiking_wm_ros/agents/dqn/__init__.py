@@ -1,0 +1,1 @@
+"""Deep Q-networks: spiking, with ReLU, and converted from one to the other."""

@@ -1,0 +1,197 @@
+"""Deep Q-learning with a spiking network (Chen et al. 2022), or with one of ReLU (Mnih et al. 2015)."""
+
+import copy
+import time
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from spiking_wm_ros.agents import contract
+from spiking_wm_ros.agents.contract import Budget, DreamProgress, Metrics, Transition, Weights
+from spiking_wm_ros.agents.dqn.dynamics import Dynamics
+from spiking_wm_ros.agents.dqn.options import Options
+from spiking_wm_ros.agents.dqn.policy import QPolicy, actions_of
+from spiking_wm_ros.agents.frames import Frames
+from spiking_wm_ros.agents.spaces import Spaces
+from spiking_wm_ros.agents.tensors import flatten, unflatten
+from spiking_wm_ros.process import products_in_bfloat16
+from spiking_wm_ros.snn.conversion import scales
+from spiking_wm_ros.snn.q_network import QNetwork
+
+_AHEAD = 15  # steps imagined where a dream is held against reality
+
+
+class Agent(contract.Agent):
+    """Learns values from replayed transitions awake, and from imagined ones in dreams."""
+
+    policy_class = QPolicy
+
+    def __init__(self, options: Options, spaces: Spaces, seed: int):
+        super().__init__(options, spaces, seed)
+        shape, actions = spaces.observation.shape, actions_of(spaces)
+        self._first_action = int(spaces.action.start)
+        self._generator = torch.Generator().manual_seed(seed)
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            self.network = QNetwork(shape, actions, options.sizes())
+            self.target = copy.deepcopy(self.network).requires_grad_(False)
+            self.dynamics = Dynamics(self.network, actions, options) if options.world_model else None
+        self.optimiser = torch.optim.Adam(self.network.parameters(), options.lr, fused=True)
+        dtype = torch.uint8 if spaces.observation.dtype == np.uint8 else torch.float32
+        self.replay = Frames(options.replay, shape, dtype, options.stacked, options.replay_file)
+        self.steps = self.updates = 0
+
+    # --- awake ---
+
+    @property
+    def epsilon(self) -> float:
+        """Share of random actions by now."""
+        o, since = self.options, self.steps - self.options.warmup
+        if since < 0:
+            return 1.0
+        return o.epsilon + (o.epsilon_end - o.epsilon) * min(since / o.epsilon_steps, 1)
+
+    def policy_weights(self) -> Weights:
+        """The network, how often to act at random, and what a conversion's rates stand for."""
+        weights = {
+            name: value.clone() for name, value in flatten({"network": self.network.state_dict()}).items()
+        }
+        weights["epsilon"] = torch.tensor(self.epsilon)
+        if self.options.converted and len(self.replay) > self.options.stacked:
+            seen = self._some_observations()
+            weights["scale"] = scales(self.network, seen, self.options.percentile)
+        return weights
+
+    def _some_observations(self) -> Tensor:
+        """Drawn by a generator of their own, so that what is released does not change what is learned."""
+        generator = torch.Generator().manual_seed(self.updates)
+        return self.replay.at(self.replay.sample(self.options.calibration, generator)).observation
+
+    def observe(self, transition: Transition) -> None:
+        """Remember a transition."""
+        reward = float(np.sign(transition.reward)) if self.options.clip_rewards else transition.reward
+        action = transition.action - self._first_action
+        self.replay.add(transition._replace(action=action), reward)
+        self.steps += 1
+
+    def learn(self) -> Metrics:
+        """One update of values, and every ``model_every``-th time one of the world model."""
+        o = self.options
+        if not self.updates and o.spiking:
+            self.network.wake(self._some_observations())
+        if self.updates % o.target_every == 0:
+            self.target.load_state_dict(self.network.state_dict())
+        batch = self.replay.at(self.replay.sample(o.batch, self._generator))
+        with self._precision():
+            with torch.no_grad():
+                following = self.target(batch.next_observation)
+                choosing = self.network(batch.next_observation) if o.double else following
+            values = self.network(batch.observation)
+        best = following.gather(1, choosing.argmax(1, keepdim=True))[:, 0].float()
+        goal = batch.reward + o.discount * (1 - batch.final) * best
+        metrics = self._step(values.float().gather(1, batch.action[:, None])[:, 0], goal)
+        self.updates += 1
+        if self.dynamics and self.updates % o.model_every == 0:
+            metrics |= self.dynamics.learn(self.network, self.replay, self._generator)
+        return metrics
+
+    def _step(self, value: Tensor, goal: Tensor) -> Metrics:
+        loss = F.smooth_l1_loss(value, goal)
+        self.optimiser.zero_grad()
+        loss.backward()
+        self.optimiser.step()
+        return {"value_loss": float(loss.detach()), "value": float(value.detach().mean())}
+
+    @staticmethod
+    def _precision():
+        return torch.autocast("cpu", torch.bfloat16, enabled=products_in_bfloat16())
+
+    # --- dreaming ---
+
+    @property
+    def can_dream(self) -> bool:
+        """Whether there is a world model, and experience beyond the random one."""
+        return self.dynamics is not None and self.steps > self.options.warmup
+
+    def dream(self, budget: Budget) -> Iterator[DreamProgress]:
+        """Imagine rollouts from replayed states, with an update of values' read-out at each step (Dyna)."""
+        started, rollouts, updates = time.monotonic(), 0, 0
+        while budget.lasts(rollouts, updates, time.monotonic() - started):
+            size = min(self.options.dream_batch, (budget.rollouts or 1 << 30) - rollouts)
+            rows = self.replay.sample(size, self._generator)
+            with torch.no_grad():
+                features = self.network.features(self.replay.at(rows).observation)
+            alive = torch.ones(size)
+            for _ in range(self.options.horizon):
+                features, alive, metrics = self._imagine(features, alive)
+                updates += 1
+                if budget.updates is not None and updates >= budget.updates:
+                    break
+            rollouts += size
+            yield DreamProgress(rollouts, updates, metrics)
+
+    def _imagine(self, features: Tensor, alive: Tensor) -> tuple[Tensor, Tensor, Metrics]:
+        """A step of rollouts, ``alive`` to some degree, with actions at random, and an update from it."""
+        count = self.network.readout.out_features
+        action = torch.randint(count, features.shape[:1], generator=self._generator)
+        with torch.no_grad():
+            step = self.dynamics.model(features, action)
+            goes_on = 1 - step.final.sigmoid()
+            best = self.target.values(step.features).amax(1)
+            goal = step.reward + self.options.discount * goes_on * best
+        value = self.network.values(features).gather(1, action[:, None])[:, 0]
+        # ended rollouts have nothing to teach: their values are their goals
+        metrics = self._step(value, torch.lerp(value.detach(), goal, alive))
+        return step.features, alive * goes_on, {f"imagined_{name}": x for name, x in metrics.items()}
+
+    # --- judging and keeping ---
+
+    def model_error(self) -> Metrics:
+        """Held-out error of rates after 1 and 5 imagined steps, as a share of no change's."""
+        return self.dynamics.error(self.network, self.replay) if self.dynamics else {}
+
+    @torch.no_grad()
+    def dream_against_reality(self) -> dict[str, np.ndarray]:
+        """Values of all actions along the newest held-out stretch, and as they are imagined."""
+        rows = self.replay.held_out(_AHEAD, 1) if self.dynamics else torch.empty(_AHEAD, 0)
+        if not rows.shape[1]:
+            return {}
+        features = self.dynamics.foresee(self.network, self.replay, rows)
+        return {name: self.network.values(x[:, 0]).numpy() for name, x in zip(("real", "dream"), features)}
+
+    def _optimisers(self) -> dict[str, torch.optim.Optimizer]:
+        return {"value": self.optimiser} | ({"model": self.dynamics.optimiser} if self.dynamics else {})
+
+    def _parts(self) -> dict:
+        return {
+            "network": self.network.state_dict(),
+            "target": self.target.state_dict(),
+            "dynamics": self.dynamics.state_dict() if self.dynamics else {},
+            "adams": {name: adam.state_dict() for name, adam in self._optimisers().items()},
+            "replay": self.replay.snapshot(),
+            "steps": torch.tensor(self.steps),
+            "updates": torch.tensor(self.updates),
+            "generator": self._generator.get_state(),
+        }
+
+    def snapshot(self) -> Weights:
+        """All networks, optimisers, experience and the random state."""
+        return {name: value.clone() for name, value in flatten(self._parts()).items()}
+
+    def restore(self, snapshot: Mapping[str, Tensor]) -> None:
+        """Go on from a `snapshot`."""
+        parts = unflatten(snapshot)
+        self.network.load_state_dict(parts["network"])
+        self.target.load_state_dict(parts["target"])
+        if self.dynamics:
+            self.dynamics.load_state_dict(parts["dynamics"])
+        for name, adam in self._optimisers().items():
+            restored, kept = adam.state_dict(), parts.get("adams", {}).get(name, {})
+            restored["state"] = {int(k): v for k, v in kept.get("state", {}).items()}
+            adam.load_state_dict(copy.deepcopy(restored))  # which keeps the tensors that it is given
+        self.replay.restore(parts["replay"])
+        self.steps, self.updates = int(snapshot["steps"]), int(snapshot["updates"])
+        self._generator.set_state(snapshot["generator"])

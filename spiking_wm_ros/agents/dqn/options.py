@@ -1,0 +1,65 @@
+"""Options of deep Q-networks, spiking and not."""
+
+from dataclasses import dataclass
+
+from spiking_wm_ros.agents.options import option
+from spiking_wm_ros.snn.sizes import QSizes
+
+
+@dataclass(frozen=True)
+class Options:
+    """Hyper-parameters of deep Q-networks; those published for Atari are in `config/envs/atari.yaml`."""
+
+    spiking: bool = option(True, "spiking neurons; false: ReLU (the vanilla DQN)")
+    converted: bool = option(False, "act greedily by what a network with ReLU converts to, which spikes")
+    # network
+    neuron: str = option("lif", "spiking neurons: leaky, or not", choices=("lif", "if"))
+    spiking_output: bool = option(
+        False, "values are rates of spiking neurons (0 to 1), not read out of rates"
+    )
+    ticks: int = option(4, "spike steps within one decision", 2, 64)
+    channels: tuple = option((32, 64, 64), "channels of each convolution, where pictures are observed", 1)
+    kernels: tuple = option((8, 4, 3), "sides of their kernels, pixels", 1)
+    strides: tuple = option((4, 2, 1), "their strides, pixels", 1)
+    hidden: int = option(128, "neurons of the hidden layer", 1, 65536)
+    # conversion
+    converted_ticks: int = option(64, "spike steps of a converted network within one decision", 1, 1000)
+    percentile: float = option(99.9, "of a layer's activity that becomes the highest rate", 50, 100)
+    calibration: int = option(512, "observations that are converted by", 1, 100_000)
+    # memory
+    replay: int = option(100_000, "steps remembered", 1000)
+    replay_file: str = option("", "file that holds their pictures, mapped; without one memory does")
+    stacked: int = option(1, "pictures in an observation; each is kept once", 1, 64)
+    warmup: int = option(1000, "steps of uniformly random actions at the start", 0)
+    # learning
+    batch: int = option(32, "transitions in one update", 1, 65536)
+    lr: float = option(3e-4, "learning rate", 0, 1)
+    discount: float = option(0.99, "discount factor per step", 0, 1)
+    double: bool = option(False, "targets judge the learning network's choices (van Hasselt et al. 2016)")
+    target_every: int = option(250, "updates between copies to the target network", 1)
+    clip_rewards: bool = option(True, "learn from the sign of rewards")
+    # exploration
+    epsilon: float = option(1.0, "share of random actions after warm-up", 0, 1)
+    epsilon_end: float = option(0.1, "what it falls to", 0, 1)
+    epsilon_steps: int = option(10_000, "steps in which it does", 1)
+    evaluation_epsilon: float = option(0.05, "share of random actions in evaluations", 0, 1)
+    # dreams
+    world_model: bool = option(False, "learn a model of what comes next (false: no dreams)")
+    model_neurons: int = option(256, "spiking neurons of the model", 1, 65536)
+    model_lr: float = option(1e-3, "learning rate of the model", 0, 1)
+    model_every: int = option(4, "updates per update of the model", 1, 10_000)
+    horizon: int = option(3, "steps of an imagined rollout", 1, 1000)
+    dream_batch: int = option(64, "rollouts imagined at once", 1, 65536)
+
+    def sizes(self) -> QSizes:
+        """Sizes of the network that learns."""
+        return QSizes(
+            spiking=self.spiking,
+            neuron=self.neuron,
+            spiking_output=self.spiking_output,
+            ticks=self.ticks,
+            channels=self.channels,
+            kernels=self.kernels,
+            strides=self.strides,
+            hidden=self.hidden,
+        )

@@ -1,0 +1,167 @@
+"""Replay memory that keeps every picture once, though observations are stacks of them."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Generator, Tensor
+
+from spiking_wm_ros.agents.contract import Transition
+from spiking_wm_ros.errors import UserError
+
+# the last _HELD_OUT of every _BLOCK rows are never learned from by a world model, for it to be judged by
+_BLOCK, _HELD_OUT = 400, 20
+
+
+class Batch(NamedTuple):
+    """``B`` transitions."""
+
+    observation: Tensor  # [B, ...]
+    action: Tensor  # [B], int64
+    reward: Tensor  # [B]
+    next_observation: Tensor  # [B, ...]
+    final: Tensor  # 1 where nothing that comes later counts, [B]
+
+
+class Frames:
+    """The last transitions, the oldest overwritten first; a row holds one picture, or one vector.
+
+    An observation is ``stacked`` pictures one behind the other in its last dimension, the newest last. Of
+    each step only the newest one is kept. Where pictures do not follow on those before, as at the start of
+    an episode, the whole stack is written, in rows of its own.
+
+    Args:
+        capacity: rows kept.
+        shape: of an observation.
+        dtype: its type, float32 or uint8.
+        stacked: pictures in an observation.
+        file: to be mapped for the pictures; in memory without one.
+    """
+
+    def __init__(
+        self, capacity: int, shape: tuple[int, ...], dtype: torch.dtype, stacked: int = 1, file: str = ""
+    ):
+        if shape[-1] % stacked:
+            raise UserError(f"observations of shape {shape} are no {stacked} pictures: set stacked:=1")
+        self.capacity, self.stacked, self.written = capacity, stacked, 0
+        one = (capacity, *shape[:-1], shape[-1] // stacked)
+        kind = str(dtype).removeprefix("torch.")
+        # zeros are mapped, not written: memory is taken as it fills
+        pictures = np.memmap(_writable(file), kind, "w+", shape=one) if file else np.zeros(one, kind)
+        self.fields = {
+            "picture": torch.from_numpy(pictures),
+            "action": torch.zeros(capacity, dtype=torch.int64),
+            "reward": torch.zeros(capacity),
+            "final": torch.zeros(capacity),
+            "leap": torch.zeros(
+                capacity, dtype=torch.uint8
+            ),  # rows on to the next state; 0: none, or no state
+        }
+        self._next: Tensor | None = (
+            None  # the observation that the last row is of, in an episode that goes on
+        )
+
+    def __len__(self) -> int:
+        return min(self.written, self.capacity)
+
+    def add(self, transition: Transition, reward: float) -> None:
+        """Take in a transition, with its reward as it is to be learned from."""
+        seen, later = (torch.as_tensor(x) for x in (transition.observation, transition.next_observation))
+        if self._next is None or not torch.equal(self._next, seen):
+            self._write_stack(seen)
+        row = (self.written - 1) % self.capacity
+        self.fields["action"][row] = int(transition.action)
+        self.fields["reward"][row] = reward
+        self.fields["final"][row] = float(transition.final)
+        kept = later.shape[-1] // self.stacked
+        if torch.equal(later[..., :-kept], seen[..., kept:]):
+            self._write(later[..., -kept:])
+            leap = 1
+        else:
+            self._write_stack(later)
+            leap = self.stacked
+        self.fields["leap"][row] = leap
+        self._next = None if transition.done else later
+
+    def _write_stack(self, observation: Tensor) -> None:
+        for picture in observation.chunk(self.stacked, -1):
+            self._write(picture)
+
+    def _write(self, picture: Tensor) -> None:
+        row = self.written % self.capacity
+        self.fields["picture"][row] = picture
+        self.fields["leap"][row] = 0
+        self.written += 1
+
+    def sample(self, count: int, generator: Generator, held_out: bool | None = None) -> Tensor:
+        """Rows ``[count]`` of transitions, drawn uniformly with replacement.
+
+        Args:
+            count: how many.
+            generator: of random numbers.
+            held_out: only from what is held out, or only from the rest; None: from all.
+
+        Raises:
+            ValueError: if there is none.
+        """
+        found, drawn = torch.empty(0, dtype=torch.int64), 0
+        # the oldest rows may belong to a stack that is overwritten already
+        first = self.written - len(self) + self.stacked - 1
+        while len(found) < count:
+            if self.written - first < 2 or drawn > 1000 * (count + 10):
+                raise ValueError("nothing of that kind is kept yet")
+            rows = torch.randint(first, self.written - 1, (2 * count,), generator=generator)
+            kept = self.fields["leap"][rows % self.capacity] > 0
+            if held_out is not None:
+                kept &= (rows % _BLOCK >= _BLOCK - _HELD_OUT) == held_out
+            found, drawn = torch.cat([found, rows[kept]]), drawn + len(rows)
+        return found[:count]
+
+    def held_out(self, length: int, most: int) -> Tensor:
+        """The newest stretches of held-out rows ``[length, W]`` that lie within an episode."""
+        first = self.written - len(self) + self.stacked - 1
+        rows = torch.arange(max(first, self.written - 100 * _BLOCK), self.written - length)
+        rows = rows[rows % _BLOCK >= _BLOCK - _HELD_OUT] + torch.arange(length)[:, None]
+        leaps = self.fields["leap"][rows % self.capacity]
+        followed = (leaps == 1).all(0) & (rows[-1] % _BLOCK >= _BLOCK - _HELD_OUT)
+        return rows[:, followed][:, -most:]
+
+    def at(self, rows: Tensor) -> Batch:
+        """Transitions of rows ``[B]``."""
+        places = rows % self.capacity
+        leap = self.fields["leap"][places].long()
+        action, reward, final = (self.fields[name][places] for name in ("action", "reward", "final"))
+        return Batch(self._stack(rows), action, reward, self._stack(rows + leap), final)
+
+    def _stack(self, rows: Tensor) -> Tensor:
+        """Observations ``[B, ...]`` whose newest pictures are in rows."""
+        rows = (rows[:, None] + torch.arange(1 - self.stacked, 1)) % self.capacity
+        pictures = self.fields["picture"][rows]  # [B, stacked, ..., C]
+        return pictures.movedim(1, -2).flatten(-2)
+
+    def snapshot(self) -> dict[str, Tensor]:
+        """The filled part, the count of all ever written, and what the last row is of."""
+        kept = {name: memory[: len(self)].clone() for name, memory in self.fields.items()}
+        going_on = {} if self._next is None else {"next": self._next.clone()}
+        return kept | {"written": torch.tensor(self.written)} | going_on
+
+    def restore(self, snapshot: Mapping[str, Tensor]) -> None:
+        """Go on from a `snapshot`."""
+        self.written = int(snapshot["written"])
+        for name, memory in self.fields.items():
+            memory[: len(self)] = snapshot[name]
+        self._next = snapshot["next"].clone() if "next" in snapshot else None
+
+
+def _writable(file: str) -> Path:
+    path = Path(file).expanduser()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    except OSError as error:
+        raise UserError(
+            f"replay_file:={file} cannot be written ({error.strerror}): choose another one"
+        ) from None
+    return path

@@ -1,0 +1,87 @@
+"""Integrate-and-fire neurons as deep spiking Q-networks have them, over all ticks at once.
+
+``T`` ticks, ``B`` batch (any number of dimensions), ``N`` neurons.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from spikingjelly.activation_based import surrogate
+from torch import Tensor
+
+from spiking_wm_ros.snn import integrate_and_fire_kernels as kernels
+from spiking_wm_ros.snn.neurons import fused
+
+_ALPHA = 2.0  # of the surrogate gradient, arctan's
+
+
+class Constants(NamedTuple):
+    """``h = v + gain x - leak v``; a spike where ``h >= threshold``, then ``v = 0``.
+
+    With ``soft`` a spike takes the threshold from ``h`` instead.
+    """
+
+    gain: float
+    leak: float
+    threshold: float = 1.0
+    soft: bool = False
+    start: float = 0.0  # potential at rest
+
+
+LIF = Constants(0.5, 0.5)  # time constant of two ticks
+IF = Constants(1.0, 0.0)
+CONVERTED = Constants(1.0, 0.0, soft=True, start=0.5)  # what converted units become; they round, not cut off
+KINDS = {"lif": LIF, "if": IF}
+
+
+def fire(drive: Tensor, ticks: int, constants: Constants) -> tuple[Tensor, Tensor]:
+    """Let neurons that are at rest take currents; what they do, and how they end.
+
+    Gradients go through resets too, and through spikes by ``1 / (1 + (pi (h - threshold))^2)`` (arctan's).
+
+    Args:
+        drive: currents ``[T, B, N]``, or ``[1, B, N]`` if they do not change.
+        ticks: ``T``.
+        constants: the neurons'.
+
+    Returns:
+        Spikes ``[T, B, N]`` (0 or 1), and potentials ``[B, N]`` after them.
+    """
+    if not fused(drive):
+        return _by_tick(drive, ticks, constants)
+    flat = drive.reshape(len(drive), drive.shape[1], -1)
+    spikes, potential = _Fused.apply(flat, ticks, constants)
+    return spikes.view(ticks, *drive.shape[1:]), potential.view(drive.shape[1:])
+
+
+def _by_tick(drive: Tensor, ticks: int, c: Constants) -> tuple[Tensor, Tensor]:
+    potential, spikes = torch.full_like(drive[0], c.start), []
+    for current in drive.expand(ticks, *drive.shape[1:]):
+        before = potential + c.gain * current - c.leak * potential
+        fired = surrogate.atan.apply(before - c.threshold, _ALPHA)
+        potential = before - fired * (c.threshold if c.soft else before)
+        spikes.append(fired)
+    return torch.stack(spikes), potential
+
+
+class _Fused(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, drive: Tensor, ticks: int, c: Constants):
+        constants = np.array(c[:4], np.float32)
+        potential = torch.full_like(drive[0], c.start, memory_format=torch.contiguous_format)
+        spikes, before = (drive.new_empty(ticks, *drive.shape[1:]) for _ in range(2))
+        arrays = (drive.contiguous(), potential, spikes, before)
+        kernels.integrate_and_fire(*(x.detach().numpy() for x in arrays), constants)
+        ctx.save_for_backward(before)
+        ctx.constants, ctx.constant_drive = constants, len(drive) < ticks
+        return spikes, potential
+
+    @staticmethod
+    def backward(ctx, grad_spikes: Tensor, grad_potential: Tensor):
+        (before,) = ctx.saved_tensors
+        grad_drive = torch.empty_like(before)
+        grad_potential = grad_potential.clone(memory_format=torch.contiguous_format)
+        arrays = (grad_spikes.contiguous(), before, grad_potential, grad_drive)
+        kernels.integrate_and_fire_back(*(x.numpy() for x in arrays), ctx.constants)
+        return grad_drive.sum(0, keepdim=True) if ctx.constant_drive else grad_drive, None, None

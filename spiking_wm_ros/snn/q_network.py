@@ -1,0 +1,122 @@
+"""Networks for values of discrete actions: spiking (Chen et al. 2022), or with ReLU (Mnih et al. 2015)."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from spiking_wm_ros.snn.integrate_and_fire import KINDS, Constants, fire
+from spiking_wm_ros.snn.sizes import QSizes
+
+_LIVELY = 2.0  # deviation of currents to begin with, in thresholds
+_MADE_FOR, _LIT = 16, 0.1  # pictures that networks are made for before any is seen; share of bright pixels
+
+
+class Activity(NamedTuple):
+    """What the layers of a network did."""
+
+    spikes: list[Tensor]  # of each layer, ``[T, B, ...]``
+    values: Tensor  # ``[B, A]``
+
+
+class QNetwork(nn.Module):
+    """Convolutions where pictures are observed, a hidden layer, and a read-out.
+
+    The currents of the first layer do not change over the ticks (direct encoding). Values are read out of
+    mean rates, or with ``spiking_output`` are rates themselves. Without spikes there is one tick.
+
+    Args:
+        shape: of an observation, ``[height, width, C]`` or ``[D]``.
+        actions: ``A``.
+        sizes: of all layers.
+    """
+
+    def __init__(self, shape: tuple[int, ...], actions: int, sizes: QSizes):
+        super().__init__()
+        self.sizes, self.pictures = sizes, len(shape) == 3
+        self.ticks = sizes.ticks if sizes.spiking else 1
+        self.constants: Constants = KINDS[sizes.neuron]
+        widths = (shape[-1], *(sizes.channels if self.pictures else ()))
+        self.convolutions = nn.ModuleList(
+            nn.Conv2d(i, o, kernel, stride)
+            for i, o, kernel, stride in zip(widths, widths[1:], sizes.kernels, sizes.strides)
+        )
+        side = shape
+        for layer in self.convolutions:
+            side = [(size - layer.kernel_size[0]) // layer.stride[0] + 1 for size in side[:2]]
+        flat = widths[-1] * side[0] * side[1] if self.pictures else shape[0]
+        self.hidden = nn.Linear(flat, sizes.hidden)
+        self.readout = nn.Linear(sizes.hidden, actions)
+        self.to(memory_format=torch.channels_last)
+        if sizes.spiking:
+            lit = (torch.rand(_MADE_FOR, *shape) < _LIT).float() * 255
+            self.wake(lit if self.pictures else torch.randn(_MADE_FOR, *shape))
+
+    def layers(self) -> "Iterator[nn.Conv2d | nn.Linear]":
+        """Those whose units spike, first to last."""
+        yield from (*self.convolutions, self.hidden)
+        if self.sizes.spiking and self.sizes.spiking_output:
+            yield self.readout
+
+    def forward(self, observation: Tensor) -> Tensor:
+        """Values ``[B, A]`` of observations ``[B, height, width, C]`` (0 to 255) or ``[B, D]``."""
+        return self.values(self.features(observation))
+
+    def features(self, observation: Tensor) -> Tensor:
+        """Mean rates ``[B, H]`` of the last hidden layer."""
+        activity = self.enter(observation)
+        for layer in (*self.convolutions, self.hidden):
+            activity = self._unit(self.currents(layer, activity))
+        return activity.mean(0)
+
+    def values(self, features: Tensor) -> Tensor:
+        """Values ``[B, A]`` by `features`."""
+        currents = self.readout(features)
+        if not (self.sizes.spiking and self.sizes.spiking_output):
+            return currents
+        return self._unit(currents[None]).mean(0)
+
+    def enter(self, observation: Tensor) -> Tensor:
+        """Observations as the first layer sees them, ``[1, B, ...]``."""
+        activity = observation[None].to(self.hidden.weight.dtype)
+        return activity / 255 if self.pictures else activity
+
+    def currents(self, layer: "nn.Conv2d | nn.Linear", activity: Tensor) -> Tensor:
+        """Currents ``[T, B, ...]`` of a layer's units, channels last."""
+        if isinstance(layer, nn.Linear):
+            return layer(activity.flatten(2))
+        currents = layer(activity.flatten(0, 1).permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+        return currents.unflatten(0, activity.shape[:2])
+
+    def _unit(self, currents: Tensor) -> Tensor:
+        if not self.sizes.spiking:
+            return currents.relu()
+        return fire(currents.float(), self.ticks, self.constants)[0]
+
+    @torch.no_grad()
+    def activity(self, observation: Tensor) -> Activity:
+        """What every spiking layer does about observations, and the values."""
+        activity, spikes = self.enter(observation), []
+        for layer in (*self.convolutions, self.hidden):
+            activity = self._unit(self.currents(layer, activity))
+            spikes.append(activity)
+        return Activity(spikes, self.values(activity.mean(0)))
+
+    @torch.no_grad()
+    def wake(self, observation: Tensor) -> None:
+        """Scale weights, layer by layer, so that currents about such observations cross thresholds.
+
+        As in Mishkin & Matas (2016), with the threshold as the measure: a network as PyTorch draws it never
+        fires a spike.
+        """
+        activity = self.enter(observation)
+        for layer in self.layers():
+            layer.bias.zero_()
+            if layer is self.readout:
+                activity = activity.mean(0, keepdim=True)
+            threshold = self.constants.threshold
+            layer.weight *= _LIVELY * threshold / self.currents(layer, activity).std()
+            if layer is self.readout:  # so few neurons that each has to fire
+                layer.bias += _LIVELY * threshold - self.currents(layer, activity).mean((0, 1))
+            activity = self._unit(self.currents(layer, activity))
