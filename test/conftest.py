@@ -59,8 +59,20 @@ def env_for(algorithm: str) -> str:
     return ENV
 
 
+def tiny_dqn(tiny: dict) -> dict:
+    """The same for deep Q-networks."""
+    shared = {name: value for name, value in tiny.items() if name != "model_batch"}
+    return shared | {"hidden": 16, "replay": 1000, "calibration": 32, "updates_per_step": 0.5}
+
+
 # options of a run as small, by algorithm
-SMALL = {"popsan_dream": dict, "rsnn_dream": tiny_rsnn, "spiking_wm": tiny_latent}
+SMALL = {
+    "popsan_dream": dict,
+    "rsnn_dream": tiny_rsnn,
+    "spiking_wm": tiny_latent,
+    "dsqn_dream": tiny_dqn,
+    "converted_sqn": tiny_dqn,
+}
 
 
 @pytest.fixture

@@ -29,7 +29,12 @@ from test.test_training import assert_same_state, final_state
 # a policy whose decisions depend on the observation alone, and two that remember the episode
 WITHOUT_AND_WITH_MEMORY = pytest.mark.parametrize(
     ("algorithm", "env"),
-    [("popsan_dream", ENV), ("rsnn_dream", "PongRam-v0"), ("spiking_wm", "dm_control/cartpole-swingup-v0")],
+    [
+        ("popsan_dream", ENV),
+        ("dsqn_dream", "minatar/Breakout-v0"),
+        ("rsnn_dream", "PongRam-v0"),
+        ("spiking_wm", "dm_control/cartpole-swingup-v0"),
+    ],
 )
 
 

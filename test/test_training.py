@@ -13,7 +13,7 @@ from spiking_wm_ros.agents.trainer import LearningRun, train
 from spiking_wm_ros.cli.pictures import draw
 from spiking_wm_ros.envs.session import Session
 from spiking_wm_ros.errors import UserError
-from test.conftest import ENV, SMALL
+from test.conftest import ENV, SMALL, env_for
 
 
 def start(path, options, algorithm="popsan_dream", env=ENV):
@@ -44,15 +44,15 @@ def test_a_run_leaves_everything_behind(tmp_path, tiny):
 
 
 @pytest.mark.parametrize("first", [60, 77])  # at and between checkpoints, policies and episodes
-@pytest.mark.parametrize("algorithm", ["popsan_dream", "rsnn_dream", "spiking_wm"])
+@pytest.mark.parametrize("algorithm", SMALL)
 def test_run_n_and_resume_n_equals_run_2n(tmp_path, tiny, algorithm, first):
-    tiny = SMALL[algorithm](tiny)
-    whole = start(tmp_path / "whole", tiny, algorithm)
+    tiny, env = SMALL[algorithm](tiny), env_for(algorithm)
+    whole = start(tmp_path / "whole", tiny, algorithm, env)
     train(whole)
-    halves = start(tmp_path / "halves", tiny | {"steps": first}, algorithm)
+    halves = start(tmp_path / "halves", tiny | {"steps": first}, algorithm, env)
     train(halves)
     checkpoint = halves.newest()
-    train(start(tmp_path / "halves", tiny, algorithm), checkpoint)
+    train(start(tmp_path / "halves", tiny, algorithm, env), checkpoint)
     one, two = final_state(whole), final_state(halves)
     two[1]["evaluated_at"] = one[1]["evaluated_at"]
     assert_same_state(one, two)
