@@ -1,8 +1,9 @@
-"""Nested dictionaries of tensors as flat ones, as safetensors keeps them."""
+"""Nested dictionaries of tensors as flat ones, as safetensors keeps them, and back."""
 
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import Tensor
 
 
@@ -27,3 +28,13 @@ def unflatten(flat: Mapping[str, Tensor]) -> dict[str, Any]:
             branch = branch.setdefault(parent, {})
         branch[key] = value
     return nested
+
+
+def restore_optimiser(optimiser: torch.optim.Optimizer, kept: Mapping[str, Any]) -> None:
+    """Give an optimiser the ``state_dict`` that was flattened, and unflattened again."""
+    states = {int(k): {n: x.clone() for n, x in v.items()} for k, v in kept.get("state", {}).items()}
+    optimiser.load_state_dict(optimiser.state_dict() | {"state": states})
+    for parameter, state in optimiser.state.items():
+        for name, value in state.items():
+            if value.shape == parameter.shape:  # files keep no strides, and fused updates go by them
+                state[name] = torch.empty_like(parameter).copy_(value)

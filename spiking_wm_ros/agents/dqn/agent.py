@@ -16,11 +16,12 @@ from spiking_wm_ros.agents.dqn.options import Options
 from spiking_wm_ros.agents.dqn.policy import QPolicy, actions_of
 from spiking_wm_ros.agents.frames import Frames
 from spiking_wm_ros.agents.spaces import Spaces
-from spiking_wm_ros.agents.tensors import flatten, unflatten
+from spiking_wm_ros.agents.tensors import flatten, restore_optimiser, unflatten
 from spiking_wm_ros.process import products_in_bfloat16
 from spiking_wm_ros.snn.conversion import scales
 from spiking_wm_ros.snn.q_network import QNetwork
 
+_WAKING = 64  # observations that weights are scaled to before the first update
 _AHEAD = 15  # steps imagined where a dream is held against reality
 
 
@@ -61,14 +62,14 @@ class Agent(contract.Agent):
         }
         weights["epsilon"] = torch.tensor(self.epsilon)
         if self.options.converted and len(self.replay) > self.options.stacked:
-            seen = self._some_observations()
+            seen = self._some_observations(self.options.calibration)
             weights["scale"] = scales(self.network, seen, self.options.percentile)
         return weights
 
-    def _some_observations(self) -> Tensor:
+    def _some_observations(self, count: int) -> Tensor:
         """Drawn by a generator of their own, so that what is released does not change what is learned."""
         generator = torch.Generator().manual_seed(self.updates)
-        return self.replay.at(self.replay.sample(self.options.calibration, generator)).observation
+        return self.replay.at(self.replay.sample(count, generator)).observation
 
     def observe(self, transition: Transition) -> None:
         """Remember a transition."""
@@ -81,7 +82,7 @@ class Agent(contract.Agent):
         """One update of values, and every ``model_every``-th time one of the world model."""
         o = self.options
         if not self.updates and o.spiking:
-            self.network.wake(self._some_observations())
+            self.network.wake(self._some_observations(_WAKING))
         if self.updates % o.target_every == 0:
             self.target.load_state_dict(self.network.state_dict())
         batch = self.replay.at(self.replay.sample(o.batch, self._generator))
@@ -189,9 +190,7 @@ class Agent(contract.Agent):
         if self.dynamics:
             self.dynamics.load_state_dict(parts["dynamics"])
         for name, adam in self._optimisers().items():
-            restored, kept = adam.state_dict(), parts.get("adams", {}).get(name, {})
-            restored["state"] = {int(k): v for k, v in kept.get("state", {}).items()}
-            adam.load_state_dict(copy.deepcopy(restored))  # which keeps the tensors that it is given
+            restore_optimiser(adam, parts.get("adams", {}).get(name, {}))
         self.replay.restore(parts["replay"])
         self.steps, self.updates = int(snapshot["steps"]), int(snapshot["updates"])
         self._generator.set_state(snapshot["generator"])

@@ -1,6 +1,5 @@
 """PopSAN + TD3 + an ensemble of spiking world models, with uncertainty-filtered dreaming."""
 
-import copy
 import time
 from collections.abc import Iterator, Mapping
 
@@ -17,7 +16,7 @@ from spiking_wm_ros.agents.popsan.options import Options
 from spiking_wm_ros.agents.popsan.td3 import TD3
 from spiking_wm_ros.agents.replay import Replay
 from spiking_wm_ros.agents.spaces import Spaces
-from spiking_wm_ros.agents.tensors import flatten, unflatten
+from spiking_wm_ros.agents.tensors import flatten, restore_optimiser, unflatten
 from spiking_wm_ros.errors import UserError
 from spiking_wm_ros.snn.popsan import EventDrivenPopSAN, PopSAN
 
@@ -238,12 +237,7 @@ class Agent(contract.Agent):
         if self.dynamics:
             self.dynamics.load_state_dict(parts["dynamics"])
         for name, optimiser in self._optimisers().items():
-            restored = optimiser.state_dict()
-            state = parts.get(f"{name}_optimiser", {}).get("state", {})
-            restored["state"] = {int(k): v for k, v in state.items()}
-            # load_state_dict keeps the tensors it is given
-            restored = copy.deepcopy(restored)
-            optimiser.load_state_dict(restored)
+            restore_optimiser(optimiser, parts.get(f"{name}_optimiser", {}))
         self.replay.restore(parts["replay"])
         self.dreams.restore(parts["dreams"])
         self.td3.updates = int(snapshot["updates"])

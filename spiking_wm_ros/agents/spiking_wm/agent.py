@@ -1,6 +1,5 @@
 """Spiking-WM: learns a latent world model from replayed sequences, and behaviour in its imagination."""
 
-import copy
 import time
 from collections.abc import Iterator, Mapping
 
@@ -17,7 +16,7 @@ from spiking_wm_ros.agents.spiking_wm.behaviour import Actor, Behaviour, done
 from spiking_wm_ros.agents.spiking_wm.codes import Actions, Observations
 from spiking_wm_ros.agents.spiking_wm.options import Options
 from spiking_wm_ros.agents.spiking_wm.world_model import WorldModel
-from spiking_wm_ros.agents.tensors import flatten, unflatten
+from spiking_wm_ros.agents.tensors import flatten, restore_optimiser, unflatten
 from spiking_wm_ros.snn.rssm import Latent
 
 _CONTEXT, _AHEAD = 5, 15  # steps seen, then imagined, where a dream is held against reality
@@ -286,9 +285,7 @@ class Agent(contract.Agent):
         self.model.load_state_dict(parts["model"])
         self.behaviour.load_state_dict(parts["behaviour"])
         for name, adam in self._adams.items():
-            restored, kept = adam.state_dict(), parts.get("adams", {}).get(name, {})
-            restored["state"] = {int(k): v for k, v in kept.get("state", {}).items()}
-            adam.load_state_dict(copy.deepcopy(restored))  # which keeps the tensors that it is given
+            restore_optimiser(adam, parts.get("adams", {}).get(name, {}))
         self.replay.restore(parts["replay"])
         self._generator.set_state(snapshot["generator"])
         self._acting.load(flatten(parts["acting"]))

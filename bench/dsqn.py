@@ -1,0 +1,83 @@
+"""Decisions and updates of a deep spiking Q-network beside those of the vanilla one, on one thread.
+
+Run as ``./swm bench dsqn``. Pictures are Atari's, 84 x 84 x 4, and networks the published ones with 8 ticks.
+Each network is measured in a process of its own, in turns, and the fastest turn of each counts; peak memory
+is all that such a process holds, Python and torch included. The last line is JSON.
+"""
+
+import json
+import multiprocessing
+import resource
+import time
+
+import numpy as np
+from _yardstick import gflops
+from rich.console import Console
+from rich.table import Table
+
+ENV, SEEN, TURNS, UPDATES, DECISIONS = "atari/Breakout-v0", 200, 3, 10, 100
+BARS = {"decision": 3, "step": 150, "memory": 600}
+
+
+def measure(algorithm: str, results) -> None:
+    """Milliseconds of a decision and of an update, and megabytes at the peak."""
+    from torch import set_float32_matmul_precision
+
+    from spiking_wm_ros.agents.contract import Transition
+    from spiking_wm_ros.agents.registry import agent_class, settle
+    from spiking_wm_ros.agents.spaces import Spaces
+    from spiking_wm_ros.envs.session import make_env
+    from spiking_wm_ros.process import prepare_to_compute
+
+    prepare_to_compute()
+    set_float32_matmul_precision("medium")  # as in training
+    env, setup = make_env(ENV), settle(algorithm, ENV, {})
+    spaces, rng = Spaces.of(env), np.random.default_rng(0)
+    agent = agent_class(setup.agent)(setup.agent_options, spaces, 0)
+    observation, _ = env.reset(seed=0)
+    for step in range(SEEN):
+        action = rng.integers(spaces.action.n)
+        following, reward, over, _, _ = env.step(action)
+        agent.observe(Transition(observation, np.asarray(action), reward, following, over, False, 0, step, 0))
+        observation = env.reset()[0] if over else following
+    step = median(agent.learn, UPDATES)
+    policy = agent.policy_class(setup.agent_options, spaces)
+    policy.load(agent.policy_weights())
+    decision = median(lambda: policy.values(observation, converted=False), DECISIONS)
+    results.put((decision, step, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024))
+
+
+def median(call, times: int) -> float:
+    """Milliseconds of the median call, after three that do not count."""
+    took = []
+    for _ in range(3 + times):
+        began = time.perf_counter()
+        call()
+        took.append(time.perf_counter() - began)
+    return float(np.median(took[3:])) * 1e3
+
+
+def main() -> None:
+    """Measure, print a table, and one JSON object as the last line."""
+    spawn, found = multiprocessing.get_context("spawn"), {"dsqn": [], "dqn": []}
+    for _ in range(TURNS):
+        for algorithm, turns in found.items():
+            results = spawn.SimpleQueue()
+            process = spawn.Process(target=measure, args=(algorithm, results))
+            process.start()
+            process.join()
+            if process.exitcode:
+                raise SystemExit(f"the measurement of {algorithm} ended with status {process.exitcode}")
+            turns.append(results.get())
+    best = {algorithm: np.min(turns, 0) for algorithm, turns in found.items()}
+    table = Table("what", "dsqn", "dqn", "bar", title=f"{gflops():.0f} GFLOP/s")
+    for k, (name, unit) in enumerate((("decision", "ms"), ("step", "ms"), ("memory", "MB"))):
+        table.add_row(f"{name}, {unit}", *(f"{x[k]:.2f}" for x in best.values()), f"{BARS[name]}")
+    Console(width=100).print(table)
+    decision, step, memory = best["dsqn"]
+    figures = {"decision_ms": decision, "gradient_step_ms": step, "dqn_gradient_step_ms": best["dqn"][1]}
+    print(json.dumps({name: round(x, 3) for name, x in (figures | {"peak_rss_mb": memory}).items()}))
+
+
+if __name__ == "__main__":
+    main()
