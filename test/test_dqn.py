@@ -102,7 +102,7 @@ def test_acts_at_random_as_often_as_released_and_in_evaluations_as_often_as_publ
         a.observe(transition)
     policy = QPolicy(a.options, a.spaces)
     policy.load(a.policy_weights())
-    best = int(policy.values(np.ones(4, np.float32), converted=False).argmax())
+    best = int(policy.network(torch.ones(1, 4)).argmax())
     assert shares(policy, False, best) == pytest.approx(
         0.25, abs=0.03
     )  # half of them take the other one of two
@@ -128,14 +128,16 @@ def test_a_converted_network_explores_by_relu_and_is_judged_by_spikes():
         a.learn()
     policy = QPolicy(a.options, a.spaces)
     policy.load(a.policy_weights())
-    dense = [policy.values(x, converted=False) for x in seen]
-    spiking = [policy.values(x, converted=True) for x in seen]
+    with torch.no_grad():
+        dense, spiking = (
+            [net(torch.as_tensor(x)[None]) for x in seen] for net in (policy.network, policy.judged)
+        )
     assert not any(torch.equal(x, y) for x, y in zip(dense, spiking))
     assert torch.corrcoef(torch.stack([torch.cat(dense).ravel(), torch.cat(spiking).ravel()]))[0, 1] > 0.9
     for x, values in zip(seen, spiking):
         assert int(policy.act(x, policy.initial_state(), None)[0]) == int(values.argmax())
     one, two = a.policy_weights(), a.policy_weights()
-    assert torch.equal(one["scale"], two["scale"])
+    assert torch.equal(one["converted/hidden.weight"], two["converted/hidden.weight"])
 
 
 def test_the_network_is_scaled_to_what_is_seen_before_the_first_update():

@@ -91,37 +91,40 @@ def test_vectors_are_seen_without_convolutions():
     assert q(torch.randn(5, 6)).shape == (5, 4)
 
 
-def theirs(q: QNetwork, seen: torch.Tensor, ticks: int) -> torch.Tensor:
-    """Values by spikingjelly's own converted network, tick by tick, its neurons started as ours are."""
+def theirs(q: QNetwork, seen: torch.Tensor, ticks: int) -> list[torch.Tensor]:
+    """Spikes of every layer of spikingjelly's own converted network, tick by tick, started as ours is."""
     inputs = (seen.float() / 255).permute(0, 3, 1, 2)
     spiking = Converter(RateCodingRecipe([(inputs,)], mode="99.9%")).convert(conversion._units(q))
+    spikes = []
     for part in spiking.modules():
         if isinstance(part, neuron.IFNode):
-            part.v = 0.5
+            part.v, one = 0.5, []
+            part.register_forward_hook(lambda _part, _inputs, fired, one=one: one.append(fired))
+            spikes.append(one)
     with torch.no_grad():
-        return torch.stack([spiking(inputs) for _ in range(ticks)]).mean(0)
+        for _ in range(ticks):
+            spiking(inputs)
+    return [torch.stack(one) for one in spikes]
 
 
 def test_a_converted_network_spikes_as_spikingjellys_does():
-    """Theirs has no potentials read out: the rates alone are compared."""
     q, seen = network(spiking=False), pictures()
-    scale = conversion.scales(q, seen, 99.9)
-    *layers, _ = conversion.converted_activity(q, scale, seen, 16)
-    torch.testing.assert_close(
-        q.values(layers[-1].mean(0) * scale[-1]), theirs(q, seen, 16), atol=2e-3, rtol=2e-3
-    )
+    converted = conversion.convert(q, seen, 99.9, 16)
+    for ours, others in zip(converted.activity(seen).spikes, theirs(q, seen, 16), strict=True):
+        channels_last = others.permute(0, 1, 3, 4, 2) if others.dim() == 5 else others
+        assert 0.05 < ours.mean() < 0.5
+        assert float((ours != channels_last).float().mean()) < 1e-3  # sums of floats have an order
 
 
 def test_a_converted_network_comes_nearer_with_ticks_and_agrees():
     q, seen = network(spiking=False), pictures(512)
-    scale = conversion.scales(q, seen, 99.9)
     values = q(seen).detach()
     errors, agree = [], []
     for ticks in (4, 16, 64):
-        found = conversion.converted_activity(q, scale, seen, ticks)[-1]
+        converted = conversion.convert(q, seen, 99.9, ticks)
+        found = converted(seen).detach()
         errors.append(float((found - values).square().mean()))
         agree.append(float((found.argmax(1) == values.argmax(1)).float().mean()))
+        assert set(converted.activity(seen).spikes[0].unique().tolist()) == {0.0, 1.0}
     assert errors[0] > errors[1] > errors[2]
     assert agree[2] > 0.9
-    spikes = conversion.converted_activity(q, scale, seen, 64)[0]
-    assert set(spikes.unique().tolist()) == {0.0, 1.0}

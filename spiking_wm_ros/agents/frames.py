@@ -50,15 +50,14 @@ class Frames:
         kind = str(dtype).removeprefix("torch.")
         # zeros are mapped, not written: memory is taken as it fills
         pictures = np.memmap(_writable(file), kind, "w+", shape=one) if file else np.zeros(one, kind)
-        self.fields = {
-            "picture": torch.from_numpy(pictures),
-            "action": torch.zeros(capacity, dtype=torch.int64),
-            "reward": torch.zeros(capacity),
-            "final": torch.zeros(capacity),
-            "leap": torch.zeros(
-                capacity, dtype=torch.uint8
-            ),  # rows on to the next state; 0: none, or no state
+        fields = {
+            "picture": pictures,
+            "action": np.zeros(capacity, np.int64),
+            "reward": np.zeros(capacity, np.float32),
+            "final": np.zeros(capacity, np.float32),
+            "leap": np.zeros(capacity, np.uint8),  # rows on to the next state; 0: none, or no state
         }
+        self.fields = {name: torch.from_numpy(memory) for name, memory in fields.items()}
         self._next: Tensor | None = (
             None  # the observation that the last row is of, in an episode that goes on
         )

@@ -1,15 +1,13 @@
 """A network with ReLU as one that spikes, by spikingjelly's ann2snn (Tan et al. 2021, for Q-networks)."""
 
+import copy
 import io
 from contextlib import redirect_stderr
+from dataclasses import replace
 
 import torch
-from spikingjelly.activation_based.ann2snn import Converter
-from spikingjelly.activation_based.ann2snn.modules import VoltageScaler
-from spikingjelly.activation_based.ann2snn.recipes import RateCodingRecipe
 from torch import Tensor, nn
 
-from spiking_wm_ros.snn.integrate_and_fire import CONVERTED, fire
 from spiking_wm_ros.snn.q_network import QNetwork
 
 
@@ -26,14 +24,13 @@ def _units(network: QNetwork) -> nn.Sequential:
     return nn.Sequential(*parts, network.hidden, nn.ReLU(), network.readout)
 
 
-def scales(network: QNetwork, observation: Tensor, percentile: float) -> Tensor:
-    """What a rate of one spike a tick stands for in each hidden layer, ``[layers]``.
+def scales(network: QNetwork, observation: Tensor, percentile: float) -> list[Tensor]:
+    """What a rate of one spike a tick is to stand for in each hidden layer."""
+    # loaded where it is used: it takes a second, and 60 MB
+    from spikingjelly.activation_based.ann2snn import Converter
+    from spikingjelly.activation_based.ann2snn.modules import VoltageScaler
+    from spikingjelly.activation_based.ann2snn.recipes import RateCodingRecipe
 
-    Args:
-        network: with ReLU.
-        observation: to go by, ``[B, ...]``.
-        percentile: of a layer's activity about them.
-    """
     seen = network.enter(observation)[0]
     if network.pictures:
         seen = seen.permute(0, 3, 1, 2)
@@ -41,20 +38,26 @@ def scales(network: QNetwork, observation: Tensor, percentile: float) -> Tensor:
     with redirect_stderr(io.StringIO()):  # a progress bar
         converted = Converter(recipe).convert(_units(network))
     scalers = [part for part in converted.modules() if isinstance(part, VoltageScaler)]
-    return torch.stack([after.scale.float() for after in scalers[1::2]])
+    return [after.scale for after in scalers[1::2]]
 
 
 @torch.no_grad()
-def converted_activity(network: QNetwork, scale: Tensor, observation: Tensor, ticks: int) -> list[Tensor]:
-    """Spikes ``[T, B, ...]`` of each hidden layer, and the values ``[B, A]`` read out of them.
+def convert(network: QNetwork, observation: Tensor, percentile: float, ticks: int) -> QNetwork:
+    """The spiking network that one with ReLU becomes, its weights normalised by data, layer by layer.
 
-    The last layer's potentials are read out with its spikes ("robust representation"), so that what has not
-    become a spike yet is not lost.
+    Args:
+        network: with ReLU.
+        observation: to go by, ``[B, ...]``.
+        percentile: of a layer's activity about them that becomes a rate of one spike a tick.
+        ticks: spike steps of the converted one.
     """
-    activity, layers = network.enter(observation), []
-    for layer, of_one in zip((*network.convolutions, network.hidden), scale):
-        spikes, potential = fire(network.currents(layer, activity) / of_one, ticks, CONVERTED)
-        activity = spikes * of_one
-        layers.append(spikes)
-    came_in = spikes.sum(0) + potential - CONVERTED.start
-    return [*layers, network.values((came_in * scale[-1] / ticks).clamp_min(0))]
+    spiking, before = copy.deepcopy(network), torch.ones(())
+    spiking.sizes = replace(network.sizes, spiking=True, neuron="converted", ticks=ticks)
+    for layer, scale in zip(
+        (*spiking.convolutions, spiking.hidden), scales(network, observation, percentile)
+    ):
+        layer.weight *= before / scale
+        layer.bias /= scale
+        before = scale
+    spiking.readout.weight *= before
+    return spiking

@@ -32,7 +32,7 @@ class Constants(NamedTuple):
 LIF = Constants(0.5, 0.5)  # time constant of two ticks
 IF = Constants(1.0, 0.0)
 CONVERTED = Constants(1.0, 0.0, soft=True, start=0.5)  # what converted units become; they round, not cut off
-KINDS = {"lif": LIF, "if": IF}
+KINDS = {"lif": LIF, "if": IF, "converted": CONVERTED}
 
 
 def fire(drive: Tensor, ticks: int, constants: Constants) -> tuple[Tensor, Tensor]:
@@ -70,7 +70,9 @@ class _Fused(torch.autograd.Function):
     def forward(ctx, drive: Tensor, ticks: int, c: Constants):
         constants = np.array(c[:4], np.float32)
         potential = torch.full_like(drive[0], c.start, memory_format=torch.contiguous_format)
-        spikes, before = (drive.new_empty(ticks, *drive.shape[1:]) for _ in range(2))
+        spikes = drive.new_empty(ticks, *drive.shape[1:])
+        kept = ticks if ctx.needs_input_grad[0] else 1  # nothing is kept where there is no way back
+        before = drive.new_empty(kept, *drive.shape[1:])
         arrays = (drive.contiguous(), potential, spikes, before)
         kernels.integrate_and_fire(*(x.detach().numpy() for x in arrays), constants)
         ctx.save_for_backward(before)

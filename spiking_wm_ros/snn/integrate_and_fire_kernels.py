@@ -10,7 +10,7 @@ _compiled = {"cache": True, "nogil": True, "error_model": "numpy"}
 
 @njit(f"void({_cube},{_plane},{_cube},{_cube},{_row})", **_compiled)
 def integrate_and_fire(drive, potential, spikes, before, constants):
-    """Fill ``spikes [T, B, N]``, and what potentials were ``before`` a spike reset them.
+    """Fill ``spikes [T, B, N]``, and what potentials were ``before`` spikes reset them, or only the last.
 
     ``drive [T or 1, B, N]``; ``potential [B, N]`` goes on; constants are gain, leak, threshold, and whether
     resets subtract.
@@ -20,7 +20,7 @@ def integrate_and_fire(drive, potential, spikes, before, constants):
     for b in range(batch):
         v = potential[b]
         for t in range(ticks):
-            x, s, h = drive[t % len(drive), b], spikes[t, b], before[t, b]
+            x, s, h = drive[t % len(drive), b], spikes[t, b], before[t % len(before), b]
             for n in range(neurons):
                 h[n] = v[n] + gain * x[n] - leak * v[n]
             for n in range(neurons):

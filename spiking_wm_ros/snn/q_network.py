@@ -35,8 +35,6 @@ class QNetwork(nn.Module):
     def __init__(self, shape: tuple[int, ...], actions: int, sizes: QSizes):
         super().__init__()
         self.sizes, self.pictures = sizes, len(shape) == 3
-        self.ticks = sizes.ticks if sizes.spiking else 1
-        self.constants: Constants = KINDS[sizes.neuron]
         widths = (shape[-1], *(sizes.channels if self.pictures else ()))
         self.convolutions = nn.ModuleList(
             nn.Conv2d(i, o, kernel, stride)
@@ -53,6 +51,11 @@ class QNetwork(nn.Module):
             lit = (torch.rand(_MADE_FOR, *shape) < _LIT).float() * 255
             self.wake(lit if self.pictures else torch.randn(_MADE_FOR, *shape))
 
+    @property
+    def constants(self) -> Constants:
+        """Of its neurons."""
+        return KINDS[self.sizes.neuron]
+
     def layers(self) -> "Iterator[nn.Conv2d | nn.Linear]":
         """Those whose units spike, first to last."""
         yield from (*self.convolutions, self.hidden)
@@ -64,18 +67,28 @@ class QNetwork(nn.Module):
         return self.values(self.features(observation))
 
     def features(self, observation: Tensor) -> Tensor:
-        """Mean rates ``[B, H]`` of the last hidden layer."""
+        """Mean rates ``[B, H]`` of the last hidden layer.
+
+        Where resets subtract, what has not become a spike yet counts too ("robust representation", Tan et al.
+        2021), so that they are as exact as the currents.
+        """
         activity = self.enter(observation)
         for layer in (*self.convolutions, self.hidden):
-            activity = self._unit(self.currents(layer, activity))
-        return activity.mean(0)
+            activity, potential = self._unit(self.currents(layer, activity))
+        return self._rates(activity, potential)
+
+    def _rates(self, activity: Tensor, potential: Tensor) -> Tensor:
+        if not (self.sizes.spiking and self.constants.soft):
+            return activity.mean(0)
+        left = potential - self.constants.start
+        return ((activity.sum(0) + left) / len(activity)).clamp_min(0)
 
     def values(self, features: Tensor) -> Tensor:
         """Values ``[B, A]`` by `features`."""
         currents = self.readout(features)
         if not (self.sizes.spiking and self.sizes.spiking_output):
             return currents
-        return self._unit(currents[None]).mean(0)
+        return self._unit(currents[None])[0].mean(0)
 
     def enter(self, observation: Tensor) -> Tensor:
         """Observations as the first layer sees them, ``[1, B, ...]``."""
@@ -89,19 +102,20 @@ class QNetwork(nn.Module):
         currents = layer(activity.flatten(0, 1).permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
         return currents.unflatten(0, activity.shape[:2])
 
-    def _unit(self, currents: Tensor) -> Tensor:
+    def _unit(self, currents: Tensor) -> tuple[Tensor, Tensor]:
+        """Activity ``[T, B, ...]``, and potentials after it."""
         if not self.sizes.spiking:
-            return currents.relu()
-        return fire(currents.float(), self.ticks, self.constants)[0]
+            return currents.relu(), currents[-1]
+        return fire(currents.float(), self.sizes.ticks, self.constants)
 
     @torch.no_grad()
     def activity(self, observation: Tensor) -> Activity:
         """What every spiking layer does about observations, and the values."""
         activity, spikes = self.enter(observation), []
         for layer in (*self.convolutions, self.hidden):
-            activity = self._unit(self.currents(layer, activity))
+            activity, potential = self._unit(self.currents(layer, activity))
             spikes.append(activity)
-        return Activity(spikes, self.values(activity.mean(0)))
+        return Activity(spikes, self.values(self._rates(activity, potential)))
 
     @torch.no_grad()
     def wake(self, observation: Tensor) -> None:
@@ -119,4 +133,4 @@ class QNetwork(nn.Module):
             layer.weight *= _LIVELY * threshold / self.currents(layer, activity).std()
             if layer is self.readout:  # so few neurons that each has to fire
                 layer.bias += _LIVELY * threshold - self.currents(layer, activity).mean((0, 1))
-            activity = self._unit(self.currents(layer, activity))
+            activity, _ = self._unit(self.currents(layer, activity))

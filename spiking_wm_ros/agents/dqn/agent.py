@@ -2,7 +2,7 @@
 
 import copy
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 import torch
@@ -14,14 +14,16 @@ from spiking_wm_ros.agents.contract import Budget, DreamProgress, Metrics, Trans
 from spiking_wm_ros.agents.dqn.dynamics import Dynamics
 from spiking_wm_ros.agents.dqn.options import Options
 from spiking_wm_ros.agents.dqn.policy import QPolicy, actions_of
-from spiking_wm_ros.agents.frames import Frames
+from spiking_wm_ros.agents.frames import Batch, Frames
 from spiking_wm_ros.agents.spaces import Spaces
 from spiking_wm_ros.agents.tensors import flatten, restore_optimiser, unflatten
 from spiking_wm_ros.process import products_in_bfloat16
-from spiking_wm_ros.snn.conversion import scales
+from spiking_wm_ros.snn.conversion import convert
 from spiking_wm_ros.snn.q_network import QNetwork
 
-_WAKING = 64  # observations that weights are scaled to before the first update
+Lesson = tuple[Tensor, Tensor]  # values [B], and what they ought to be
+
+_WAKING = 16  # observations that weights are scaled to before the first update
 _AHEAD = 15  # steps imagined where a dream is held against reality
 
 
@@ -56,15 +58,21 @@ class Agent(contract.Agent):
         return o.epsilon + (o.epsilon_end - o.epsilon) * min(since / o.epsilon_steps, 1)
 
     def policy_weights(self) -> Weights:
-        """The network, how often to act at random, and what a conversion's rates stand for."""
-        weights = {
-            name: value.clone() for name, value in flatten({"network": self.network.state_dict()}).items()
-        }
-        weights["epsilon"] = torch.tensor(self.epsilon)
-        if self.options.converted and len(self.replay) > self.options.stacked:
-            seen = self._some_observations(self.options.calibration)
-            weights["scale"] = scales(self.network, seen, self.options.percentile)
-        return weights
+        """The network, what it converts to, and how often to act at random."""
+        networks = {"network": self.network.state_dict()}
+        if self.options.converted:
+            networks["converted"] = self._converted().state_dict()
+        weights = {name: value.clone() for name, value in flatten(networks).items()}
+        return weights | {"epsilon": torch.tensor(self.epsilon)}
+
+    def _converted(self) -> QNetwork:
+        o = self.options
+        seen = self._some_observations(o.calibration) if len(self.replay) > o.stacked else self._none_seen()
+        return convert(self.network, seen, o.percentile, o.converted_ticks)
+
+    def _none_seen(self) -> Tensor:
+        """What to convert by before anything is observed."""
+        return torch.ones(1, *self.spaces.observation.shape)
 
     def _some_observations(self, count: int) -> Tensor:
         """Drawn by a generator of their own, so that what is released does not change what is learned."""
@@ -85,26 +93,37 @@ class Agent(contract.Agent):
             self.network.wake(self._some_observations(_WAKING))
         if self.updates % o.target_every == 0:
             self.target.load_state_dict(self.network.state_dict())
-        batch = self.replay.at(self.replay.sample(o.batch, self._generator))
-        with self._precision():
-            with torch.no_grad():
-                following = self.target(batch.next_observation)
-                choosing = self.network(batch.next_observation) if o.double else following
-            values = self.network(batch.observation)
-        best = following.gather(1, choosing.argmax(1, keepdim=True))[:, 0].float()
-        goal = batch.reward + o.discount * (1 - batch.final) * best
-        metrics = self._step(values.float().gather(1, batch.action[:, None])[:, 0], goal)
+        rows = self.replay.sample(o.batch, self._generator)
+        metrics = self._descend(
+            (self._lesson(self.replay.at(part)) for part in rows.split(o.at_once)), o.batch
+        )
         self.updates += 1
         if self.dynamics and self.updates % o.model_every == 0:
             metrics |= self.dynamics.learn(self.network, self.replay, self._generator)
         return metrics
 
-    def _step(self, value: Tensor, goal: Tensor) -> Metrics:
-        loss = F.smooth_l1_loss(value, goal)
+    def _lesson(self, batch: Batch) -> Lesson:
+        with self._precision():
+            with torch.no_grad():
+                following = self.target(batch.next_observation)
+                choosing = self.network(batch.next_observation) if self.options.double else following
+            values = self.network(batch.observation)
+        best = following.gather(1, choosing.argmax(1, keepdim=True))[:, 0].float()
+        goal = batch.reward + self.options.discount * (1 - batch.final) * best
+        return values.float().gather(1, batch.action[:, None])[:, 0], goal
+
+    def _descend(self, lessons: Iterable[Lesson], count: int) -> Metrics:
+        """One update from a batch of ``count``, in parts."""
         self.optimiser.zero_grad()
-        loss.backward()
+        losses, values = [], []
+        for value, goal in lessons:
+            loss = F.smooth_l1_loss(value, goal, reduction="none")
+            (loss.sum() / count).backward()
+            losses.append(loss.detach())
+            values.append(value.detach())
+        losses, values = torch.cat(losses), torch.cat(values)
         self.optimiser.step()
-        return {"value_loss": float(loss.detach()), "value": float(value.detach().mean())}
+        return {"value_loss": float(losses.mean()), "value": float(values.mean())}
 
     @staticmethod
     def _precision():
@@ -145,7 +164,7 @@ class Agent(contract.Agent):
             goal = step.reward + self.options.discount * goes_on * best
         value = self.network.values(features).gather(1, action[:, None])[:, 0]
         # ended rollouts have nothing to teach: their values are their goals
-        metrics = self._step(value, torch.lerp(value.detach(), goal, alive))
+        metrics = self._descend([(value, torch.lerp(value.detach(), goal, alive))], len(value))
         return step.features, alive * goes_on, {f"imagined_{name}": x for name, x in metrics.items()}
 
     # --- judging and keeping ---

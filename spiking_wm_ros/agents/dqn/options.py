@@ -1,6 +1,6 @@
 """Options of deep Q-networks, spiking and not."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from spiking_wm_ros.agents.options import option
 from spiking_wm_ros.snn.sizes import QSizes
@@ -33,6 +33,9 @@ class Options:
     warmup: int = option(1000, "steps of uniformly random actions at the start", 0)
     # learning
     batch: int = option(32, "transitions in one update", 1, 65536)
+    at_once: int = option(
+        32, "transitions that gradients are taken of at once; fewer take less memory", 1, 65536
+    )
     lr: float = option(3e-4, "learning rate", 0, 1)
     discount: float = option(0.99, "discount factor per step", 0, 1)
     double: bool = option(False, "targets judge the learning network's choices (van Hasselt et al. 2016)")
@@ -50,6 +53,10 @@ class Options:
     model_every: int = option(4, "updates per update of the model", 1, 10_000)
     horizon: int = option(3, "steps of an imagined rollout", 1, 1000)
     dream_batch: int = option(64, "rollouts imagined at once", 1, 65536)
+
+    def judged_sizes(self) -> QSizes:
+        """Those of the network that the other converts to."""
+        return replace(self.sizes(), spiking=True, neuron="converted", ticks=self.converted_ticks)
 
     def sizes(self) -> QSizes:
         """Sizes of the network that learns."""

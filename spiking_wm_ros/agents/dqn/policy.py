@@ -14,7 +14,6 @@ from spiking_wm_ros.agents.exploration import Exploration
 from spiking_wm_ros.agents.spaces import Spaces
 from spiking_wm_ros.agents.tensors import unflatten
 from spiking_wm_ros.errors import UserError
-from spiking_wm_ros.snn.conversion import converted_activity
 from spiking_wm_ros.snn.q_network import QNetwork
 
 
@@ -40,14 +39,21 @@ class QPolicy(contract.Policy):
 
     def __init__(self, options: Options, spaces: Spaces):
         super().__init__(options, spaces)
+        shape, actions = spaces.observation.shape, actions_of(spaces)
         with torch.random.fork_rng():  # weights are drawn, and then loaded
-            self.network = QNetwork(spaces.observation.shape, actions_of(spaces), options.sizes())
-        self._first, self._scale, self._epsilon = int(spaces.action.start), None, 1.0
+            self.network = QNetwork(shape, actions, options.sizes())
+            self.judged = (
+                QNetwork(shape, actions, options.judged_sizes()) if options.converted else self.network
+            )
+        self._first, self._epsilon = int(spaces.action.start), 1.0
 
     def load(self, weights: Mapping[str, Tensor]) -> None:
         """Take released weights."""
-        self.network.load_state_dict(unflatten(weights)["network"])
-        self._scale, self._epsilon = weights.get("scale"), float(weights["epsilon"])
+        parts = unflatten(weights)
+        self.network.load_state_dict(parts["network"])
+        if self.options.converted:
+            self.judged.load_state_dict(parts["converted"])
+        self._epsilon = float(weights["epsilon"])
 
     def initial_state(self) -> tuple[Exploration | None, int]:
         """Nothing drawn yet."""
@@ -55,7 +61,7 @@ class QPolicy(contract.Policy):
 
     @torch.inference_mode()
     def act(self, observation: np.ndarray, state: tuple, rng: np.random.Generator | None) -> tuple:
-        """The action of the highest value, or any; greedy ones are a converted network's, if there is one."""
+        """The action of the highest value, or any; the converted network is judged, if there is one."""
         draws, decisions = state
         epsilon = self._epsilon
         if rng is None:
@@ -67,12 +73,6 @@ class QPolicy(contract.Policy):
         if draw.random() < epsilon:
             action = draw.integers(self.network.readout.out_features)
         else:
-            action = int(self.values(observation, converted=rng is None)[0].argmax())
+            network = self.judged if rng is None else self.network
+            action = int(network(torch.as_tensor(observation)[None]).argmax())
         return np.asarray(self._first + action), (draws, decisions + 1)
-
-    def values(self, observation: np.ndarray, converted: bool) -> Tensor:
-        """Of all actions, ``[1, A]``."""
-        seen = torch.as_tensor(observation)[None]
-        if converted and self._scale is not None:
-            return converted_activity(self.network, self._scale, seen, self.options.converted_ticks)[-1]
-        return self.network(seen)
