@@ -1,4 +1,4 @@
-"""A deep spiking Q-network beside the vanilla one, and beside what that one converts to (Chen et al. 2022).
+"""A deep spiking Q-network beside the vanilla one, and beside what that one converts to (Liu et al. 2022).
 
 Run as ``./swm experiment dsqn_vs_dqn``, or in part, as with ``algorithms:=dqn seeds:=1 steps:=100000``. Each
 run is kept in ``runs/dsqn_vs_dqn`` and goes on where it was stopped; one that is finished is only judged. Of

@@ -1,4 +1,4 @@
-"""Networks for values of discrete actions: spiking (Chen et al. 2022), or with ReLU (Mnih et al. 2015)."""
+"""Networks for values of discrete actions: spiking (Liu et al. 2022), or with ReLU (Mnih et al. 2015)."""
 
 from collections.abc import Iterator
 from typing import NamedTuple

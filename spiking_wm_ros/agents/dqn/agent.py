@@ -1,4 +1,4 @@
-"""Deep Q-learning with a spiking network (Chen et al. 2022), or with one of ReLU (Mnih et al. 2015)."""
+"""Deep Q-learning with a spiking network (Liu et al. 2022), or with one of ReLU (Mnih et al. 2015)."""
 
 import copy
 import time

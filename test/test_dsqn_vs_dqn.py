@@ -1,0 +1,84 @@
+"""The experiment of Q-networks: what it trains, judges and writes."""
+
+import csv
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from spiking_wm_ros.snn.q_network import QNetwork
+from spiking_wm_ros.snn.sizes import QSizes
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "experiments"))
+import dsqn_vs_dqn  # noqa: E402
+
+ENV = "minatar/Freeway-v0"
+SMALL = {"learn_after": 100, "warmup": 100, "evaluate_every": 200, "evaluation_episodes": 1, "hidden": 8}
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """Games so few and short that it takes seconds."""
+    for name, value in {"EPISODES": 2, "LONGEST": 50, "STATES": 60, "CALIBRATED": 40}.items():
+        monkeypatch.setattr(dsqn_vs_dqn, name, value)
+    settle = dsqn_vs_dqn.settle
+    monkeypatch.setattr(dsqn_vs_dqn, "settle", lambda a, env, given: settle(a, env, SMALL | given))
+
+
+def table(path: Path) -> list[dict]:
+    return list(csv.DictReader(path.open()))
+
+
+def test_trains_judges_and_draws_and_is_not_begun_anew(small, monkeypatch, tmp_path):
+    monkeypatch.setattr(dsqn_vs_dqn, "ROOT", tmp_path)
+    given = [f"env:={ENV}", "steps:=200", "seeds:=2", f"results:={tmp_path / 'found'}"]
+    monkeypatch.setattr(sys, "argv", ["dsqn_vs_dqn", *given])
+    dsqn_vs_dqn.main()
+    stem = "dsqn_vs_dqn_minatar-Freeway-v0"
+    found = {path.name.removeprefix(stem): path for path in (tmp_path / "found").iterdir()}
+    assert set(found) == {".csv", "_costs.csv", "_noise.csv", "_conversion.csv", ".png"}
+    assert {(r["algorithm"], r["seed"], r["step"]) for r in table(found[".csv"])} == {
+        (a, s, step) for a in ("dqn", "dsqn") for s in "01" for step in ("0", "200")
+    }
+    assert {r["algorithm"] for r in table(found["_costs.csv"])} == {"dqn", "dsqn", "converted_sqn"}
+    assert all(0 <= float(r["agreement"]) <= 1 for r in table(found["_conversion.csv"]))
+    before = [path.stat().st_mtime_ns for path in sorted(tmp_path.glob("runs/*/*/episodes.csv"))]
+    dsqn_vs_dqn.main()
+    assert before == [path.stat().st_mtime_ns for path in sorted(tmp_path.glob("runs/*/*/episodes.csv"))]
+
+
+def test_conversions_are_judged_by_states_that_they_do_not_go_by(small):
+    torch.manual_seed(0)
+    network = QNetwork(
+        (10, 10, 7), 3, QSizes(spiking=False, channels=(4,), kernels=(3,), strides=(1,), hidden=8)
+    )
+    states = dsqn_vs_dqn.states_of(network, ENV)
+    assert states.shape == (100, 10, 10, 7) and states.dtype == torch.uint8
+    assert torch.equal(states, dsqn_vs_dqn.states_of(network, ENV))
+    assert len(states.flatten(1).unique(dim=0)) > 50
+
+
+def test_noise_is_seen(small, monkeypatch):
+    shown = []
+
+    class Network(QNetwork):
+        def forward(self, observation):
+            shown.append(observation)
+            return super().forward(observation)
+
+    network = Network((10, 10, 7), 3, QSizes(channels=(4,), kernels=(3,), strides=(1,), hidden=8))
+    for noise in (0.0, 0.2):
+        dsqn_vs_dqn.play(network, ENV, noise)
+    clean, noisy = shown[0], shown[len(shown) // 2]
+    assert set(clean.unique().tolist()) == {0.0, 255.0}
+    assert 20 < float(noisy[noisy < 200].std()) < 60 and 0 <= float(noisy.min()) <= float(noisy.max()) <= 255
+
+
+def test_a_wrong_argument_is_told():
+    run = subprocess.run(
+        [sys.executable, ROOT / "experiments/dsqn_vs_dqn.py", "sedes:=2"], capture_output=True, text=True
+    )
+    assert run.returncode == 1 and "sedes" in run.stderr and "Traceback" not in run.stderr
