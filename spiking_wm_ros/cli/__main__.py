@@ -149,14 +149,17 @@ def test(context: typer.Context) -> None:
 
 
 @app.command()
-def bench(name: Annotated[str, typer.Argument(help="popsan, ros, deploy, rsnn or published")]) -> None:
+def bench(
+    name: Annotated[str, typer.Argument(help="popsan, ros, deploy, rsnn, spiking_wm, dsqn or published")],
+) -> None:
     """Run a benchmark of bench/; its last line is JSON."""
     _run_program("benchmark", "bench", name)
 
 
 @app.command()
 def experiment(
-    name: Annotated[str, typer.Argument(help="rsnn_pong or rsnn_dream")], arguments: Arguments = None
+    name: Annotated[str, typer.Argument(help="rsnn_pong, rsnn_dream, long_sequences or dsqn_vs_dqn")],
+    arguments: Arguments = None,
 ) -> None:
     """Run an experiment of experiments/; its tables and pictures go to runs/, or to results:=."""
     _run_program("experiment", "experiments", name, *(arguments or []))
