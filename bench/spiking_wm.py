@@ -17,33 +17,20 @@ from rich.table import Table
 
 OBSERVATION, ACTION = 24, 6
 TURNS, UPDATES, DECISIONS = 3, 3, 200
-TUNED = {"size": "tiny"}
-PUBLISHED = {
-    "size": "published",
-    "carried": False,
-    "ticks": 5,
-    "averaged": False,
-    "neuron": "mcn",
-    "synapses": 0.0,
-    "layers": 2,
-    "gradient": "dynamics",
-    "bias": 0.0,
-    "starts": 0,
-    "length": 16,
-}
-FORMS = {
-    "tuned": TUNED,
-    "tuned, GRU": TUNED | {"spiking": False},
-    "published form, T = 5": PUBLISHED,
-    "published form, GRU": PUBLISHED | {"spiking": False},
+GRU, SHORT = {"spiking": False}, {"length": 16}
+FORMS = {  # algorithm and options
+    "tuned": ("spiking_wm", {}),
+    "tuned, GRU": ("gru_wm", {}),
+    "published form, T = 5": ("spiking_wm_published", SHORT),
+    "published form, GRU": ("spiking_wm_published", SHORT | GRU),
 }
 
 
-def update(given: dict, results) -> None:
+def update(form: tuple[str, dict], results) -> None:
     """Seconds of an update and the memory that it takes at its peak, in bytes."""
     from spiking_wm_ros.agents.contract import Transition
 
-    agent, rng = _agent(given), np.random.default_rng(0)
+    agent, rng = _agent(*form), np.random.default_rng(0)
     for step in range(200):
         one, two = rng.normal(size=(2, OBSERVATION)).astype(np.float32)
         action = rng.uniform(-1, 1, ACTION).astype(np.float32)
@@ -59,9 +46,9 @@ def update(given: dict, results) -> None:
     results.put((min(times), _memory("VmHWM") - before))
 
 
-def decision(given: dict, results) -> None:
+def decision(form: tuple[str, dict], results) -> None:
     """Seconds of a decision, the median."""
-    agent, rng, times = _agent(given), np.random.default_rng(0), []
+    agent, rng, times = _agent(*form), np.random.default_rng(0), []
     policy = agent.policy_class(agent.options, agent.spaces)
     policy.load(agent.policy_weights())
     state = policy.initial_state()
@@ -72,13 +59,13 @@ def decision(given: dict, results) -> None:
     results.put(float(np.median(times)))
 
 
-def _agent(given: dict):
+def _agent(algorithm: str, given: dict):
     from spiking_wm_ros.agents.registry import agent_class, settle
     from spiking_wm_ros.agents.spaces import Spaces
     from spiking_wm_ros.process import prepare_to_compute
 
     prepare_to_compute()
-    setup = settle("spiking_wm", "dm_control/walker-walk-v0", given)
+    setup = settle(algorithm, "dm_control/walker-walk-v0", given)
     observed = Box(-np.inf, np.inf, (OBSERVATION,), np.float32)
     spaces = Spaces(observed, Box(-1, 1, (ACTION,), np.float32), 0.05)
     return agent_class(setup.agent)(setup.agent_options, spaces, 0)
@@ -89,15 +76,15 @@ def _memory(name: str) -> int:
     return int(next(line for line in status.splitlines() if line.startswith(name)).split()[1]) * 1024
 
 
-def apart(measure, given: dict):
+def apart(measure, form: tuple[str, dict]):
     """What a measurement gives in a process of its own."""
     context = multiprocessing.get_context("spawn")
     results = context.SimpleQueue()
-    process = context.Process(target=measure, args=(given, results))
+    process = context.Process(target=measure, args=(form, results))
     process.start()
     process.join()
     if process.exitcode:
-        raise SystemExit(f"the measurement of {given} ended with status {process.exitcode}")
+        raise SystemExit(f"the measurement of {form} ended with status {process.exitcode}")
     return results.get()
 
 
@@ -108,12 +95,12 @@ def main() -> None:
     table = Table("form", "update, s", "memory, MB", "decision, ms", title=title)
     seconds, memory, decisions = {}, {}, {}
     for turn in range(TURNS):
-        for name, given in FORMS.items():
+        for name, form in FORMS.items():
             console.print(f"turn {turn + 1} of {TURNS}: {name}", style="dim")
-            took, peak = apart(update, given)
+            took, peak = apart(update, form)
             seconds[name] = min(took, seconds.get(name, np.inf))
             memory[name] = min(peak, memory.get(name, np.inf))
-            decisions[name] = min(apart(decision, given), decisions.get(name, np.inf))
+            decisions[name] = min(apart(decision, form), decisions.get(name, np.inf))
     for name in FORMS:
         row = f"{seconds[name]:.3f}", f"{memory[name] / 1e6:.0f}", f"{decisions[name] * 1e3:.2f}"
         table.add_row(name, *row)
