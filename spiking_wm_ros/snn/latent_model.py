@@ -27,7 +27,7 @@ class LatentModel(nn.Module):
 
     def __init__(self, features: int, actions: int, neurons: int, ticks: int):
         super().__init__()
-        self.features, self.actions, self.ticks = features, actions, ticks
+        self.features, self.ticks = features, ticks
         self.enter = nn.Linear(features, neurons)
         self.of_action = nn.Embedding(actions, neurons)
         self.norm = nn.LayerNorm(neurons)  # so that some currents cross the threshold, whatever the rates are

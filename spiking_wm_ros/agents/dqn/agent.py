@@ -41,7 +41,7 @@ class Agent(contract.Agent):
             torch.manual_seed(seed)
             self.network = QNetwork(shape, actions, options.sizes())
             self.target = copy.deepcopy(self.network).requires_grad_(False)
-            self.dynamics = Dynamics(self.network, actions, options) if options.world_model else None
+            self.dynamics = Dynamics(actions, options) if options.world_model else None
         self.optimiser = torch.optim.Adam(self.network.parameters(), options.lr, fused=True)
         dtype = torch.uint8 if spaces.observation.dtype == np.uint8 else torch.float32
         self.replay = Frames(options.replay, shape, dtype, options.stacked, options.replay_file)
@@ -66,13 +66,10 @@ class Agent(contract.Agent):
         return weights | {"epsilon": torch.tensor(self.epsilon)}
 
     def _converted(self) -> QNetwork:
-        o = self.options
-        seen = self._some_observations(o.calibration) if len(self.replay) > o.stacked else self._none_seen()
+        o, seen = self.options, torch.ones(1, *self.spaces.observation.shape)
+        if self.steps:
+            seen = self._some_observations(o.calibration)
         return convert(self.network, seen, o.percentile, o.converted_ticks)
-
-    def _none_seen(self) -> Tensor:
-        """What to convert by before anything is observed."""
-        return torch.ones(1, *self.spaces.observation.shape)
 
     def _some_observations(self, count: int) -> Tensor:
         """Drawn by a generator of their own, so that what is released does not change what is learned."""

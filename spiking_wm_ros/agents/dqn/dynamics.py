@@ -14,15 +14,14 @@ _JUDGED = 256  # held-out stretches
 
 
 class Dynamics(nn.Module):
-    """A `LatentModel` with its optimiser.
+    """A `LatentModel` of the rates of a network's last hidden layer, with its optimiser.
 
     Args:
-        network: whose last hidden layer's rates are the model's.
         actions: ``A``.
         options: sizes and rates.
     """
 
-    def __init__(self, network: QNetwork, actions: int, options: Options):
+    def __init__(self, actions: int, options: Options):
         super().__init__()
         self.options = options
         self.model = LatentModel(options.hidden, actions, options.model_neurons, options.ticks)
