@@ -110,9 +110,10 @@ def actions(network: QNetwork, states: torch.Tensor) -> torch.Tensor:
     return torch.cat([network(part).argmax(1) for part in states.split(100)])
 
 
-def judge(run: Run, algorithm: str, seed: int, percentile: float = 99.9) -> tuple[list[dict], ...]:
+def judge(run: Run, algorithm: str, seed: int) -> tuple[list[dict], ...]:
     """Rows about costs, noise and conversion of a trained network."""
     network, env = agent_of(run).network, run.config.env
+    percentile = settle("converted_sqn", env, {}).agent_options.percentile
     states = states_of(network, env)
     states, others = states[:STATES], states[STATES:]
     judged, conversion = {algorithm: network}, []

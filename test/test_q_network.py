@@ -4,9 +4,8 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch
-from spikingjelly.activation_based import neuron
+from spikingjelly.activation_based import base
 from spikingjelly.activation_based.ann2snn import Converter
-from spikingjelly.activation_based.ann2snn.recipes import RateCodingRecipe
 
 import spiking_wm_ros.envs  # noqa: F401, registers them
 from spiking_wm_ros.agents.registry import settle
@@ -94,11 +93,11 @@ def test_vectors_are_seen_without_convolutions():
 def theirs(q: QNetwork, seen: torch.Tensor, ticks: int) -> list[torch.Tensor]:
     """Spikes of every layer of spikingjelly's own converted network, tick by tick, started as ours is."""
     inputs = (seen.float() / 255).permute(0, 3, 1, 2)
-    spiking = Converter(RateCodingRecipe([(inputs,)], mode="99.9%")).convert(conversion._units(q))
+    spiking = Converter(conversion.recipe(inputs, 99.9)).convert(conversion._units(q))
     spikes = []
     for part in spiking.modules():
-        if isinstance(part, neuron.IFNode):
-            part.v, one = 0.5, []
+        if isinstance(part, base.MemoryModule) and hasattr(part, "v_threshold"):
+            one = []
             part.register_forward_hook(lambda _part, _inputs, fired, one=one: one.append(fired))
             spikes.append(one)
     with torch.no_grad():

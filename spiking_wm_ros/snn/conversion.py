@@ -10,6 +10,8 @@ from torch import Tensor, nn
 
 from spiking_wm_ros.snn.q_network import QNetwork
 
+_LEAST_SCALE = 0.05  # of the largest in its layer, for channels that were silent
+
 
 class _ChannelsLast(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
@@ -25,20 +27,26 @@ def _units(network: QNetwork) -> nn.Sequential:
 
 
 def scales(network: QNetwork, observation: Tensor, percentile: float) -> list[Tensor]:
-    """What a rate of one spike a tick is to stand for in each hidden layer."""
+    """What a rate of one spike a tick is to stand for in each channel of each hidden layer, ``[C]``."""
     # loaded where it is used: it takes a second, and 60 MB
     from spikingjelly.activation_based.ann2snn import Converter
-    from spikingjelly.activation_based.ann2snn.modules import VoltageScaler
-    from spikingjelly.activation_based.ann2snn.recipes import RateCodingRecipe
+    from spikingjelly.activation_based.ann2snn.modules import ChannelVoltageScaler
 
     seen = network.enter(observation)[0]
     if network.pictures:
         seen = seen.permute(0, 3, 1, 2)
-    recipe = RateCodingRecipe([(seen,)], mode=f"{percentile}%")
     with redirect_stderr(io.StringIO()):  # a progress bar
-        converted = Converter(recipe).convert(_units(network))
-    scalers = [part for part in converted.modules() if isinstance(part, VoltageScaler)]
-    return [after.scale for after in scalers[1::2]]
+        converted = Converter(recipe(seen, percentile)).convert(_units(network))
+    scalers = [part for part in converted.modules() if isinstance(part, ChannelVoltageScaler)]
+    return [after.scale.clamp_min(_LEAST_SCALE * float(after.scale.max())) for after in scalers[1::2]]
+
+
+def recipe(seen: Tensor, percentile: float):
+    """Normalisation by channel, and potentials that begin half way to the threshold."""
+    from spikingjelly.activation_based.ann2snn.recipes import RateCodingRecipe
+
+    mode = "Max" if percentile == 100 else f"{percentile}%"
+    return RateCodingRecipe([(seen,)], mode=mode, channel_wise=True, half_threshold=True)
 
 
 @torch.no_grad()
@@ -48,15 +56,20 @@ def convert(network: QNetwork, observation: Tensor, percentile: float, ticks: in
     Args:
         network: with ReLU.
         observation: to go by, ``[B, ...]``.
-        percentile: of a layer's activity about them that becomes a rate of one spike a tick.
+        percentile: of a channel's activity about them that becomes a rate of one spike a tick.
         ticks: spike steps of the converted one.
     """
-    spiking, before = copy.deepcopy(network), torch.ones(())
+    spiking, before = copy.deepcopy(network), torch.ones(1)
     spiking.sizes = replace(network.sizes, spiking=True, neuron="converted", ticks=ticks)
     for layer, scale in zip(
         (*spiking.convolutions, spiking.hidden), scales(network, observation, percentile)
     ):
-        layer.weight *= before / scale
+        inputs = layer.weight.shape[1]
+        by_input = before.repeat(
+            inputs // len(before)
+        )  # channels are the last dimension of what is flattened
+        around = (1,) * (layer.weight.dim() - 2)
+        layer.weight *= by_input.view(1, inputs, *around) / scale.view(-1, 1, *around)
         layer.bias /= scale
         before = scale
     spiking.readout.weight *= before

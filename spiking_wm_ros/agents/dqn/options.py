@@ -24,7 +24,7 @@ class Options:
     hidden: int = option(128, "neurons of the hidden layer", 1, 65536)
     # conversion
     converted_ticks: int = option(64, "spike steps of a converted network within one decision", 1, 1000)
-    percentile: float = option(99.9, "of a layer's activity that becomes the highest rate", 50, 100)
+    percentile: float = option(100.0, "of a channel's activity that becomes the highest rate", 50, 100)
     calibration: int = option(512, "observations that are converted by", 1, 100_000)
     # memory
     replay: int = option(100_000, "steps remembered", 1000)
