@@ -143,11 +143,12 @@ def judge(run: Run, algorithm: str, seed: int) -> tuple[list[dict], ...]:
     return costs, noise, conversion
 
 
-def curve(run: Run, algorithm: str, seed: int) -> list[dict]:
-    """Rows of its evaluations."""
+def curve(run: Run, algorithm: str, seed: int, steps: int) -> list[dict]:
+    """Rows of its evaluations; it may have gone on for longer before."""
     return [
         {"algorithm": algorithm, "seed": seed, "step": int(row["step"]), "return": float(row["mean"])}
         for row in run.table("evaluations")
+        if int(row["step"]) <= steps
     ]
 
 
@@ -202,7 +203,7 @@ def main() -> None:
         for seed in seeds:
             with Progress() as progress:
                 run = trained(algorithm, given["env"], seed, given["steps"], folder, progress)
-            tables["curve"] += curve(run, algorithm, seed)
+            tables["curve"] += curve(run, algorithm, seed, given["steps"])
             for name, rows in zip(("costs", "noise", "conversion"), judge(run, algorithm, seed)):
                 tables[name] += rows
             write(tables, given["env"], given["results"])
