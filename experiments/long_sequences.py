@@ -78,13 +78,15 @@ class Task(NamedTuple):
     tested: tuple[Tensor, Tensor]  # sequences and labels that are not learned from
     last: int  # see `SequenceClassifier.forward`
     widths: tuple[int, int, int]  # of input, neurons, classes
+    remembers: dict[str, float]  # by what, see `SequenceClassifier`
 
 
 def prepare(task: str, delay: int, seed: int, generator: torch.Generator, folder: str) -> Task:
     """A task by its name; ``delay`` is recall's, ``folder`` that of recordings."""
     if task == "recall":
         tested = recall(delay, torch.Generator().manual_seed(1_000_003 + seed))(TESTED)
-        return Task(recall(delay, generator), tested, CUED, (SYMBOLS + 1, NEURONS, SYMBOLS))
+        remembers = {"memory": 2 * len(tested[0])}
+        return Task(recall(delay, generator), tested, CUED, (SYMBOLS + 1, NEURONS, SYMBOLS), remembers)
     if task == "digits":
         (sequence, label), tested = digits(seed)
         learned, told, last = Labelled(sequence, label), Labelled(*tested), 16
@@ -97,7 +99,9 @@ def prepare(task: str, delay: int, seed: int, generator: torch.Generator, folder
         return learned.rows(torch.randint(learned.sequence.shape[1], (count,), generator=generator))
 
     tested = told.rows(torch.arange(told.sequence.shape[1]))
-    return Task(draw, tested, last, (learned.sequence.shape[2], 2 * NEURONS, learned.classes))
+    # what has been seen counts, but for less and less: gates that keep it whole do not learn these
+    remembers = {"synapses": 64.0}
+    return Task(draw, tested, last, (learned.sequence.shape[2], 4 * NEURONS, learned.classes), remembers)
 
 
 def learn(classifier: SequenceClassifier, draw: Draw, last: int, updates: int, text: str) -> None:
@@ -117,9 +121,10 @@ def measure(task: str, kind: str, delay: int, seed: int, updates: int, folder: s
     """Accuracy on sequences that were not learned from, one row of the table."""
     torch.manual_seed(seed)
     began = time.perf_counter()
-    draw, tested, last, widths = prepare(task, delay, seed, torch.Generator().manual_seed(seed), folder)
-    classifier = SequenceClassifier(*widths, kind, memory=2 * len(tested[0]))
-    learn(classifier, draw, last, updates, f"{task} {delay or ''} {kind}, seed {seed}")
+    prepared = prepare(task, delay, seed, torch.Generator().manual_seed(seed), folder)
+    tested, last = prepared.tested, prepared.last
+    classifier = SequenceClassifier(*prepared.widths, kind, **prepared.remembers)
+    learn(classifier, prepared.draw, last, updates, f"{task} {delay or ''} {kind}, seed {seed}")
     row = {"task": task, "delay": delay, "kind": kind, "seed": seed, "updates": updates}
     right = accuracy(classifier, *tested, last)
     return row | {"accuracy": round(right, 4), "seconds": round(time.perf_counter() - began, 1)}

@@ -15,12 +15,21 @@ class SequenceClassifier(nn.Module):
     Args:
         inputs, neurons, classes: widths.
         kind: of neurons, one of `compartments.KINDS`, or ``gru``.
-        memory: longest time that gates of MCNs keep a potential to begin with, in steps.
+        memory: longest time that gates of MCNs keep a potential to begin with, in steps; 0: as drawn.
+        synapses: longest time constant of what spiking neurons' synapses filter, in steps; 0: they do not.
     """
 
-    def __init__(self, inputs: int, neurons: int, classes: int, kind: str, memory: float):
+    def __init__(
+        self,
+        inputs: int,
+        neurons: int,
+        classes: int,
+        kind: str,
+        memory: float = 0.0,
+        synapses: float = 0.0,
+    ):
         super().__init__()
-        sizes = RSSMSizes(neurons=neurons, kind=kind, gain=1.0, memory=memory, floor=1.0)
+        sizes = RSSMSizes(neurons=neurons, kind=kind, gain=1.0, memory=memory, synapses=synapses, floor=1.0)
         self.cell = CELLS[kind != GRU](inputs, sizes)
         self.linear = nn.Linear(neurons, classes)
 
