@@ -197,9 +197,23 @@ def test_the_model_learns_what_follows():
     errors = a.model_error()
     assert errors["model_error_1_step"] < 0.9
     stretch = a.dream_against_reality()
-    assert {name: x.shape for name, x in stretch.items()} in ({}, {"real": (15, 2), "dream": (15, 2)})
+    assert {name: x.shape for name, x in stretch.items()} == {"real": (15, 2), "dream": (15, 2)}
 
 
 def test_refuses_what_it_cannot_drive():
     with pytest.raises(UserError, match="discrete"):
         agent(env="InvertedPendulum-v5")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"converted": True}, "spiking:=false"),
+        ({"converted": True, "spiking": False, "spiking_output": True}, "spiking_output:=false"),
+        ({"kernels": (3,)}, "each layer"),
+        ({}, "too small"),
+    ],
+)
+def test_refuses_networks_that_cannot_be(options, message):
+    with pytest.raises(UserError, match=message):
+        agent(env="minatar/Breakout-v0", **options)

@@ -90,6 +90,11 @@ def test_a_file_may_hold_the_pictures(tmp_path):
             frames.add(transition, transition.reward)
     assert file.stat().st_size == 40 * 3 * 2
     assert torch.equal(mapped.fields["picture"], plain.fields["picture"])
+    Frames(40, SHAPE, torch.uint8, STACKED, str(file))  # a run that goes on takes its file again
+    (tmp_path / "precious").write_text("not a replay")
+    with pytest.raises(UserError, match="something else"):
+        Frames(40, SHAPE, torch.uint8, STACKED, str(tmp_path / "precious"))
+    assert (tmp_path / "precious").read_text() == "not a replay"
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match="replay_file"):
         Frames(40, SHAPE, torch.uint8, STACKED, str(tmp_path / "file" / "replay"))

@@ -62,6 +62,13 @@ def test_as_pytorch_draws_it_it_would_be_silent():
     assert float(spikes[-1].sum()) == 0
 
 
+def test_pictures_without_anything_in_them_do_no_harm():
+    q = network()
+    q.wake(torch.zeros(8, 30, 30, 2))
+    assert all(bool(p.isfinite().all()) for p in q.parameters())
+    assert float(q.activity(pictures()).spikes[-1].mean()) > 0
+
+
 def test_has_the_parameters_of_the_published_one():
     whole = QNetwork((84, 84, 4), 4, settle("dsqn", "atari/Breakout-v0", {}).agent_options.sizes())
     assert sum(p.numel() for p in whole.parameters()) == 1_686_180

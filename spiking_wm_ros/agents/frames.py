@@ -49,7 +49,9 @@ class Frames:
         one = (capacity, *shape[:-1], shape[-1] // stacked)
         kind = str(dtype).removeprefix("torch.")
         # zeros are mapped, not written: memory is taken as it fills
-        pictures = np.memmap(_writable(file), kind, "w+", shape=one) if file else np.zeros(one, kind)
+        pictures = (
+            np.memmap(_writable(file, one, kind), kind, "w+", shape=one) if file else np.zeros(one, kind)
+        )
         fields = {
             "picture": pictures,
             "action": np.zeros(capacity, np.int64),
@@ -154,8 +156,10 @@ class Frames:
         self._next = snapshot["next"].clone() if "next" in snapshot else None
 
 
-def _writable(file: str) -> Path:
-    path = Path(file).expanduser()
+def _writable(file: str, shape: tuple[int, ...], kind: str) -> Path:
+    path, size = Path(file).expanduser(), int(np.prod(shape)) * np.dtype(kind).itemsize
+    if path.is_file() and path.stat().st_size not in (0, size):
+        raise UserError(f"replay_file:={file} is something else, of another size: choose another one")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()

@@ -130,7 +130,9 @@ class QNetwork(nn.Module):
             if layer is self.readout:
                 activity = activity.mean(0, keepdim=True)
             threshold = self.constants.threshold
-            layer.weight *= _LIVELY * threshold / self.currents(layer, activity).std()
+            spread = self.currents(layer, activity).std()
+            if spread > 0:  # where nothing at all is seen, there is nothing to go by
+                layer.weight *= _LIVELY * threshold / spread
             if layer is self.readout:  # so few neurons that each has to fire
                 layer.bias += _LIVELY * threshold - self.currents(layer, activity).mean((0, 1))
             activity, _ = self._unit(self.currents(layer, activity))

@@ -13,7 +13,7 @@ from spiking_wm_ros.agents import contract
 from spiking_wm_ros.agents.contract import Budget, DreamProgress, Metrics, Transition, Weights
 from spiking_wm_ros.agents.dqn.dynamics import Dynamics
 from spiking_wm_ros.agents.dqn.options import Options
-from spiking_wm_ros.agents.dqn.policy import QPolicy, actions_of
+from spiking_wm_ros.agents.dqn.policy import QPolicy, actions_of, check
 from spiking_wm_ros.agents.frames import Batch, Frames
 from spiking_wm_ros.agents.spaces import Spaces
 from spiking_wm_ros.agents.tensors import flatten, restore_optimiser, unflatten
@@ -35,6 +35,7 @@ class Agent(contract.Agent):
     def __init__(self, options: Options, spaces: Spaces, seed: int):
         super().__init__(options, spaces, seed)
         shape, actions = spaces.observation.shape, actions_of(spaces)
+        check(options, shape)
         self._first_action = int(spaces.action.start)
         self._generator = torch.Generator().manual_seed(seed)
         with torch.random.fork_rng():

@@ -31,6 +31,29 @@ def actions_of(spaces: Spaces) -> int:
     return int(spaces.action.n)
 
 
+def check(options: Options, shape: tuple[int, ...]) -> None:
+    """Refuse options that no network can be made of.
+
+    Raises:
+        UserError: naming what to set.
+    """
+    if options.converted and (options.spiking or options.spiking_output):
+        raise UserError("converted:=true converts ReLU: set spiking:=false spiking_output:=false")
+    layers = (options.channels, options.kernels, options.strides)
+    if len(shape) < 3:
+        return
+    if len({len(of_all) for of_all in layers}) > 1:
+        raise UserError(f"channels, kernels and strides need a number for each layer, not {layers}")
+    side = min(shape[:2])
+    for kernel, stride in zip(options.kernels, options.strides):
+        side = (side - kernel) // stride + 1
+        if side < 1:
+            raise UserError(
+                f"pictures of {shape[0]} x {shape[1]} are too small for kernels:={list(options.kernels)}"
+                f" strides:={list(options.strides)}: set smaller ones"
+            )
+
+
 class QPolicy(contract.Policy):
     """Acts by the highest value, with a share of random actions, in evaluations a smaller one.
 
@@ -40,6 +63,7 @@ class QPolicy(contract.Policy):
     def __init__(self, options: Options, spaces: Spaces):
         super().__init__(options, spaces)
         shape, actions = spaces.observation.shape, actions_of(spaces)
+        check(options, shape)
         with torch.random.fork_rng():  # weights are drawn, and then loaded
             self.network = QNetwork(shape, actions, options.sizes())
             self.judged = (
