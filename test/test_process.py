@@ -17,7 +17,9 @@ def asked_for() -> int:
         return int.from_bytes(device.read(4), sys.byteorder, signed=True)
 
 
-@pytest.mark.skipif(not os.access(DEVICE, os.R_OK | os.W_OK), reason="not allowed here")
+@pytest.mark.skipif(
+    not os.access(DEVICE, os.R_OK | os.W_OK), reason="/dev/cpu_dma_latency may not be written here"
+)
 def test_processors_stay_awake_as_long_as_a_process_acts_in_real_time():
     before = asked_for()
     process = subprocess.Popen(
