@@ -65,6 +65,12 @@ def tiny_dqn(tiny: dict) -> dict:
     return shared | {"hidden": 16, "replay": 1000, "calibration": 32, "updates_per_step": 0.5}
 
 
+def tiny_dt(tiny: dict) -> dict:
+    """The same for decision transformers, without demonstrations."""
+    shared = {name: value for name, value in tiny.items() if name != "model_batch"}
+    return shared | {"width": 16, "heads": 2, "context": 5, "rollout": 20, "horizon": 3, "model_updates": 2}
+
+
 # options of a run as small, by algorithm
 SMALL = {
     "popsan_dream": dict,
@@ -72,6 +78,7 @@ SMALL = {
     "spiking_wm": tiny_latent,
     "dsqn_dream": tiny_dqn,
     "converted_sqn": tiny_dqn,
+    "spiking_dt_dream": tiny_dt,
 }
 
 

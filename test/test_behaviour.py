@@ -5,11 +5,12 @@ import pytest
 import torch
 from gymnasium.spaces import Box, Discrete
 
+from spiking_wm_ros.agents.actions import Actions
 from spiking_wm_ros.agents.options import override
 from spiking_wm_ros.agents.sequences import Batch
 from spiking_wm_ros.agents.spaces import Spaces
 from spiking_wm_ros.agents.spiking_wm.behaviour import Actor, Behaviour, done, lambda_returns
-from spiking_wm_ros.agents.spiking_wm.codes import Actions, Observations
+from spiking_wm_ros.agents.spiking_wm.codes import Observations
 from spiking_wm_ros.agents.spiking_wm.options import Options
 from spiking_wm_ros.agents.spiking_wm.world_model import WorldModel, divergence
 from spiking_wm_ros.errors import UserError
@@ -43,10 +44,10 @@ def test_divergence_by_hand():
 
 
 def test_actions_and_codes_are_each_other_s_inverse():
-    actions = Actions(Spaces(VECTOR, BOUNDED, 0.02))
+    actions = Actions(Spaces(VECTOR, BOUNDED, 0.02), "spiking_wm")
     assert actions.code(np.float32([2, 0])).tolist() == [1, -1]
     assert actions.action(np.float32([0, 3])).tolist() == [0, 1]  # within bounds
-    discrete = Actions(Spaces(VECTOR, Discrete(3, start=5), 0.02))
+    discrete = Actions(Spaces(VECTOR, Discrete(3, start=5), 0.02), "spiking_wm")
     assert [int(discrete.action(discrete.code(np.asarray(a)))) for a in (5, 6, 7)] == [5, 6, 7]
 
 
@@ -66,7 +67,7 @@ def test_spaces_that_cannot_be_served_are_refused():
         with pytest.raises(UserError, match="choose another env"):
             Observations(Spaces(space, BOUNDED, 0.02))
     with pytest.raises(UserError, match="bounded"):
-        Actions(Spaces(VECTOR, VECTOR, 0.02))
+        Actions(Spaces(VECTOR, VECTOR, 0.02), "spiking_wm")
 
 
 def test_the_policy_is_the_distribution_that_it_tells():
@@ -100,8 +101,8 @@ def rollouts(discrete: bool, **given):
     once = {"epochs": 1, "parts": 1} if given.get("gradient") == "dynamics" else {}
     options = override(Options(), {"horizon": 4} | once | given)
     spaces = Spaces(VECTOR, Discrete(3) if discrete else BOUNDED, 0.02)
-    model = WorldModel(options, Observations(spaces), Actions(spaces).width)
-    behaviour = Behaviour(options, Actions(spaces).width, discrete)
+    model = WorldModel(options, Observations(spaces), Actions(spaces, "spiking_wm").width)
+    behaviour = Behaviour(options, Actions(spaces, "spiking_wm").width, discrete)
     for readout in (model.reward, behaviour.critic):  # they say the same of everything to begin with
         torch.nn.init.normal_(readout.linear.weight, 0, 0.1)
     start = model.rssm.initial(6, like=torch.zeros(1))

@@ -13,7 +13,15 @@ from spiking_wm_ros.agents.registry import agent_class, algorithms, settle
 from spiking_wm_ros.envs.session import Session
 from test.conftest import TINY, env_for
 
-SMALL = TINY | {"neurons": 40, "horizon": 5, "value_first": 0, "size": "tiny", "length": 10, "starts": 8}
+SMALL = TINY | {
+    "rollout": 20,
+    "neurons": 40,
+    "horizon": 5,
+    "value_first": 0,
+    "size": "tiny",
+    "length": 10,
+    "starts": 8,
+}
 
 pytestmark = pytest.mark.parametrize("algorithm", algorithms())
 

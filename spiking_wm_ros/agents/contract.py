@@ -99,6 +99,10 @@ class Policy(ABC):
         """State for an episode that goes on: as released (`Agent.policy_state`), else as at a start."""
         return self.initial_state()
 
+    def rewarded(self, state: Any, reward: float) -> Any:
+        """State after the reward of the last decision; before the next one, for those that go by it."""
+        return state
+
     @abstractmethod
     def act(self, observation: np.ndarray, state: Any, rng: np.random.Generator | None) -> tuple:
         """Choose an action.

@@ -38,6 +38,16 @@ class Normaliser(nn.Module):
         self.squares.addcmul_(difference, values - self.mean)
         self._scale = None
 
+    def extend(self, values: Tensor) -> None:
+        """Take in many vectors ``[N, D]`` at once (Chan et al. 1983)."""
+        values, new = values.double(), len(values)
+        mean, total = values.mean(0), self.count + new
+        difference = mean - self.mean
+        self.squares += (values - mean).square().sum(0) + difference.square() * self.count * new / total
+        self.mean += difference * new / total
+        self.count += new
+        self._scale = None
+
     def forward(self, values: Tensor) -> Tensor:
         """Normalise ``[..., D]``."""
         scale = self.scale

@@ -68,7 +68,10 @@ class LearningRun(Recorder):
 
 
 def train(
-    run: Run, resume: Path | None = None, on_step: Callable[[int], None] = lambda step: None
+    run: Run,
+    resume: Path | None = None,
+    on_step: Callable[[int], None] = lambda step: None,
+    on_update: Callable[[int], None] = lambda updates: None,
 ) -> Learner:
     """Train in this process until the run is finished.
 
@@ -76,6 +79,7 @@ def train(
         run: the folder, made by `Run.create`.
         resume: a checkpoint to go on from.
         on_step: called with the number of training steps after each.
+        on_update: called with the number of updates after each that comes before the first step.
 
     Returns:
         The learner.
@@ -103,7 +107,7 @@ def train(
         states[False] = policy.state_to_join()
     try:
         while learner.work():
-            pass
+            on_update(learner.updates)
         while not learner.finished:
             pending = session.pending()
             evaluation = pending.evaluation
@@ -111,7 +115,9 @@ def train(
                 states[evaluation] = policy.initial_state()
             rng = None if evaluation else exploration.at(pending.step)
             action, states[evaluation] = policy.act(pending.observation, states[evaluation], rng)
-            learner.observe(session.apply(action, version))
+            transition = session.apply(action, version)
+            states[evaluation] = policy.rewarded(states[evaluation], transition.reward)
+            learner.observe(transition)
             on_step(learner.step)
             while learner.work():
                 pass

@@ -103,6 +103,14 @@ def train(
 
 
 @app.command()
+def demos(arguments: Arguments = None) -> None:
+    """Collect demonstrations for offline learning, as Minari keeps them: env:=CartPole-v1 episodes:=100."""
+    from spiking_wm_ros.cli.demos import collect_demonstrations
+
+    collect_demonstrations(_parse(arguments))
+
+
+@app.command()
 def launch(
     file: Annotated[
         str, typer.Argument(help="train.launch.py, dream.launch.py, evaluate.launch.py or deploy.launch.py")
@@ -150,7 +158,9 @@ def test(context: typer.Context) -> None:
 
 @app.command()
 def bench(
-    name: Annotated[str, typer.Argument(help="popsan, ros, deploy, rsnn, spiking_wm, dsqn or published")],
+    name: Annotated[
+        str, typer.Argument(help="popsan, ros, deploy, rsnn, spiking_wm, dsqn, spiking_dt or published")
+    ],
 ) -> None:
     """Run a benchmark of bench/; its last line is JSON."""
     _run_program("benchmark", "bench", name)
@@ -158,7 +168,9 @@ def bench(
 
 @app.command()
 def experiment(
-    name: Annotated[str, typer.Argument(help="rsnn_pong, rsnn_dream, long_sequences or dsqn_vs_dqn")],
+    name: Annotated[
+        str, typer.Argument(help="rsnn_pong, rsnn_dream, long_sequences, dsqn_vs_dqn or spiking_dt")
+    ],
     arguments: Arguments = None,
 ) -> None:
     """Run an experiment of experiments/; its tables and pictures go to runs/, or to results:=."""

@@ -17,13 +17,14 @@ _EVALUATION_SEEDS = 1_000_003  # evaluations start from the same states every ti
 
 
 class Pending(NamedTuple):
-    """An observation that waits for an action; counts as in `Transition`."""
+    """An observation that waits for an action, and the reward that led to it; counts as in `Transition`."""
 
     observation: np.ndarray
     episode: int
     step: int
     episode_step: int
     evaluation: bool
+    reward: float = 0.0
 
 
 def make_env(env_id: str) -> gym.Env:
@@ -154,6 +155,7 @@ class Session:
                 observation=transition.next_observation,
                 step=pending.step + 1,
                 episode_step=pending.episode_step + 1,
+                reward=transition.reward,
             )
         if pending.evaluation:
             self._judging = following
@@ -210,11 +212,12 @@ class Session:
         self._training_pending = self._begin(episode, step - len(actions))
         for action in actions:
             env_action = action if action.ndim else action[()]
-            observation, *_ = self._training.step(env_action)
+            observation, reward, *_ = self._training.step(env_action)
             self._training_pending = self._training_pending._replace(
                 observation=self.spaces.check_observation(observation),
                 step=self._training_pending.step + 1,
                 episode_step=self._training_pending.episode_step + 1,
+                reward=float(reward),
             )
 
     def close(self) -> None:

@@ -156,6 +156,7 @@ class Bridge(ManagedNode):
                 evaluation=pending.evaluation,
                 episode_start=pending.episode_step == 0,
                 policy_version=self._policy.version,
+                reward=pending.reward,
                 observation=to_array(pending.observation),
             )
         )

@@ -141,6 +141,9 @@ class PolicyNode(ManagedNode):
             self._states[message.evaluation] = self._policy.initial_state()
         elif message.evaluation not in self._states:
             self._states[message.evaluation] = self._policy.state_to_join()
+        else:
+            last = self._states[message.evaluation]
+            self._states[message.evaluation] = self._policy.rewarded(last, message.reward)
         rng = None if message.evaluation else self._exploration.at(message.step)
         action, state = self._policy.act(observation, self._states[message.evaluation], rng)
         self._states[message.evaluation] = state

@@ -3,12 +3,12 @@
 import copy
 import io
 from contextlib import redirect_stderr
-from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
 from spiking_wm_ros.snn.q_network import QNetwork
+from spiking_wm_ros.snn.sizes import converted_sizes
 
 _LEAST_SCALE = 0.05  # of the largest in its layer, for channels that were silent
 
@@ -57,13 +57,18 @@ def convert(network: QNetwork, observation: Tensor, percentile: float, ticks: in
         network: with ReLU.
         observation: to go by, ``[B, ...]``.
         percentile: of a channel's activity about them that becomes a rate of one spike a tick.
-        ticks: spike steps of the converted one.
+        ticks: spike steps of the converted one; where activity is rounded, its levels say how many.
     """
     spiking, before = copy.deepcopy(network), torch.ones(1)
-    spiking.sizes = replace(network.sizes, spiking=True, neuron="converted", ticks=ticks)
-    for layer, scale in zip(
-        (*spiking.convolutions, spiking.hidden), scales(network, observation, percentile)
-    ):
+    spiking.sizes = converted_sizes(network.sizes, ticks)
+    layers = (*spiking.convolutions, spiking.hidden)
+    if network.sizes.levels:  # ceilings are learned, and gone from then on
+        ceilings = [layer.log_ceiling.exp() for layer in layers]
+        for layer in layers:
+            del layer.log_ceiling
+    else:
+        ceilings = scales(network, observation, percentile)
+    for layer, scale in zip(layers, ceilings):
         inputs = layer.weight.shape[1]
         by_input = before.repeat(
             inputs // len(before)

@@ -19,7 +19,10 @@ _ALPHA = 2.0  # of the surrogate gradient, arctan's
 class Constants(NamedTuple):
     """``h = v + gain x - leak v``; a spike where ``h >= threshold``, then ``v = 0``.
 
-    With ``soft`` a spike takes the threshold from ``h`` instead.
+    With ``soft`` a spike takes the threshold from ``h`` instead. With ``residual`` what has not become a
+    spike counts where rates are read out ("robust representation", Tan et al. 2021), so that they are as
+    exact as the currents. With ``waits`` a layer fires when all that the one before has to say has come, not
+    at what comes early and would be taken back: it is then as exact as its ticks.
     """
 
     gain: float
@@ -27,12 +30,15 @@ class Constants(NamedTuple):
     threshold: float = 1.0
     soft: bool = False
     start: float = 0.0  # potential at rest
+    residual: bool = False
+    waits: bool = False
 
 
 LIF = Constants(0.5, 0.5)  # time constant of two ticks
 IF = Constants(1.0, 0.0)
-CONVERTED = Constants(1.0, 0.0, soft=True, start=0.5)  # what converted units become; they round, not cut off
-KINDS = {"lif": LIF, "if": IF, "converted": CONVERTED}
+CONVERTED = Constants(1.0, 0.0, soft=True, start=0.5, residual=True)  # what ReLU becomes
+ROUNDED = Constants(1.0, 0.0, soft=True, start=0.5, waits=True)  # what rounded activity becomes
+KINDS = {"lif": LIF, "if": IF, "converted": CONVERTED, "rounded": ROUNDED}
 
 
 def fire(drive: Tensor, ticks: int, constants: Constants) -> tuple[Tensor, Tensor]:

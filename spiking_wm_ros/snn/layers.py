@@ -26,7 +26,7 @@ class PortNorm(nn.Module):
 
     def __init__(self, ports: int, neurons: int, gain: float, bias: float = 0.0, floor: float = _FLOOR):
         super().__init__()
-        self.shape, self._epsilon = (ports, neurons), floor**2
+        self.shape, self.epsilon = (ports, neurons), floor**2
         self.gain = nn.Parameter(torch.full(self.shape, gain))
         self.bias = nn.Parameter(torch.full(self.shape, bias))
 
@@ -34,8 +34,8 @@ class PortNorm(nn.Module):
         """Normalised currents ``[..., P N]``."""
         ports, neurons = self.shape
         if ports == 1:
-            return nn.functional.layer_norm(currents, (neurons,), self.gain[0], self.bias[0], self._epsilon)
-        by_port = nn.functional.layer_norm(currents.unflatten(-1, self.shape), (neurons,), eps=self._epsilon)
+            return nn.functional.layer_norm(currents, (neurons,), self.gain[0], self.bias[0], self.epsilon)
+        by_port = nn.functional.layer_norm(currents.unflatten(-1, self.shape), (neurons,), eps=self.epsilon)
         return torch.addcmul(self.bias, by_port, self.gain).flatten(-2)
 
 

@@ -10,6 +10,7 @@ from spiking_wm_ros.snn.integrate_and_fire import KINDS, Constants, fire
 from spiking_wm_ros.snn.sizes import QSizes
 
 _LIVELY = 2.0  # deviation of currents to begin with, in thresholds
+_CEILING = 2.0  # of rounded activity, to begin with
 _MADE_FOR, _LIT = 16, 0.1  # pictures that networks are made for before any is seen; share of bright pixels
 
 
@@ -24,7 +25,9 @@ class QNetwork(nn.Module):
     """Convolutions where pictures are observed, a hidden layer, and a read-out.
 
     The currents of the first layer do not change over the ticks (direct encoding). Values are read out of
-    mean rates, or with ``spiking_output`` are rates themselves. Without spikes there is one tick.
+    mean rates, or with ``spiking_output`` are rates themselves. Without spikes there is one tick, and units
+    are ReLU, or with ``levels`` what a converted neuron can tell in so many ticks (Bu et al. 2022):
+    rounded, and clipped at a ceiling that each channel learns.
 
     Args:
         shape: of an observation, ``[height, width, C]`` or ``[D]``.
@@ -46,6 +49,9 @@ class QNetwork(nn.Module):
         flat = widths[-1] * side[0] * side[1] if self.pictures else shape[0]
         self.hidden = nn.Linear(flat, sizes.hidden)
         self.readout = nn.Linear(sizes.hidden, actions)
+        if sizes.levels:
+            for layer in (*self.convolutions, self.hidden):
+                layer.log_ceiling = nn.Parameter(torch.full(layer.bias.shape, _CEILING).log())
         self.to(memory_format=torch.channels_last)
         if sizes.spiking:
             lit = (torch.rand(_MADE_FOR, *shape) < _LIT).float() * 255
@@ -67,28 +73,23 @@ class QNetwork(nn.Module):
         return self.values(self.features(observation))
 
     def features(self, observation: Tensor) -> Tensor:
-        """Mean rates ``[B, H]`` of the last hidden layer.
-
-        Where resets subtract, what has not become a spike yet counts too ("robust representation", Tan et al.
-        2021), so that they are as exact as the currents.
-        """
+        """Mean rates ``[B, H]`` of the last hidden layer."""
         activity = self.enter(observation)
         for layer in (*self.convolutions, self.hidden):
-            activity, potential = self._unit(self.currents(layer, activity))
+            activity, potential = self._unit(layer, activity)
         return self._rates(activity, potential)
 
     def _rates(self, activity: Tensor, potential: Tensor) -> Tensor:
-        if not (self.sizes.spiking and self.constants.soft):
+        if not (self.sizes.spiking and self.constants.residual):
             return activity.mean(0)
         left = potential - self.constants.start
         return ((activity.sum(0) + left) / len(activity)).clamp_min(0)
 
     def values(self, features: Tensor) -> Tensor:
         """Values ``[B, A]`` by `features`."""
-        currents = self.readout(features)
         if not (self.sizes.spiking and self.sizes.spiking_output):
-            return currents
-        return self._unit(currents[None])[0].mean(0)
+            return self.readout(features)
+        return self._unit(self.readout, features[None])[0].mean(0)
 
     def enter(self, observation: Tensor) -> Tensor:
         """Observations as the first layer sees them, ``[1, B, ...]``."""
@@ -102,18 +103,23 @@ class QNetwork(nn.Module):
         currents = layer(activity.flatten(0, 1).permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
         return currents.unflatten(0, activity.shape[:2])
 
-    def _unit(self, currents: Tensor) -> tuple[Tensor, Tensor]:
-        """Activity ``[T, B, ...]``, and potentials after it."""
-        if not self.sizes.spiking:
-            return currents.relu(), currents[-1]
-        return fire(currents.float(), self.sizes.ticks, self.constants)
+    def _unit(self, layer: "nn.Conv2d | nn.Linear", activity: Tensor) -> tuple[Tensor, Tensor]:
+        """Activity ``[T, B, ...]`` of a layer's units, and potentials after it."""
+        currents = self.currents(layer, activity)
+        if self.sizes.spiking:
+            if self.constants.waits:
+                currents = currents.mean(0, keepdim=True)
+            return fire(currents.float(), self.sizes.ticks, self.constants)
+        if self.sizes.levels:
+            return rounded(currents, layer.log_ceiling.exp(), self.sizes.levels), currents[-1]
+        return currents.relu(), currents[-1]
 
     @torch.no_grad()
     def activity(self, observation: Tensor) -> Activity:
         """What every spiking layer does about observations, and the values."""
         activity, spikes = self.enter(observation), []
         for layer in (*self.convolutions, self.hidden):
-            activity, potential = self._unit(self.currents(layer, activity))
+            activity, potential = self._unit(layer, activity)
             spikes.append(activity)
         return Activity(spikes, self.values(self._rates(activity, potential)))
 
@@ -135,4 +141,10 @@ class QNetwork(nn.Module):
                 layer.weight *= _LIVELY * threshold / spread
             if layer is self.readout:  # so few neurons that each has to fire
                 layer.bias += _LIVELY * threshold - self.currents(layer, activity).mean((0, 1))
-            activity, _ = self._unit(self.currents(layer, activity))
+            activity, _ = self._unit(layer, activity)
+
+
+def rounded(currents: Tensor, ceiling: Tensor, levels: int) -> Tensor:
+    """Currents between 0 and the ceiling, rounded to so many levels; a gradient goes through rounding."""
+    level = (currents / ceiling).clamp(0, 1) * levels
+    return (level + ((level + 0.5).floor() - level).detach()) * (ceiling / levels)

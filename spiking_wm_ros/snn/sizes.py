@@ -1,6 +1,6 @@
 """Sizes of the networks; apart from them, so that options can be read without loading torch."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
@@ -63,8 +63,31 @@ class QSizes:
     spiking: bool = True
     neuron: str = "lif"
     spiking_output: bool = False
+    levels: int = 0  # of activity that does not spike; 0: ReLU
     ticks: int = 8
     channels: tuple[int, ...] = (32, 64, 64)
     kernels: tuple[int, ...] = (8, 4, 3)
     strides: tuple[int, ...] = (4, 2, 1)
     hidden: int = 512
+
+
+def converted_sizes(sizes: QSizes, ticks: int) -> QSizes:
+    """Those of what a network converts to; layers with rounded activity fire one after the other."""
+    if sizes.levels:
+        return replace(sizes, spiking=True, neuron="rounded", levels=0, ticks=sizes.levels)
+    return replace(sizes, spiking=True, neuron="converted", ticks=ticks)
+
+
+@dataclass(frozen=True)
+class TransformerSizes:
+    """Sizes and parts of a decision transformer."""
+
+    spiking: bool = True
+    ticks: int = 4
+    width: int = 64
+    hidden: int = 128
+    heads: int = 4
+    layers: int = 2
+    context: int = 20
+    phase_code: bool = True  # of order; else embeddings of steps
+    routing: bool = True

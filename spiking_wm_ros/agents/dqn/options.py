@@ -1,9 +1,9 @@
 """Options of deep Q-networks, spiking and not."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from spiking_wm_ros.agents.options import option
-from spiking_wm_ros.snn.sizes import QSizes
+from spiking_wm_ros.snn.sizes import QSizes, converted_sizes
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,9 @@ class Options:
     strides: tuple = option((4, 2, 1), "their strides, pixels", 1)
     hidden: int = option(128, "neurons of the hidden layer", 1, 65536)
     # conversion
+    rounded: bool = option(
+        False, "learn with activity rounded to what ticks can tell, so that nothing is lost; false: ReLU"
+    )
     converted_ticks: int = option(64, "spike steps of a converted network within one decision", 1, 1000)
     percentile: float = option(100.0, "of a channel's activity that becomes the highest rate", 50, 100)
     calibration: int = option(512, "observations that are converted by", 1, 100_000)
@@ -54,9 +57,13 @@ class Options:
     horizon: int = option(3, "steps of an imagined rollout", 1, 1000)
     dream_batch: int = option(64, "rollouts imagined at once", 1, 65536)
 
+    def ticks_per_layer(self) -> int:
+        """Ticks of a converted network in which each layer fires, one after the other."""
+        return max(1, self.converted_ticks // (len(self.channels) + 1))
+
     def judged_sizes(self) -> QSizes:
         """Those of the network that the other converts to."""
-        return replace(self.sizes(), spiking=True, neuron="converted", ticks=self.converted_ticks)
+        return converted_sizes(self.sizes(), self.converted_ticks)
 
     def sizes(self) -> QSizes:
         """Sizes of the network that learns."""
@@ -64,6 +71,7 @@ class Options:
             spiking=self.spiking,
             neuron=self.neuron,
             spiking_output=self.spiking_output,
+            levels=self.ticks_per_layer() if self.rounded else 0,
             ticks=self.ticks,
             channels=self.channels,
             kernels=self.kernels,

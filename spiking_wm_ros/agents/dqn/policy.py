@@ -39,6 +39,8 @@ def check(options: Options, shape: tuple[int, ...]) -> None:
     """
     if options.converted and (options.spiking or options.spiking_output):
         raise UserError("converted:=true converts ReLU: set spiking:=false spiking_output:=false")
+    if options.rounded and options.spiking:
+        raise UserError("rounded:=true is for activity that does not spike: set spiking:=false")
     layers = (options.channels, options.kernels, options.strides)
     if len(shape) < 3:
         return

@@ -8,12 +8,13 @@ import torch
 from torch import Tensor
 
 from spiking_wm_ros.agents import contract
+from spiking_wm_ros.agents.actions import Actions
 from spiking_wm_ros.agents.contract import Budget, DreamProgress, Metrics, Transition, Weights
 from spiking_wm_ros.agents.exploration import Exploration
 from spiking_wm_ros.agents.sequences import Batch, Sequences
 from spiking_wm_ros.agents.spaces import Spaces
 from spiking_wm_ros.agents.spiking_wm.behaviour import Actor, Behaviour, done
-from spiking_wm_ros.agents.spiking_wm.codes import Actions, Observations
+from spiking_wm_ros.agents.spiking_wm.codes import Observations
 from spiking_wm_ros.agents.spiking_wm.options import Options
 from spiking_wm_ros.agents.spiking_wm.world_model import WorldModel
 from spiking_wm_ros.agents.tensors import flatten, restore_optimiser, unflatten
@@ -33,7 +34,7 @@ class SpikingWMPolicy(contract.Policy):
 
     def __init__(self, options: Options, spaces: Spaces):
         super().__init__(options, spaces)
-        self._observations, self._actions = Observations(spaces), Actions(spaces)
+        self._observations, self._actions = Observations(spaces), Actions(spaces, "spiking_wm")
         with torch.random.fork_rng():  # weights are drawn, and then loaded
             self._model = WorldModel(options, self._observations, self._actions.width)
             self._actor = Actor(self._actions.width, self._actions.discrete, options)
@@ -87,7 +88,7 @@ class Agent(contract.Agent):
 
     def __init__(self, options: Options, spaces: Spaces, seed: int):
         super().__init__(options, spaces, seed)
-        self._observations, self._actions = Observations(spaces), Actions(spaces)
+        self._observations, self._actions = Observations(spaces), Actions(spaces, "spiking_wm")
         seen, width = self._observations, self._actions.width
         self._generator = torch.Generator().manual_seed(seed)
         with torch.random.fork_rng():

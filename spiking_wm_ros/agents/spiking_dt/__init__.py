@@ -1,0 +1,1 @@
+"""Decision transformers, spiking and not: from demonstrations, on line, and in dreams."""

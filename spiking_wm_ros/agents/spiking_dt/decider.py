@@ -1,0 +1,106 @@
+"""A decision transformer as a policy: what it sees normalised, what it says as a distribution of actions."""
+
+import torch
+from torch import Tensor, nn
+
+from spiking_wm_ros.agents.actions import Actions
+from spiking_wm_ros.agents.normaliser import Normaliser
+from spiking_wm_ros.agents.spaces import Spaces
+from spiking_wm_ros.agents.spiking_dt.options import Options
+from spiking_wm_ros.errors import UserError
+from spiking_wm_ros.snn.decision_transformer import (
+    ACTION,
+    OBSERVATION,
+    RETURN,
+    DecisionTransformer,
+    Trajectory,
+)
+
+_HALF_LOG_2_PI = 0.9189385
+_LEAST_DEVIATION, _REACH = 0.05, 4.0  # of continuous actions; of its logarithm
+
+
+class Decider(nn.Module):
+    """Distribution of actions, categorical or Gaussian, and value of what is seen.
+
+    Args:
+        options: of the agent.
+        spaces: of the environment.
+
+    Raises:
+        UserError: for spaces or sizes that it does not serve.
+    """
+
+    def __init__(self, options: Options, spaces: Spaces):
+        super().__init__()
+        if len(spaces.observation.shape) != 1:
+            raise UserError(f"spiking_dt sees vectors, not {spaces.observation.shape}: choose another env:=")
+        if options.width % options.heads:
+            raise UserError(f"width:={options.width} is no multiple of heads:={options.heads}")
+        actions = Actions(spaces, "spiking_dt")
+        self.options, self.discrete, self.action_width = options, actions.discrete, actions.width
+        self.observation_width = spaces.observation.shape[0]
+        self.normaliser = Normaliser(self.observation_width)
+        outputs = actions.width if self.discrete else 2 * actions.width
+        self.network = DecisionTransformer(self.observation_width, actions.width, outputs, options.sizes())
+        # no more is asked for than was ever seen to come: hopes beyond that mean nothing to it
+        self.register_buffer("highest", torch.tensor(torch.inf))
+
+    def features(self, trajectory: Trajectory) -> Tensor:
+        """What heads see, ``[B, L, d]``, of a trajectory in the environment's units."""
+        asked, observation = self._scaled(trajectory.asked), self.normaliser(trajectory.observation)
+        code = self._shown(trajectory.code)
+        return self.network(Trajectory(asked, observation, code, trajectory.step))
+
+    def _shown(self, code: Tensor) -> Tensor:
+        return code if self.options.see_actions else torch.zeros_like(code)
+
+    def _scaled(self, asked: Tensor) -> Tensor:
+        return asked.minimum(self.highest) / self.options.return_scale
+
+    def outputs(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Log-probabilities of discrete actions twice, or mean and deviation of continuous ones."""
+        said = self.network.head(features)
+        if self.discrete:
+            return (log := said.log_softmax(-1)), log
+        mean, log_deviation = said.chunk(2, -1)
+        deviation = self.options.deviation * log_deviation.clamp(-_REACH, _REACH).exp()
+        return mean.tanh(), deviation.clamp_min(_LEAST_DEVIATION)
+
+    def value(self, features: Tensor) -> Tensor:
+        """Of the reward still to come, ``[...]``, in units of ``return_scale``."""
+        return self.network.value(features)[..., 0]
+
+    def judge(self, features: Tensor, code: Tensor) -> tuple[Tensor, Tensor]:
+        """Log-probability of codes, and the entropy of the policy, ``[...]``."""
+        mean, deviation = self.outputs(features)
+        if self.discrete:
+            return (mean * code).sum(-1), -(mean.exp() * mean).sum(-1)
+        log = deviation.log() + _HALF_LOG_2_PI
+        return -(((code - mean) / deviation).square() / 2 + log).sum(-1), (log + 0.5).sum(-1)
+
+    def choose(self, features: Tensor, noise: Tensor | None) -> Tensor:
+        """Codes ``[..., A]``: the most probable, or drawn by Gumbel or Gaussian noise ``[..., A]``."""
+        mean, deviation = self.outputs(features)
+        if self.discrete:
+            chosen = (mean if noise is None else mean + noise).argmax(-1)
+            return nn.functional.one_hot(chosen, self.action_width).float()
+        return mean if noise is None else (mean + deviation * noise).clamp(-1, 1)
+
+    def tokens(self, asked: Tensor, observation: Tensor, before: Tensor, step: int) -> tuple[Tensor, Tensor]:
+        """Tokens ``[n, d]`` of one more step of an episode, and of which steps they are.
+
+        Args:
+            asked: return, ``[1]``.
+            observation: ``[D]``.
+            before: code of the action before, ``[A]``; not seen at the first step.
+            step: of the episode.
+        """
+        now, kinds = torch.tensor([step]), (RETURN, OBSERVATION)
+        parts = (self._scaled(asked), self.normaliser(observation))
+        tokens = [self.network.embedded(kind, part[None], now) for kind, part in zip(kinds, parts)]
+        steps = [now, now]
+        if step:
+            tokens.insert(0, self.network.embedded(ACTION, self._shown(before)[None], now - 1))
+            steps.insert(0, now - 1)
+        return torch.cat(tokens), torch.cat(steps)

@@ -1,0 +1,87 @@
+"""What a decider does in an ensemble of spiking world models, that of PopSAN."""
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Generator, Tensor, nn
+
+from spiking_wm_ros.agents.contract import Metrics
+from spiking_wm_ros.agents.normaliser import Normaliser
+from spiking_wm_ros.agents.popsan.dynamics import Dynamics
+from spiking_wm_ros.agents.popsan.options import Options as EnsembleOptions
+from spiking_wm_ros.agents.replay import Replay
+from spiking_wm_ros.agents.spiking_dt.decider import Decider
+from spiking_wm_ros.agents.spiking_dt.experience import Stretches
+from spiking_wm_ros.agents.spiking_dt.options import Options
+from spiking_wm_ros.snn.decision_transformer import Trajectory
+
+
+class Dreams(nn.Module):
+    """The ensemble, learned from steps, and rollouts in it.
+
+    Args:
+        options: of the agent.
+        observation, action: widths.
+        normaliser: of observations.
+    """
+
+    def __init__(self, options: Options, observation: int, action: int, normaliser: Normaliser):
+        super().__init__()
+        self.options = options
+        ensemble = replace(EnsembleOptions(), horizon=options.horizon)
+        self.dynamics = Dynamics(observation, action, ensemble, normaliser)
+
+    def learn(self, replay: Replay, generator: Generator) -> Metrics:
+        """One update of every member."""
+        return self.dynamics.learn(replay, generator)
+
+    def notice(self, change: Tensor, reward: Tensor) -> None:
+        """Take note of how far observations ``[N, D]`` and rewards ``[N, 1]`` go."""
+        self.dynamics.change.extend(change)
+        self.dynamics.reward.extend(reward)
+
+    @torch.no_grad()
+    def imagine(self, decider: Decider, replay: Replay, count: int, generator: Generator) -> Stretches:
+        """Rollouts from steps that were really seen; one ends where it terminates, or is too uncertain."""
+        horizon = self.options.horizon
+        first = replay.at(replay.sample((count,), generator))
+        asked, observation = [first["asked"][:, 0]], [first["observation"]]
+        step = first["step"].long() + torch.arange(horizon + 1)
+        codes, rewards, ends, valid = [], [], [], []
+        alive, threshold = torch.ones(count), float(self.dynamics.threshold)
+        for t in range(horizon):
+            so_far = [*codes, torch.zeros(count, decider.action_width)]
+            seen = Trajectory(
+                torch.stack(asked, 1), torch.stack(observation, 1), torch.stack(so_far, 1), step[:, : t + 1]
+            )
+            noise = _noise(decider, count, generator)
+            codes.append(decider.choose(decider.features(seen)[:, -1], noise))
+            imagined = self.dynamics.step(observation[-1], codes[-1])
+            valid.append(alive * (imagined.uncertainty < threshold))
+            rewards.append(imagined.reward)
+            ends.append(imagined.terminated.float())
+            observation.append(imagined.next_observation)
+            asked.append(asked[-1] - imagined.reward)
+            alive = valid[-1] * (1 - ends[-1])
+            threshold *= self.dynamics.options.threshold_decay
+        codes.append(torch.zeros(count, decider.action_width))
+        trajectory = Trajectory(
+            torch.stack(asked, 1), torch.stack(observation, 1), torch.stack(codes, 1), step
+        )
+        return Stretches(trajectory, *(torch.stack(parts, 1) for parts in (rewards, ends, valid)))
+
+    def error(self, replay: Replay) -> Metrics:
+        """Held-out error after 1 and 5 steps, as a share of the no-change model's."""
+        return self.dynamics.error(replay)
+
+    def against_reality(self, replay: Replay) -> dict[str, np.ndarray]:
+        """The newest held-out stretch of 15 steps, or of 5, with its prediction."""
+        return self.dynamics.longest_held_out(replay, 15) or self.dynamics.longest_held_out(replay, 5)
+
+
+def _noise(decider: Decider, count: int, generator: Generator) -> Tensor:
+    shape = (count, decider.action_width)
+    if not decider.discrete:
+        return torch.randn(shape, generator=generator)
+    return -(-torch.rand(shape, generator=generator).log()).log()

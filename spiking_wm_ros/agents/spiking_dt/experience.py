@@ -1,0 +1,111 @@
+"""What decision transformers learn from: rows of steps, demonstrated and own, and stretches of them."""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Generator, Tensor
+
+from spiking_wm_ros.agents.actions import Actions
+from spiking_wm_ros.agents.replay import Replay
+from spiking_wm_ros.datasets.demonstrations import Demonstration
+from spiking_wm_ros.errors import UserError
+from spiking_wm_ros.snn.decision_transformer import Trajectory
+
+
+class Stretches(NamedTuple):
+    """``B`` stretches of at most ``L`` steps, begun where they are long, then nothing."""
+
+    trajectory: Trajectory  # of L steps, or of one more where what follows counts
+    reward: Tensor  # [B, L]
+    terminated: Tensor  # [B, L]
+    valid: Tensor  # whether there is such a step, [B, L]
+
+    def rows(self, chosen: Tensor) -> "Stretches":
+        """Some of them."""
+        trajectory = Trajectory(*(field[chosen] for field in self.trajectory))
+        return Stretches(trajectory, *(field[chosen] for field in self[1:]))
+
+
+def memory(capacity: int, observation: int, code: int) -> Replay:
+    """Room for steps."""
+    one = dict.fromkeys(("reward", "terminated", "truncated", "asked", "step"), 1)
+    states = dict.fromkeys(("observation", "next_observation"), observation)
+    return Replay(capacity, states | {"action": code} | one)
+
+
+def remember(replay: Replay, demonstrations: list[Demonstration], actions: Actions) -> None:
+    """Add demonstrations, as asked to do what they did.
+
+    Raises:
+        UserError: if they are of another environment.
+    """
+    width = replay.fields["observation"].shape[1]
+    for d in demonstrations:
+        code, length = actions.code(d.action), len(d.reward)
+        if d.observation.shape[1] != width or code.shape != (length, actions.width):
+            raise UserError(
+                f"the data set has observations of {d.observation.shape[1]} values and actions of"
+                f" {d.action.shape[1:]}, the environment {width} and {actions.width}: give another dataset:="
+            )
+        ends = np.arange(length) == length - 1
+        replay.extend(
+            {
+                "observation": torch.from_numpy(d.observation),
+                "next_observation": torch.from_numpy(d.next_observation),
+                "action": torch.from_numpy(code),
+                "reward": torch.from_numpy(d.reward),
+                "terminated": torch.from_numpy(d.terminated.astype(np.float32)),
+                "truncated": torch.from_numpy((ends & ~d.terminated).astype(np.float32)),
+                "asked": torch.from_numpy(d.reward[::-1].cumsum()[::-1].astype(np.float32)),
+                "step": torch.arange(length, dtype=torch.float32),
+            }
+        )
+
+
+def demonstrated(replay: Replay, rows: int, batch: int, length: int, generator: Generator) -> Stretches:
+    """Stretches of the first ``rows``, each ended by a step drawn from them all."""
+    last = torch.randint(rows, (batch,), generator=generator)
+    before = replay.fields["step"][last, 0].long().clamp_max(length - 1)
+    return _stretches(replay, last - before, before + 1, length)
+
+
+def newest(replay: Replay, count: int, length: int) -> Stretches:
+    """The last ``count`` steps, cut at episodes' starts and where they get too long; what follows counts."""
+    rows = torch.arange(replay.written - count, replay.written)
+    steps = replay.fields["step"][rows % replay.capacity, 0].long().tolist()
+    starts, run = [], 0
+    for k, step in enumerate(steps):
+        if k == 0 or step == 0 or run == length:
+            starts.append(k)
+            run = 0
+        run += 1
+    start = torch.tensor(starts)
+    lengths = torch.diff(start, append=torch.tensor([count]))
+    return _stretches(replay, rows[start], lengths, length, followed=True)
+
+
+def _stretches(replay: Replay, start: Tensor, lengths: Tensor, length: int, followed=False) -> Stretches:
+    along = torch.arange(length)
+    valid = along < lengths[:, None]
+    rows = torch.where(valid, start[:, None] + along, (start + lengths - 1)[:, None]) % replay.capacity
+    f = replay.at(rows)
+    reward, asked, step = f["reward"][..., 0], f["asked"][..., 0], f["step"][..., 0].long()
+    observation, code = f["observation"], f["action"]
+    if followed:
+        # what was seen after each step is what is seen before the next one: one more, after the last
+        last = (lengths - 1)[:, None]
+        here = torch.arange(length + 1) > last
+        later = f["next_observation"].take_along_dim(last[..., None], 1)
+        left = (asked - reward).gather(1, last)
+        observation = torch.where(here[..., None], later, _one_more(observation))
+        asked = torch.where(here, left, _one_more(asked))
+        step = torch.where(here, step.gather(1, last) + 1, _one_more(step))
+        code = _one_more(code)
+    return Stretches(
+        Trajectory(asked, observation, code, step), reward, f["terminated"][..., 0], valid.float()
+    )
+
+
+def _one_more(field: Tensor) -> Tensor:
+    return torch.cat([field, field[:, -1:]], 1)

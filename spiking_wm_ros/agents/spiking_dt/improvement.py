@@ -1,0 +1,129 @@
+"""Learning by demonstrations, and by policy gradient from what the policy itself did."""
+
+import copy
+from typing import NamedTuple
+
+import torch
+from torch import Generator, Tensor
+
+from spiking_wm_ros.agents.contract import Metrics
+from spiking_wm_ros.agents.spiking_dt.decider import Decider
+from spiking_wm_ros.agents.spiking_dt.experience import Stretches
+from spiking_wm_ros.agents.spiking_dt.options import Options
+from spiking_wm_ros.snn.decision_transformer import LocalHead
+
+
+class Advantage(NamedTuple):
+    """Of steps, and what else is compared with, all ``[B, L]``."""
+
+    advantage: Tensor
+    returns: Tensor
+    log_probability: Tensor
+
+
+class Improvement:
+    """Updates of a decider, with their optimiser; its average over updates is what acts.
+
+    Args:
+        decider: what learns.
+        options: rates and weights.
+    """
+
+    def __init__(self, decider: Decider, options: Options):
+        self.decider, self.options = decider, options
+        self.average = copy.deepcopy(decider).requires_grad_(False)
+        self.average.normaliser = decider.normaliser
+        self.optimiser = torch.optim.AdamW(
+            decider.parameters(), options.lr, weight_decay=options.weight_decay, fused=True
+        )
+        self.local = LocalHead(decider.network.head, options.local_head)
+        self.updates = 0
+
+    def imitate(self, stretches: Stretches) -> Metrics:
+        """One update towards what was done, for the return that came of it."""
+        features = self.decider.features(stretches.trajectory)
+        likely, _ = self.decider.judge(features, stretches.trajectory.code)
+        loss = -_mean(likely, stretches.valid)
+        share = (self.updates + 1) / self.options.warmup
+        self._descend(loss, self.options.lr * min(share, share**-0.5))
+        if self.options.local_head:
+            self._learn_locally(features.detach(), stretches)
+        self._settle(max(self.options.average_rate, 1 / (self.updates + 1)))
+        self.updates += 1
+        return {"imitation_loss": float(loss.detach())}
+
+    def _learn_locally(self, features: Tensor, stretches: Stretches) -> None:
+        here, code = stretches.valid > 0, stretches.trajectory.code
+        worth = stretches.trajectory.asked / self.options.return_scale
+        with torch.no_grad():  # the error, as far as a synapse can know it
+            said, deviation = self.decider.outputs(features)
+            after = code - (said.exp() if self.decider.discrete else said)
+            if not self.decider.discrete:
+                after = torch.cat([after, torch.zeros_like(deviation)], -1)
+        self.local.learn(features[here], after[here], worth[here])
+
+    def practise(self, stretches: Stretches, generator: Generator) -> Metrics:
+        """Some updates by what the policy itself did (PPO, Schulman et al. 2017)."""
+        o, metrics = self.options, {}
+        self.decider.load_state_dict(self.average.state_dict())  # it is the average that acted
+        goals = self._advantages(stretches)
+        for _ in range(o.epochs):
+            order = torch.randperm(len(stretches.reward), generator=generator)
+            for part in order.split(o.batch):
+                metrics = self._practise(stretches.rows(part), Advantage(*(field[part] for field in goals)))
+        self._settle(1.0)
+        return metrics
+
+    @torch.no_grad()
+    def _settle(self, rate: float) -> None:
+        """Take the average a little nearer to what was learned last."""
+        for mean, now in zip(self.average.parameters(), self.decider.parameters()):
+            mean.lerp_(now, rate)
+
+    @torch.no_grad()
+    def _advantages(self, stretches: Stretches) -> Advantage:
+        """By generalised estimation within each stretch (Schulman et al. 2016)."""
+        o, s = self.options, stretches
+        features = self.decider.features(s.trajectory)
+        values = self.decider.value(features)
+        likely, _ = self.decider.judge(features[:, :-1], s.trajectory.code[:, :-1])
+        goes_on, reward = 1 - s.terminated, s.reward / o.return_scale
+        gain = reward + o.discount * goes_on * values[:, 1:] - values[:, :-1]
+        advantage, later = torch.zeros_like(gain), torch.zeros(len(gain))
+        for t in range(gain.shape[1] - 1, -1, -1):
+            # a stretch ends where nothing valid follows
+            follows = s.valid[:, t + 1] if t + 1 < gain.shape[1] else torch.zeros(len(gain))
+            later = gain[:, t] + o.discount * o.trace_decay * goes_on[:, t] * follows * later
+            advantage[:, t] = later
+        returns = advantage + values[:, :-1]
+        here = s.valid > 0
+        spread = advantage[here].std(correction=0).clamp_min(1e-6)
+        return Advantage((advantage - advantage[here].mean()) / spread, returns, likely)
+
+    def _practise(self, stretches: Stretches, goal: Advantage) -> Metrics:
+        o, decider = self.options, self.decider
+        features = decider.features(stretches.trajectory)[:, :-1]
+        likely, entropy = decider.judge(features, stretches.trajectory.code[:, :-1])
+        ratio = (likely - goal.log_probability).exp()
+        clipped = ratio.clamp(1 - o.ratio_clip, 1 + o.ratio_clip)
+        gain = torch.minimum(ratio * goal.advantage, clipped * goal.advantage)
+        error = (decider.value(features) - goal.returns).square()
+        value_loss = _mean(error, stretches.valid)
+        policy_loss = -_mean(gain + o.entropy * entropy, stretches.valid)
+        self._descend(policy_loss + 0.5 * value_loss, o.online_lr)
+        return {
+            "policy_loss": float(policy_loss.detach()),
+            "value_loss": float(value_loss.detach()),
+            "entropy": float(_mean(entropy, stretches.valid).detach()),
+        }
+
+    def _descend(self, loss: Tensor, rate: float) -> None:
+        self.optimiser.param_groups[0]["lr"] = rate
+        self.optimiser.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.decider.parameters(), self.options.clip)
+        self.optimiser.step()
+
+
+def _mean(values: Tensor, weight: Tensor) -> Tensor:
+    return (values * weight).sum() / weight.sum().clamp_min(1)

@@ -1,0 +1,50 @@
+"""`./swm demos`: collect demonstrations."""
+
+import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from spiking_wm_ros.agents.options import suggestion
+from spiking_wm_ros.envs.demonstrations import collect
+from spiking_wm_ros.envs.session import check_env
+from spiking_wm_ros.errors import UserError
+
+_DEFAULTS = {"env": "CartPole-v1", "seed": "0", "episodes": "100"}
+
+
+def collect_demonstrations(given: dict[str, str]) -> None:
+    """Train an expert and keep what it and others do, with bars, and a table of what came of it.
+
+    Raises:
+        UserError: for an unknown argument or environment, or numbers that are none.
+    """
+    import minari
+
+    for name in given:
+        if name not in _DEFAULTS:
+            raise UserError(f"unknown argument '{name}'{suggestion(name, _DEFAULTS)}")
+    chosen = _DEFAULTS | given
+    check_env(chosen["env"])
+    for name, least in (("seed", 0), ("episodes", 1)):
+        if not chosen[name].isdecimal() or int(chosen[name]) < least:
+            raise UserError(f"{name}:={chosen[name]} is not a whole number from {least} on")
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, refresh_per_second=2) as progress:
+        tasks = {}
+
+        def show(what: str, done: int, of: int) -> None:
+            if what not in tasks:
+                tasks[what] = progress.add_task(what, total=of)
+            progress.update(tasks[what], completed=done)
+
+        names = collect(chosen["env"], int(chosen["seed"]), int(chosen["episodes"]), show)
+    table = Table("data set", "episodes", "steps", "mean return", "least", "most", box=None)
+    for name in names:
+        data = minari.load_dataset(name)
+        returns = np.array([episode.rewards.sum() for episode in data.iterate_episodes()])
+        figures = (f"{x:.1f}" for x in (returns.mean(), returns.min(), returns.max()))
+        table.add_row(name, str(len(returns)), str(data.total_steps), *figures)
+    console = Console()
+    console.print(table)
+    console.print(f"to learn from them: ./swm train algorithm:=spiking_dt env:={chosen['env']}")

@@ -1,0 +1,54 @@
+"""Trajectories that others have played, from Minari data sets."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from spiking_wm_ros.errors import UserError
+
+
+class Demonstration(NamedTuple):
+    """One episode of ``L`` steps."""
+
+    observation: np.ndarray  # [L, D], float32
+    action: np.ndarray  # [L] or [L, A]
+    reward: np.ndarray  # [L]
+    next_observation: np.ndarray  # [L, D]
+    terminated: np.ndarray  # [L]; false where time ran out
+
+
+def load(name: str) -> list[Demonstration]:
+    """All episodes of a data set on this machine, or, for a name that Minari's server has, from there.
+
+    Args:
+        name: Minari id, as ``CartPole-v1/mixed-v0`` (from ``./swm demos``) or ``mujoco/hopper/medium-v0``.
+
+    Raises:
+        UserError: if there is none, or it has no vectors to see.
+    """
+    import minari  # takes a second
+
+    try:
+        found = minari.load_dataset(name, download=name not in minari.list_local_datasets())
+    except Exception as error:  # what it raises depends on what its server does
+        local = ", ".join(sorted(minari.list_local_datasets())) or "none"
+        raise UserError(
+            f"no data set '{name}' ({' '.join(str(error).split())[:120]}): collect one by ./swm demos"
+            f" env:=ENV; on this machine: {local}"
+        ) from None
+    episodes = []
+    for episode in found.iterate_episodes():
+        seen = episode.observations
+        if not isinstance(seen, np.ndarray) or seen.ndim != 2:
+            raise UserError(
+                f"data set '{name}' has no observations that are vectors: choose another dataset:="
+            )
+        seen = seen.astype(np.float32)
+        episodes.append(
+            Demonstration(
+                seen[:-1], episode.actions, episode.rewards.astype(np.float32), seen[1:], episode.terminations
+            )
+        )
+    if not episodes:
+        raise UserError(f"data set '{name}' is empty: choose another dataset:=")
+    return episodes

@@ -1,0 +1,170 @@
+"""Demonstrations for offline learning: experts of stable-baselines3, kept as Minari data sets."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+import gymnasium as gym
+import numpy as np
+
+from spiking_wm_ros.agents.options import read_yaml
+from spiking_wm_ros.agents.registry import package_folder
+from spiking_wm_ros.envs.session import make_env
+from spiking_wm_ros.errors import UserError
+
+KINDS = ("expert", "medium", "random", "mixed")
+_EVALUATIONS, _JUDGED = 20, 20  # of an expert while it learns; episodes of each
+_SEED = 3_000_017  # first of the demonstrated episodes
+
+Progress = Callable[[str, int, int], None]
+Act = Callable[[np.ndarray], np.ndarray]  # of observations side by side
+
+
+class Recipe(NamedTuple):
+    """How an expert learns, as ``config/demos/ENV.yaml`` says."""
+
+    algorithm: str
+    steps: int
+    options: dict
+    hidden: tuple[int, ...] = (64, 64)
+    copies: int = 1
+    medium: float = 0.3  # share of the steps after which it is half good
+
+
+def recipe_of(env_id: str) -> Recipe:
+    """The recipe of an environment.
+
+    Raises:
+        UserError: if there is none, or it says something else.
+    """
+    folder = package_folder("config") / "demos"
+    file = folder / f"{env_id.replace('/', '-')}.yaml"
+    if not file.exists():
+        known = ", ".join(sorted(path.stem for path in folder.glob("*.yaml")))
+        raise UserError(f"no recipe for experts in {env_id}: write {file}; there is one for {known}")
+    try:
+        recipe = Recipe(**read_yaml(file))
+    except TypeError as error:
+        raise UserError(f"{file}: {error}; known: {', '.join(Recipe._fields)}") from None
+    if recipe.algorithm not in ("PPO", "DQN", "SAC"):
+        raise UserError(f"{file}: algorithm {recipe.algorithm} is not one of PPO, DQN, SAC")
+    return recipe
+
+
+def name_of(env_id: str, kind: str) -> str:
+    """The Minari id of a data set that is collected here."""
+    return f"{env_id}/{kind}-v0"
+
+
+def collect(env_id: str, seed: int, episodes: int, progress: Progress) -> list[str]:
+    """Train an expert, play ``episodes`` of every kind, keep them; all ids, in the order of `KINDS`.
+
+    Data sets of these names that there are already are replaced when the new ones are complete.
+
+    Args:
+        env_id: Gymnasium id.
+        seed: of the expert.
+        episodes: of each kind; ``mixed`` is all others together.
+        progress: told of what is done, how much of it, and of how much.
+    """
+    import minari
+
+    recipe, played = recipe_of(env_id), {}
+    space = make_env(env_id).action_space
+    space.seed(seed)
+
+    def play_kind(kind: str, act: Act) -> None:
+        played[kind] = play(env_id, act, episodes, lambda done: progress(kind, done, episodes))
+
+    expert = train(env_id, recipe, seed, progress, lambda act: play_kind("medium", act))
+    play_kind("expert", expert)
+    play_kind("random", lambda observations: np.stack([space.sample() for _ in observations]))
+    ids = []
+    for kind in KINDS:
+        parts = [kind] if kind != "mixed" else ["expert", "medium", "random"]
+        together = [episode for part in parts for episode in played[part]]
+        buffers = [replace(episode, id=number) for number, episode in enumerate(together)]
+        ids.append(name_of(env_id, kind))
+        if ids[-1] in minari.list_local_datasets():
+            minari.delete_dataset(ids[-1])
+        minari.create_dataset_from_buffers(
+            ids[-1],
+            buffers,
+            env=env_id,
+            algorithm_name=f"{kind} of {recipe.algorithm} (stable-baselines3), seed {seed}",
+            description=f"{len(buffers)} episodes by ./swm demos",
+        )
+    return ids
+
+
+def train(env_id: str, recipe: Recipe, seed: int, progress: Progress, at_half: Callable[[Act], None]) -> Act:
+    """The best policy that learning came by, judged on episodes of their own."""
+    import tempfile
+
+    import stable_baselines3 as sb3
+    import torch
+    from stable_baselines3.common.callbacks import BaseCallback, EvalCallback
+    from stable_baselines3.common.env_util import make_vec_env
+
+    torch.set_num_threads(1)
+
+    class Watch(BaseCallback):
+        """Tells how far it is, and shows the policy that is half good."""
+
+        halfway = False
+
+        def _on_step(self) -> bool:
+            progress("expert learns", min(self.num_timesteps, recipe.steps), recipe.steps)
+            if not self.halfway and self.num_timesteps >= recipe.medium * recipe.steps:
+                self.halfway = True
+                at_half(_greedy(self.model))
+            return True
+
+    copies = make_vec_env(lambda: make_env(env_id), recipe.copies, seed=seed)
+    judge = make_vec_env(lambda: make_env(env_id), 1, seed=seed + recipe.copies)
+    with tempfile.TemporaryDirectory() as folder:
+        every = max(recipe.steps // _EVALUATIONS // recipe.copies, 1)
+        best = EvalCallback(
+            judge, n_eval_episodes=_JUDGED, eval_freq=every, best_model_save_path=folder, verbose=0
+        )
+        kind = getattr(sb3, recipe.algorithm)
+        model = kind(
+            "MlpPolicy",
+            copies,
+            seed=seed,
+            policy_kwargs={"net_arch": list(recipe.hidden)},
+            device="cpu",
+            **recipe.options,
+        )
+        model.learn(recipe.steps, callback=[Watch(), best])
+        return _greedy(kind.load(Path(folder) / "best_model", device="cpu"))
+
+
+def _greedy(model) -> Act:
+    return lambda observation: model.predict(observation, deterministic=True)[0]
+
+
+def play(env_id: str, act: Act, episodes: int, progress: Callable[[int], None]) -> list:
+    """Episodes, side by side, as Minari's buffers."""
+    from minari.data_collector import EpisodeBuffer
+
+    games = [make_env(env_id) for _ in range(episodes)]
+    discrete = isinstance(games[0].action_space, gym.spaces.Discrete)
+    seeds = range(_SEED, _SEED + episodes)
+    fields = ("observations", "actions", "rewards", "terminations", "truncations")
+    courses = [{name: [] for name in fields} for _ in games]
+    for game, course, seed in zip(games, courses, seeds):
+        course["observations"].append(game.reset(seed=seed)[0])
+    on = list(range(episodes))
+    while on:
+        chosen = act(np.stack([courses[k]["observations"][-1] for k in on]))
+        for k, action in zip([*on], chosen):
+            action = int(action) if discrete else np.asarray(action, games[k].action_space.dtype)
+            observation, reward, over, late, _ = games[k].step(action)
+            for name, value in zip(fields, (observation, action, float(reward), bool(over), bool(late))):
+                courses[k][name].append(value)
+            if over or late:
+                on.remove(k)
+                progress(episodes - len(on))
+    return [EpisodeBuffer(id=k, seed=seeds[k], infos={}, **courses[k]) for k in range(episodes)]
