@@ -68,7 +68,15 @@ def tiny_dqn(tiny: dict) -> dict:
 def tiny_dt(tiny: dict) -> dict:
     """The same for decision transformers, without demonstrations."""
     shared = {name: value for name, value in tiny.items() if name != "model_batch"}
-    return shared | {"width": 16, "heads": 2, "context": 5, "rollout": 20, "horizon": 3, "model_updates": 2}
+    return shared | {
+        "width": 16,
+        "heads": 2,
+        "context": 5,
+        "dataset": "",
+        "rollout": 20,
+        "horizon": 3,
+        "model_updates": 2,
+    }
 
 
 # options of a run as small, by algorithm

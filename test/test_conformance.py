@@ -14,6 +14,7 @@ from spiking_wm_ros.envs.session import Session
 from test.conftest import TINY, env_for
 
 SMALL = TINY | {
+    "dataset": "",
     "rollout": 20,
     "neurons": 40,
     "horizon": 5,

@@ -131,6 +131,11 @@ class Agent(ABC):
     def __init__(self, options: Any, spaces: Spaces, seed: int):
         self.options, self.spaces, self.seed = options, spaces, seed
 
+    @property
+    def updates_first(self) -> int:
+        """Updates that are due before the first step, of what learns from demonstrations."""
+        return 0
+
     @abstractmethod
     def policy_weights(self) -> Weights:
         """Copies of all that a `Policy` needs to act as this agent does now."""

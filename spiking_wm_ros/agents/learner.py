@@ -186,7 +186,7 @@ class Learner:
 
     def _updates_due(self) -> int:
         since = max(0, self.step - self.options.learn_after)
-        return self.options.updates_first + math.floor(since * self.options.updates_per_step)
+        return self.agent.updates_first + math.floor(since * self.options.updates_per_step)
 
     def _dream_due(self) -> bool:
         due = self._dreamed_at != self.step and self.options.dream_due(self.step)

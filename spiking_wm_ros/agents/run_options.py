@@ -12,7 +12,6 @@ class RunOptions:
 
     seed: int = option(0, "seed of everything random", 0, 2**31 - 1)
     steps: int = option(100_000, "environment steps of the whole run", 1)
-    updates_first: int = option(0, "updates before the first step, for what learns from demonstrations", 0)
     updates_per_step: float = option(1.0, "learning updates per environment step; holds exactly", 0, 100)
     learn_after: int = option(1000, "steps before the first update", 0)
     policy_every: int = option(50, "steps between policy versions", 1)

@@ -71,7 +71,7 @@ def train(
     run: Run,
     resume: Path | None = None,
     on_step: Callable[[int], None] = lambda step: None,
-    on_update: Callable[[int], None] = lambda updates: None,
+    on_update: Callable[[int, int], None] = lambda updates, of: None,
 ) -> Learner:
     """Train in this process until the run is finished.
 
@@ -79,7 +79,7 @@ def train(
         run: the folder, made by `Run.create`.
         resume: a checkpoint to go on from.
         on_step: called with the number of training steps after each.
-        on_update: called with the number of updates after each that comes before the first step.
+        on_update: called with the number of updates, and of how many, after each before the first step.
 
     Returns:
         The learner.
@@ -107,7 +107,7 @@ def train(
         states[False] = policy.state_to_join()
     try:
         while learner.work():
-            on_update(learner.updates)
+            on_update(learner.updates, learner.agent.updates_first)
         while not learner.finished:
             pending = session.pending()
             evaluation = pending.evaluation

@@ -17,15 +17,12 @@ def train_in_process(given: dict[str, str]) -> None:
     run = Run.create(chosen.run, chosen.setup, chosen.env)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, refresh_per_second=2) as progress:
-        options = chosen.setup.run_options
-        first = progress.add_task(
-            "demonstrations", total=options.updates_first, visible=bool(options.updates_first)
-        )
-        task = progress.add_task("training", total=options.steps)
+        first = progress.add_task("demonstrations", total=None, visible=False)
+        task = progress.add_task("training", total=chosen.setup.run_options.steps)
         train(
             run,
             chosen.checkpoint,
             lambda step: progress.update(task, completed=step),
-            lambda updates: progress.update(first, completed=updates),
+            lambda updates, of: progress.update(first, completed=updates, total=of, visible=of > 0),
         )
     conclude(run.path, Console())

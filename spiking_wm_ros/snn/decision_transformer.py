@@ -107,7 +107,10 @@ class Block(nn.Module):
 
     def ask(self, x: Tensor, step: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Queries, keys and values ``[..., H, n, d / H]`` of tokens ``[..., n, d]``."""
-        attending = self.attending(self.of_query_key_value(self.enter(x)))
+        return self.split(self.attending(self.of_query_key_value(self.enter(x))), step)
+
+    def split(self, attending: Tensor, step: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys and values ``[..., H, n, d / H]`` in rates ``[..., n, 3 d]``."""
         query, key, value = attending.unflatten(-1, (3, self.sizes.heads, -1)).movedim(-2, -4).unbind(-2)
         if self.code is not None:
             code = self.code(step)
@@ -166,7 +169,7 @@ class DecisionTransformer(nn.Module):
         tokens = [self.embedded(kind, part, t.step) for kind, part in enumerate(parts)]
         x = torch.stack(tokens, 2).flatten(1, 2)
         step = t.step.repeat_interleave(KINDS, 1)
-        seen = _seen(torch.arange(length).repeat_interleave(KINDS), self.sizes.context)
+        seen = seen_by(length, self.sizes.context)
         for block in self.blocks:
             x = block(x, block.attend(*block.ask(x, step), seen))
         return self.leave(x[:, OBSERVATION::KINDS])
@@ -192,6 +195,11 @@ class DecisionTransformer(nn.Module):
             values.append(torch.cat([old_values, value], -2))
             x = block(x, block.attend(query, keys[-1], values[-1], seen))
         return self.leave(x[-1]), Cache(torch.stack(keys), torch.stack(values), steps)
+
+
+def seen_by(length: int, context: int) -> Tensor:
+    """Which tokens each sees where all of ``length`` steps are there, ``[3 length, 3 length]``."""
+    return _seen(torch.arange(length).repeat_interleave(KINDS), context)
 
 
 def _seen(step: Tensor, context: int) -> Tensor:

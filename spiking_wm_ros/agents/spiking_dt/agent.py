@@ -56,7 +56,17 @@ class Agent(contract.Agent):
         if self.dreams:
             self.dreams.notice(seen["next_observation"] - seen["observation"], seen["reward"])
 
+    def lowest_demonstrated(self) -> float:
+        """Return of the worst episode of the demonstrations."""
+        fields = {name: self.replay.fields[name][: self._demonstrated, 0] for name in ("asked", "step")}
+        return float(fields["asked"][fields["step"] == 0].min())
+
     # --- awake ---
+
+    @property
+    def updates_first(self) -> int:
+        """Those by demonstrations."""
+        return self.options.imitation_updates if self._demonstrated else 0
 
     def policy_weights(self) -> Weights:
         """The decider, averaged over updates."""

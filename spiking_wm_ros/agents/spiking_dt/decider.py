@@ -48,9 +48,12 @@ class Decider(nn.Module):
 
     def features(self, trajectory: Trajectory) -> Tensor:
         """What heads see, ``[B, L, d]``, of a trajectory in the environment's units."""
+        return self.network(self.as_seen(trajectory))
+
+    def as_seen(self, trajectory: Trajectory) -> Trajectory:
+        """One in the environment's units as the network sees it."""
         asked, observation = self._scaled(trajectory.asked), self.normaliser(trajectory.observation)
-        code = self._shown(trajectory.code)
-        return self.network(Trajectory(asked, observation, code, trajectory.step))
+        return Trajectory(asked, observation, self._shown(trajectory.code), trajectory.step)
 
     def _shown(self, code: Tensor) -> Tensor:
         return code if self.options.see_actions else torch.zeros_like(code)

@@ -1,0 +1,240 @@
+"""Decision transformers, spiking and not, by demonstrations: returns, costs, and what each part does.
+
+Run as ``./swm experiment spiking_dt``, or in part, as with ``envs:=CartPole-v1 arms:=spiking_dt,dt seeds:=1``.
+Every environment needs its demonstrations first (``./swm demos env:=ENV``). A network that was trained and
+judged is kept in ``runs/spiking_dt`` and not trained again. Of each: returns of frozen games at the high target
+and at a sweep of targets, spikes, synaptic operations, products and estimated energy of a decision on
+trajectories of its own, and its latency. Writes ``spiking_dt.csv``, ``spiking_dt_targets.csv`` and
+``spiking_dt.png`` to that folder, or to another with ``results:=``.
+"""
+
+import csv
+import io
+import json
+import sys
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+import matplotlib
+import numpy as np
+import torch
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+from _arguments import arguments
+from rich.progress import track
+
+from spiking_wm_ros.agents.actions import Actions
+from spiking_wm_ros.agents.files import write_atomically
+from spiking_wm_ros.agents.registry import settle
+from spiking_wm_ros.agents.spaces import Spaces
+from spiking_wm_ros.agents.spiking_dt.agent import Agent
+from spiking_wm_ros.agents.spiking_dt.policy import DecisionPolicy
+from spiking_wm_ros.envs.session import make_env
+from spiking_wm_ros.errors import UserError
+from spiking_wm_ros.process import prepare_to_compute
+from spiking_wm_ros.snn.decision_operations import count
+from spiking_wm_ros.snn.decision_transformer import Trajectory
+
+ROOT = Path(__file__).resolve().parents[1]
+ENVS = ("CartPole-v1", "MountainCar-v0", "Acrobot-v1", "Pendulum-v1", "InvertedPendulum-v5")
+GAMES, SWEPT, COUNTED = (
+    100,
+    10,
+    5,
+)  # at the high target; at each of the others; that operations are counted on
+FIRST_GAME = 4_000_037  # seed of the first judged game
+SHARES = (
+    0.0,
+    0.25,
+    0.5,
+    0.75,
+    1.0,
+)  # targets of the sweep, from the worst demonstrated return to the high one
+
+
+class Arm(NamedTuple):
+    """A network, and how it differs from the algorithm's."""
+
+    algorithm: str
+    given: dict = {}
+
+
+ARMS = {
+    "spiking_dt": Arm("spiking_dt"),
+    "dt": Arm("dt"),
+    "no_phase_code": Arm("spiking_dt", {"phase_code": False}),
+    "no_routing": Arm("spiking_dt", {"routing": False}),
+    "local_head": Arm("spiking_dt", {"local_head": 0.001}),
+    "ticks_2": Arm("spiking_dt", {"ticks": 2}),
+    "ticks_8": Arm("spiking_dt", {"ticks": 8}),
+    "ticks_16": Arm("spiking_dt", {"ticks": 16}),
+    "context_1": Arm("spiking_dt", {"context": 1}),
+    "context_5": Arm("spiking_dt", {"context": 5}),
+    "context_50": Arm("spiking_dt", {"context": 50}),
+}
+
+
+class Game(NamedTuple):
+    """One that was played."""
+
+    total: float
+    steps: list  # asked, observation and code of each
+
+
+def play(policy: DecisionPolicy, env, spaces: Spaces, target: float, seed: int) -> Game:
+    """A game, greedily."""
+    observation, _ = env.reset(seed=seed)
+    state, total, steps, actions = policy.initial_state(target), 0.0, [], Actions(spaces, "spiking_dt")
+    while True:
+        asked, seen = float(state.asked), spaces.check_observation(observation)
+        action, state = policy.act(seen, state, None)
+        steps.append((asked, seen, actions.code(action)))
+        observation, reward, over, late, _ = env.step(action if action.ndim else action[()])
+        state, total = policy.rewarded(state, float(reward)), total + float(reward)
+        if over or late:
+            return Game(total, steps)
+
+
+def trajectory_of(agent: Agent, game: Game, length: int = 100) -> Trajectory:
+    """The first steps of a game, as the network sees them."""
+    asked, observation, code = (np.stack(x) for x in zip(*game.steps[:length]))
+    seen = Trajectory(
+        torch.from_numpy(asked.astype(np.float32))[None],
+        torch.from_numpy(observation)[None],
+        torch.from_numpy(code)[None],
+        torch.arange(len(asked))[None],
+    )
+    return agent.decider.as_seen(seen)
+
+
+def latency(policy: DecisionPolicy, observation: np.ndarray) -> float:
+    """Milliseconds of a decision with a full context, median."""
+    state, took = policy.initial_state(), []
+    for _ in range(policy.options.context + 200):
+        began = time.perf_counter()
+        _, state = policy.act(observation, state, None)
+        took.append(time.perf_counter() - began)
+    return 1000 * float(np.median(took[policy.options.context :]))
+
+
+def learn_and_judge(env_id: str, name: str, seed: int) -> dict:
+    """Train a network by demonstrations, and judge it."""
+    arm, env = ARMS[name], make_env(env_id)
+    setup, spaces = settle(arm.algorithm, env_id, arm.given | {"seed": seed}), Spaces.of(env)
+    agent = Agent(setup.agent_options, spaces, seed)
+    began, losses = time.perf_counter(), []
+    for _ in track(range(agent.updates_first), f"{env_id}, {name}, seed {seed}"):
+        losses.append(agent.learn()["imitation_loss"])
+    seconds = time.perf_counter() - began
+    policy = DecisionPolicy(setup.agent_options, spaces)
+    policy.load(agent.policy_weights())
+    agent.decider.load_state_dict(agent.policy_weights())
+    high, lowest = setup.agent_options.target_return, agent.lowest_demonstrated()
+    games = [play(policy, env, spaces, high, FIRST_GAME + k) for k in range(GAMES)]
+    returns, costs = np.array([game.total for game in games]), []
+    for game in games[:COUNTED]:
+        costs.append(count(agent.decider.network, trajectory_of(agent, game)))
+    sweep = []
+    for target in (lowest + share * (high - lowest) for share in SHARES):
+        swept = [play(policy, env, spaces, target, FIRST_GAME + k).total for k in range(SWEPT)]
+        sweep.append({"target": round(target, 2), "return": round(float(np.mean(swept)), 2)})
+    row = {
+        "env": env_id,
+        "arm": name,
+        "seed": seed,
+        "return": round(float(returns.mean()), 2),
+        "deviation": round(float(returns.std()), 2),
+        "target": high,
+        "spikes": round(float(np.mean([spikes for _, spikes in costs]))),
+        "synaptic_operations": round(float(np.mean([of.synaptic_operations for of, _ in costs]))),
+        "products": round(float(np.mean([of.products for of, _ in costs]))),
+        "energy_nJ": round(float(np.mean([of.energy for of, _ in costs])), 2),
+        "decision_ms": round(latency(policy, games[0].steps[0][1]), 3),
+        "loss": round(float(np.mean(losses[-100:])), 4),
+        "training_s": round(seconds),
+    }
+    return {"row": row, "sweep": [{"env": env_id, "arm": name, "seed": seed} | point for point in sweep]}
+
+
+def judged(env_id: str, name: str, seed: int, folder: Path) -> dict:
+    """The same, or what is kept of it."""
+    kept = folder / f"{env_id}_{name}_s{seed}.json"
+    if not kept.exists():
+        write_atomically(kept, json.dumps(learn_and_judge(env_id, name, seed)).encode())
+    return json.loads(kept.read_text())
+
+
+def draw(rows: list[dict], points: list[dict], target: Path) -> None:
+    """Returns by arm, and by target, for every environment."""
+    envs = list(dict.fromkeys(row["env"] for row in rows))
+    figure, panels = plt.subplots(2, len(envs), figsize=(3.6 * len(envs), 7), squeeze=False)
+    for (of_arms, of_targets), env in zip(panels.T, envs):
+        arms = list(dict.fromkeys(row["arm"] for row in rows if row["env"] == env))
+        for place, arm in enumerate(arms):
+            found = [row["return"] for row in rows if (row["env"], row["arm"]) == (env, arm)]
+            of_arms.plot(found, [place] * len(found), "o", alpha=0.5)
+            of_arms.plot(np.mean(found), place, "k|", markersize=14)
+            here = [p for p in points if (p["env"], p["arm"]) == (env, arm)]
+            if arm in ("spiking_dt", "dt"):
+                targets = sorted({p["target"] for p in here})
+                means = [np.mean([p["return"] for p in here if p["target"] == t]) for t in targets]
+                of_targets.plot(targets, means, "o-", label=arm)
+        of_arms.set(title=env, xlabel=f"mean return of {GAMES} games", yticks=range(len(arms)))
+        of_arms.set_yticklabels(arms)
+        of_targets.set(xlabel="return asked for", ylabel=f"return, {SWEPT} games")
+        of_targets.legend()
+    figure.tight_layout()
+    figure.savefig(target, dpi=110)
+
+
+def write(results: list[dict], folder: Path) -> None:
+    """Both tables, and the picture."""
+    folder.mkdir(parents=True, exist_ok=True)
+    tables = {
+        "spiking_dt": [result["row"] for result in results],
+        "spiking_dt_targets": [point for result in results for point in result["sweep"]],
+    }
+    for name, rows in tables.items():
+        text = io.StringIO()
+        writer = csv.DictWriter(text, [*rows[0]], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        write_atomically(folder / f"{name}.csv", text.getvalue().encode())
+    draw(*tables.values(), folder / "spiking_dt.png")
+
+
+def main() -> None:
+    """Train and judge what is asked for, write tables and picture, print means."""
+    folder = ROOT / "runs/spiking_dt"
+    defaults = {"envs": ",".join(ENVS), "arms": "spiking_dt,dt", "seeds": 5, "first_seed": 0}
+    given = arguments(defaults | {"results": folder})
+    envs, arms = given["envs"].split(","), given["arms"].split(",")
+    if unknown := set(arms) - set(ARMS):
+        raise UserError(f"unknown arm '{min(unknown)}'; known: {', '.join(ARMS)}")
+    seeds = range(given["first_seed"], given["first_seed"] + given["seeds"])
+    prepare_to_compute()
+    folder.mkdir(parents=True, exist_ok=True)
+    results = []
+    for env in envs:
+        for arm in arms:
+            for seed in seeds:
+                results.append(judged(env, arm, seed, folder))
+            write(results, given["results"])
+            rows = [result["row"] for result in results[-len(seeds) :]]
+            returns = [row["return"] for row in rows]
+            means = {
+                key: np.mean([row[key] for row in rows]) for key in ("spikes", "energy_nJ", "decision_ms")
+            }
+            print(
+                f"{env}, {arm}: {np.mean(returns):.1f} ({', '.join(map(str, returns))}),"
+                f" {means['spikes']:.0f} spikes, {means['energy_nJ']:.0f} nJ, {means['decision_ms']:.2f} ms"
+            )
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except UserError as error:
+        sys.exit(f"error: {error}")
