@@ -1,11 +1,11 @@
 """Decision transformers, spiking and not, by demonstrations: returns, costs, and what each part does.
 
-Run as ``./swm experiment spiking_dt``, or in part, as with ``envs:=CartPole-v1 arms:=spiking_dt,dt seeds:=1``.
-Every environment needs its demonstrations first (``./swm demos env:=ENV``). A network that was trained and
-judged is kept in ``runs/spiking_dt`` and not trained again. Of each: returns of frozen games at the high target
-and at a sweep of targets, spikes, synaptic operations, products and estimated energy of a decision on
-trajectories of its own, and its latency. Writes ``spiking_dt.csv``, ``spiking_dt_targets.csv`` and
-``spiking_dt.png`` to that folder, or to another with ``results:=``.
+Run as ``./swm experiment spiking_dt``, or in part, as with ``envs:=CartPole-v1 arms:=spiking_dt,dt
+seeds:=1``. Every environment needs its demonstrations first (``./swm demos env:=ENV``). What was found of a
+network is kept in ``runs/spiking_dt``, and that network not trained again. Of each: returns of frozen games
+at the high target and at a sweep of targets, spikes, synaptic operations, products and estimated energy of a
+decision on trajectories of its own, and its latency. Writes ``spiking_dt.csv``, ``spiking_dt_targets.csv``
+and ``spiking_dt.png`` to that folder, or to another with ``results:=``.
 """
 
 import csv
@@ -58,12 +58,12 @@ class Arm(NamedTuple):
     """A network, and how it differs from the algorithm's."""
 
     algorithm: str
-    given: dict = {}
+    given: dict
 
 
 ARMS = {
-    "spiking_dt": Arm("spiking_dt"),
-    "dt": Arm("dt"),
+    "spiking_dt": Arm("spiking_dt", {}),
+    "dt": Arm("dt", {}),
     "no_phase_code": Arm("spiking_dt", {"phase_code": False}),
     "no_routing": Arm("spiking_dt", {"routing": False}),
     "local_head": Arm("spiking_dt", {"local_head": 0.001}),

@@ -1,5 +1,7 @@
 """Demonstrations for offline learning: experts of stable-baselines3, kept as Minari data sets."""
 
+import tempfile
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -88,20 +90,20 @@ def collect(env_id: str, seed: int, episodes: int, progress: Progress) -> list[s
         ids.append(name_of(env_id, kind))
         if ids[-1] in minari.list_local_datasets():
             minari.delete_dataset(ids[-1])
-        minari.create_dataset_from_buffers(
-            ids[-1],
-            buffers,
-            env=env_id,
-            algorithm_name=f"{kind} of {recipe.algorithm} (stable-baselines3), seed {seed}",
-            description=f"{len(buffers)} episodes by ./swm demos",
-        )
+        with warnings.catch_warnings():  # of facts that only those who publish data sets need to give
+            warnings.simplefilter("ignore", UserWarning)
+            minari.create_dataset_from_buffers(
+                ids[-1],
+                buffers,
+                env=env_id,
+                algorithm_name=f"{kind} of {recipe.algorithm} (stable-baselines3), seed {seed}",
+                description=f"{len(buffers)} episodes by ./swm demos",
+            )
     return ids
 
 
 def train(env_id: str, recipe: Recipe, seed: int, progress: Progress, at_half: Callable[[Act], None]) -> Act:
     """The best policy that learning came by, judged on episodes of their own."""
-    import tempfile
-
     import stable_baselines3 as sb3
     import torch
     from stable_baselines3.common.callbacks import BaseCallback, EvalCallback

@@ -1,8 +1,8 @@
 """What a streamed decision of a decision transformer costs, on trajectories that were really seen.
 
 A synaptic operation is one addition of a weight because of one spike; a product is a multiplication and
-addition of numbers that are no spikes: embeddings of tokens, counts of spikes that meet in attention, and in a
-network without spikes everything.
+addition of numbers that are no spikes: embeddings of tokens, counts of spikes that meet in attention, and in
+a network without spikes everything.
 """
 
 import torch

@@ -1,0 +1,95 @@
+"""Decisions and updates of the spiking decision transformer beside those without spikes, on one thread.
+
+Run as ``./swm bench spiking_dt``. Twenty steps of context; decisions are streamed with a full one, an update
+is one by 64 stretches (drawn at random: what is learned makes no difference). The two take turns, and the
+fastest turn of each counts. The last line is JSON.
+"""
+
+import json
+import time
+
+import numpy as np
+import torch
+from _yardstick import gflops
+from rich.console import Console
+from rich.table import Table
+
+from spiking_wm_ros.agents.registry import settle
+from spiking_wm_ros.agents.spaces import Spaces
+from spiking_wm_ros.agents.spiking_dt.decider import Decider
+from spiking_wm_ros.agents.spiking_dt.experience import Stretches
+from spiking_wm_ros.agents.spiking_dt.improvement import Improvement
+from spiking_wm_ros.agents.spiking_dt.policy import DecisionPolicy
+from spiking_wm_ros.envs.session import make_env
+from spiking_wm_ros.process import prepare_to_compute
+from spiking_wm_ros.snn.decision_transformer import Trajectory
+
+ENV, CONTEXT, BATCH, TURNS, UPDATES, DECISIONS = "CartPole-v1", 20, 64, 5, 5, 200
+DECISION_BAR, UPDATE_BAR = 3.0, 2.5  # ms, and as a ratio
+
+
+class Subject:
+    """A network that decides and learns."""
+
+    def __init__(self, algorithm: str):
+        options = settle(algorithm, ENV, {"dataset": "", "context": CONTEXT, "batch": BATCH}).agent_options
+        env = make_env(ENV)
+        torch.manual_seed(0)
+        decider = Decider(options, Spaces.of(env))
+        self._improvement = Improvement(decider, options)
+        self._policy = DecisionPolicy(options, Spaces.of(env))
+        self._policy.load({name: value.clone() for name, value in decider.state_dict().items()})
+        self._seen, self._state = env.reset(seed=0)[0], self._policy.initial_state()
+        codes = torch.nn.functional.one_hot(torch.randint(2, (BATCH, CONTEXT)), 2).float()
+        steps = torch.arange(CONTEXT).repeat(BATCH, 1)
+        some = torch.rand(BATCH, CONTEXT), torch.randn(BATCH, CONTEXT, 4)
+        ones = torch.ones(BATCH, CONTEXT)
+        self._stretches = Stretches(Trajectory(*some, codes, steps), ones, 0 * ones, ones)
+        for _ in range(CONTEXT):
+            self.decide()
+
+    def decide(self) -> None:
+        """One more decision of an episode that goes on."""
+        _, self._state = self._policy.act(self._seen, self._state, None)
+
+    def learn(self) -> None:
+        """One update."""
+        self._improvement.imitate(self._stretches)
+
+
+def median(call, times: int) -> float:
+    """Milliseconds of the median call."""
+    took = []
+    for _ in range(times):
+        began = time.perf_counter()
+        call()
+        took.append(time.perf_counter() - began)
+    return float(np.median(took)) * 1e3
+
+
+def main() -> None:
+    """Measure, print a table, and one JSON object as the last line."""
+    prepare_to_compute()
+    subjects = {algorithm: Subject(algorithm) for algorithm in ("spiking_dt", "dt")}
+    decisions, updates = ({name: [] for name in subjects} for _ in range(2))
+    for _ in range(TURNS):
+        for name, subject in subjects.items():
+            decisions[name].append(median(subject.decide, DECISIONS))
+            updates[name].append(median(subject.learn, UPDATES))
+    decision, ann_decision = (min(turns) for turns in decisions.values())
+    update, ann_update = (min(turns) for turns in updates.values())
+    table = Table("what", "spiking", "without spikes", "bar", title=f"{gflops():.0f} GFLOP/s")
+    bar = f"{DECISION_BAR} ms, and no more than without spikes"
+    table.add_row("decision, ms", f"{decision:.3f}", f"{ann_decision:.3f}", bar)
+    table.add_row("update, ms", f"{update:.1f}", f"{ann_update:.1f}", f"{UPDATE_BAR} times as much")
+    Console(width=100).print(table)
+    figures = {
+        "decision_ms": decision,
+        "ann_decision_ms": ann_decision,
+        "train_step_ratio": update / ann_update,
+    }
+    print(json.dumps({name: round(x, 3) for name, x in figures.items()}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,334 @@
+"""Decision transformers that learn: by demonstrations, by what they do themselves, in dreams."""
+
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from spiking_wm_ros.agents.contract import Budget, Transition
+from spiking_wm_ros.agents.registry import settle
+from spiking_wm_ros.agents.run import Run
+from spiking_wm_ros.agents.spaces import Spaces
+from spiking_wm_ros.agents.spiking_dt import agent as agent_module
+from spiking_wm_ros.agents.spiking_dt.agent import Agent
+from spiking_wm_ros.agents.spiking_dt.experience import demonstrated, newest
+from spiking_wm_ros.agents.spiking_dt.options import Options
+from spiking_wm_ros.agents.trainer import train
+from spiking_wm_ros.datasets import demonstrations as data_sets
+from spiking_wm_ros.datasets.demonstrations import Demonstration
+from spiking_wm_ros.envs import demonstrations
+from spiking_wm_ros.envs.session import make_env
+from spiking_wm_ros.errors import UserError
+
+ROOT = Path(__file__).resolve().parents[1]
+CART, PENDULUM = "CartPole-v1", "InvertedPendulum-v5"
+SMALL = Options(
+    width=16, hidden=16, heads=2, context=5, batch=16, rollout=40, replay=1000, warmup=20, lr=0.01
+)
+
+
+def spaces_of(env: str) -> Spaces:
+    return Spaces.of(make_env(env))
+
+
+def random_episode(length: int, rng: np.random.Generator, actions=None, rewards=None) -> Demonstration:
+    seen = rng.normal(size=(length + 1, 4)).astype(np.float32)
+    actions = rng.integers(2, size=length) if actions is None else actions
+    rewards = np.ones(length) if rewards is None else rewards
+    ended = np.arange(length) == length - 1
+    return Demonstration(seen[:-1], actions, rewards.astype(np.float32), seen[1:], ended)
+
+
+def taught(episodes: list[Demonstration], monkeypatch, env: str = CART, **options) -> Agent:
+    monkeypatch.setattr(agent_module, "load", lambda name: episodes)
+    return Agent(replace(SMALL, dataset="these", **options), spaces_of(env), 0)
+
+
+@pytest.fixture(scope="module")
+def collected(tmp_path_factory):
+    """Demonstrations by an expert that hardly learned, where Minari keeps them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MINARI_DATASETS_PATH", str(tmp_path_factory.mktemp("minari")))
+        for name in ("_EVALUATIONS", "_JUDGED"):
+            patch.setattr(demonstrations, name, 2)
+        recipe = demonstrations.Recipe("PPO", 512, {"n_steps": 128}, (8,), 2, 0.5)
+        patch.setattr(demonstrations, "recipe_of", lambda env: recipe)
+        told = []
+        for _ in range(2):  # the second time they are replaced
+            names = demonstrations.collect(CART, 0, 3, lambda *progress: told.append(progress))
+        yield names, told
+
+
+# --- demonstrations ---
+
+
+def test_demonstrations_are_minari_data_sets(collected):
+    names, told = collected
+    assert names == [f"{CART}/{kind}-v0" for kind in ("expert", "medium", "random", "mixed")]
+    loaded = {name: data_sets.load(name) for name in names}
+    assert [len(loaded[name]) for name in names] == [3, 3, 3, 9]
+    for d in loaded[names[3]]:
+        assert d.observation.dtype == np.float32 and d.observation.shape == (len(d.reward), 4)
+        np.testing.assert_array_equal(d.observation[1:], d.next_observation[:-1])
+        assert d.terminated[-1] and not d.terminated[:-1].any()
+    assert {what for what, *_ in told} == {"expert learns", "expert", "medium", "random"}
+    assert ("expert learns", 512, 512) in told and ("random", 3, 3) in told
+
+
+def test_an_episode_that_was_kept_can_be_played_again(collected):
+    import minari
+
+    found = minari.load_dataset(f"{CART}/expert-v0")
+    episode, facts = found[0], next(iter(found.storage.get_episode_metadata([0])))
+    env = make_env(CART)
+    observation, _ = env.reset(seed=int(facts["seed"]))
+    for k, action in enumerate(episode.actions):
+        np.testing.assert_array_equal(observation, episode.observations[k])
+        observation, *_ = env.step(int(action))
+
+
+def test_learns_from_them_before_the_first_step_and_goes_on(collected, tmp_path):
+    given = {
+        "width": 16,
+        "heads": 2,
+        "imitation_updates": 30,
+        "steps": 60,
+        "evaluate_every": 30,
+        "evaluation_episodes": 2,
+        "rollout": 20,
+        "updates_per_step": 0.1,
+    }
+    run, told = Run.create(tmp_path / "run", settle("spiking_dt", CART, given), CART), []
+    learner = train(run, on_update=lambda updates, of: told.append((updates, of)))
+    assert told[29] == (30, 30) and learner.updates == 30 + 6
+    assert [int(row["step"]) for row in run.table("evaluations")] == [0, 30, 60]
+
+
+def test_every_recipe_can_be_used():
+    for path in (ROOT / "config/demos").glob("*.yaml"):
+        recipe = demonstrations.recipe_of(path.stem)
+        assert recipe.steps > 0 and 0 < recipe.medium < 1
+        options = settle("spiking_dt", path.stem, {}).agent_options
+        assert options.dataset == f"{path.stem}/mixed-v0" and options.target_return
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["env:=Nowhere-v0"], "unknown environment"),
+        (["env:=Ant-v5"], "no recipe for experts"),
+        (["episodes:=none"], "whole number"),
+        (["epsiodes:=3"], "did you mean 'episodes'"),
+    ],
+)
+def test_wrong_arguments_of_demos_are_told(arguments, said):
+    command = [sys.executable, "-m", "spiking_wm_ros.cli", "demos", *arguments]
+    run = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    assert run.returncode and said in run.stdout + run.stderr and "Traceback" not in run.stderr
+
+
+def test_a_data_set_that_is_not_there_is_told(collected):
+    with pytest.raises(UserError, match=r"no data set 'no/such-v0'.*swm demos.*CartPole-v1/mixed-v0"):
+        data_sets.load("no/such-v0")
+
+
+def test_a_data_set_of_another_environment_is_refused(collected):
+    options = replace(SMALL, dataset=f"{CART}/mixed-v0")
+    with pytest.raises(UserError, match="another dataset"):
+        Agent(options, spaces_of("Acrobot-v1"), 0)
+    with pytest.raises(UserError, match="another dataset"):
+        Agent(options, spaces_of(PENDULUM), 0)
+
+
+def test_sizes_and_spaces_that_cannot_be_are_refused():
+    with pytest.raises(UserError, match="no multiple of heads"):
+        Agent(replace(SMALL, heads=3), spaces_of(CART), 0)
+    with pytest.raises(UserError, match="sees vectors"):
+        Agent(SMALL, spaces_of("minatar/Breakout-v0"), 0)
+
+
+# --- what is learned ---
+
+
+@pytest.mark.parametrize("spiking", [True, False])
+def test_does_what_the_return_asked_for_needs(spiking, monkeypatch):
+    """Half of the episodes push left and are paid, half push right and are not."""
+    rng, episodes = np.random.default_rng(0), []
+    for k in range(20):
+        side = k % 2
+        episodes.append(random_episode(12, rng, np.full(12, side), np.full(12, float(1 - side))))
+    agent = taught(episodes, monkeypatch, spiking=spiking, return_scale=12.0, see_actions=False)
+    losses = [agent.learn()["imitation_loss"] for _ in range(150)]
+    assert np.mean(losses[-20:]) < 0.3 * losses[0]
+    policy = agent.policy_class(agent.options, agent.spaces)
+    policy.load(agent.policy_weights())
+    observation = rng.normal(size=4).astype(np.float32)
+    for target, side in ((12.0, 0), (0.0, 1)):
+        state, actions = policy.initial_state(target), []
+        for _ in range(8):
+            action, state = policy.act(observation, state, None)
+            state = policy.rewarded(state, float(1 - action))
+            actions.append(int(action))
+        assert actions == [side] * 8
+
+
+def test_stretches_lie_within_episodes_and_are_filled_up(monkeypatch):
+    rng = np.random.default_rng(0)
+    agent = taught([random_episode(length, rng) for length in (3, 9, 1, 20)], monkeypatch)
+    s = demonstrated(agent.replay, 33, 400, 5, torch.Generator().manual_seed(0))
+    asked, step, valid = s.trajectory.asked, s.trajectory.step, s.valid > 0
+    assert set(valid.sum(1).tolist()) == {1, 2, 3, 4, 5}
+    length = (asked + step)[valid]  # what is still to come, and what has come
+    assert set(length.tolist()) == {3.0, 9.0, 1.0, 20.0}
+    assert ((asked + step == (asked + step)[:, :1]) | ~valid).all()
+    assert (torch.diff(step, dim=1)[valid[:, 1:]] == 1).all()
+
+
+def test_no_more_is_asked_for_than_was_ever_seen(monkeypatch):
+    agent = taught([random_episode(12, np.random.default_rng(0))], monkeypatch)
+    assert float(agent.decider.highest) == 12
+    policy = agent.policy_class(agent.options, agent.spaces)
+    policy.load(agent.policy_weights())
+    seen = np.ones(4, np.float32)
+    features = [
+        policy.act(seen, policy.initial_state(target), None)[1].cache.keys for target in (12.0, 500.0)
+    ]
+    assert torch.equal(*features)
+
+
+def test_past_actions_are_seen_or_not(monkeypatch):
+    episodes, seen = [random_episode(12, np.random.default_rng(0))], np.ones(4, np.float32)
+    for see in (True, False):
+        agent = taught(episodes, monkeypatch, see_actions=see)
+        policy = agent.policy_class(agent.options, agent.spaces)
+        policy.load(agent.policy_weights())
+        _, state = policy.act(seen, policy.initial_state(3.0), None)
+        other = state._replace(code=1 - state.code)
+        one, two = (policy.act(seen, s, None)[1].cache.keys for s in (state, other))
+        assert torch.equal(one, two) is not see
+
+
+def test_local_plasticity_changes_the_head_alone(monkeypatch):
+    rng = np.random.default_rng(0)
+    episodes = [random_episode(12, rng) for _ in range(4)]
+    with_it, without = (taught(episodes, monkeypatch, local_head=rate) for rate in (0.5, 0.0))
+    for agent in (with_it, without):
+        agent.learn()
+    differ = {
+        name
+        for name, value in with_it.decider.state_dict().items()
+        if not torch.equal(value, without.decider.state_dict()[name])
+    }
+    assert differ == {"network.head.weight"}
+
+
+# --- on line ---
+
+
+def live(agent: Agent, steps: int, env: str, every: int = 7) -> list[Transition]:
+    """Steps with observations of its own making; episodes end every so many."""
+    rng, seen, policy = np.random.default_rng(3), [], agent.policy_class(agent.options, agent.spaces)
+    policy.load(agent.policy_weights())
+    width = agent.spaces.observation.shape[0]
+    observation = rng.normal(size=width).astype(np.float32)
+    for k in range(steps):
+        if k % every == 0:
+            state = policy.initial_state()
+        action, state = policy.act(observation, state, rng)
+        following = rng.normal(size=width).astype(np.float32)
+        reward, end = float(rng.normal()), k % every == every - 1
+        t = Transition(
+            observation, action, reward, following, end and k % 2 == 0, end and k % 2 == 1, k // every, k, 1
+        )
+        agent.observe(t)
+        state, observation = policy.rewarded(state, reward), following
+        seen.append(t)
+    return seen
+
+
+@pytest.mark.parametrize("env", [CART, PENDULUM])
+def test_advantages_as_a_loop_over_steps_finds_them(env):
+    o = replace(SMALL, discount=0.9, trace_decay=0.8, target_return=2.0)
+    agent = Agent(o, spaces_of(env), 0)
+    seen = live(agent, 24, env)
+    s = newest(agent.replay, 24, o.context)
+    found = agent.improvement._advantages(s)
+    assert s.valid.sum() == 24
+    with torch.no_grad():
+        values = agent.decider.value(agent.decider.features(s.trajectory))
+    k, raw, returns = 0, [], []
+    for row in range(len(s.valid)):
+        length, later, found_here = int(s.valid[row].sum()), 0.0, []
+        for t in reversed(range(length)):
+            step = seen[k + t]
+            np.testing.assert_array_equal(s.trajectory.observation[row, t], step.observation)
+            np.testing.assert_array_equal(s.trajectory.observation[row, t + 1], step.next_observation)
+            goes_on = 0.0 if step.terminated else 1.0
+            gain = step.reward + 0.9 * goes_on * float(values[row, t + 1]) - float(values[row, t])
+            later = gain + 0.9 * 0.8 * goes_on * later
+            found_here.append(later)
+            returns.append((row, t, later + float(values[row, t])))
+        raw += found_here[::-1]
+        k += length
+    assert k == 24
+    expected = (torch.tensor(raw) - np.mean(raw)) / np.std(raw)
+    torch.testing.assert_close(found.advantage[s.valid > 0], expected, atol=1e-4, rtol=1e-4)
+    for row, t, value in returns:
+        assert abs(float(found.returns[row, t]) - value) < 1e-4
+
+
+def test_what_is_asked_for_falls_by_what_came():
+    agent = Agent(replace(SMALL, target_return=5.0), spaces_of(CART), 0)
+    seen = live(agent, 14, CART)
+    asked = agent.replay.fields["asked"][:14, 0]
+    for start in (0, 7):
+        came = np.cumsum([0.0, *(t.reward for t in seen[start : start + 6])])
+        np.testing.assert_allclose(asked[start : start + 7], 5.0 - came, atol=1e-5)
+
+
+@pytest.mark.parametrize("env", [CART, PENDULUM])
+def test_practice_makes_what_was_worth_more_more_probable(env):
+    agent = Agent(replace(SMALL, epochs=3, online_lr=0.003, entropy=0.0), spaces_of(env), 0)
+    live(agent, 60, env)
+    s = newest(agent.replay, 60, SMALL.context)
+    goal = agent.improvement._advantages(s)
+    metrics = agent.learn()
+    assert all(np.isfinite(value) for value in metrics.values())
+    with torch.no_grad():
+        features = agent.decider.features(s.trajectory)[:, :-1]
+        likely, _ = agent.decider.judge(features, s.trajectory.code[:, :-1])
+    change = (likely - goal.log_probability)[s.valid > 0]
+    assert float((change * goal.advantage[s.valid > 0]).mean()) > 0.003
+    assert agent.learn() == {}  # nothing new was done since
+
+
+# --- dreams ---
+
+
+def test_dreams_go_by_the_models_alone_and_end_where_those_say(monkeypatch):
+    episodes = [random_episode(12, np.random.default_rng(k)) for k in range(60)]
+    agent = taught(episodes, monkeypatch, world_model=True, horizon=6, dream_batch=32)
+    agent.learn()
+    before = {name: value.clone() for name, value in agent.replay.snapshot().items()}
+    agent.dreams.dynamics.threshold.fill_(1e6)
+    s = agent.dreams.imagine(agent.decider, agent.replay, 32, torch.Generator().manual_seed(0))
+    assert s.trajectory.observation.shape == (32, 7, 4) and s.valid[:, 0].all()
+    torch.testing.assert_close(
+        s.trajectory.asked[:, 0] - s.reward.cumsum(1)[:, -1], s.trajectory.asked[:, -1]
+    )
+    assert (torch.diff(s.trajectory.step, dim=1) == 1).all()
+    over = s.terminated[:, :-1].cummax(1).values > 0
+    assert not s.valid[:, 1:][over].any()
+    agent.dreams.dynamics.threshold.fill_(0.0)
+    s = agent.dreams.imagine(agent.decider, agent.replay, 32, torch.Generator().manual_seed(0))
+    assert not s.valid.any()
+    weights = agent.policy_weights()
+    agent.dreams.dynamics.threshold.fill_(1e6)
+    progress = list(agent.dream(Budget(rollouts=64)))
+    assert progress[-1].rollouts == 64 and progress[-1].updates == 2
+    assert not all(torch.equal(value, weights[name]) for name, value in agent.policy_weights().items())
+    assert all(torch.equal(value, before[name]) for name, value in agent.replay.snapshot().items())
