@@ -1,11 +1,13 @@
-"""A deep spiking Q-network beside the vanilla one, and beside what that one converts to (Liu et al. 2022).
+"""A deep spiking Q-network beside the vanilla one, and beside networks that convert (Liu et al. 2022).
 
 Run as ``./swm experiment dsqn_vs_dqn``, or in part, as with ``algorithms:=dqn seeds:=1 steps:=100000``. Each
 run is kept in ``runs/dsqn_vs_dqn`` and goes on where it was stopped; one that is finished is only judged. Of
 every trained network it tells the return, also under noise in what is seen, firing rates, synaptic operations
-and energy (`spiking_wm_ros.snn.operations`); of the conversion how often it acts as the network that it is
-converted from, by ticks. Writes ``dsqn_vs_dqn_ENV.csv`` (curves), ``_costs.csv``, ``_noise.csv``,
-``_conversion.csv`` and ``.png`` to that folder, or to another with ``results:=``.
+and energy (`spiking_wm_ros.snn.operations`); of conversions how often they act as the network that they are
+converted from: of ``dqn``, which did not learn to be converted, by ticks, and of ``converted_sqn``, which
+learned with rounded activity, in the ticks that it learned for. Writes ``dsqn_vs_dqn_ENV.csv`` (curves),
+``_costs.csv``, ``_noise.csv``, ``_conversion.csv`` and ``.png`` to that folder, or to another with
+``results:=``.
 """
 
 import csv
@@ -38,7 +40,9 @@ from spiking_wm_ros.snn.q_network import QNetwork
 ROOT = Path(__file__).resolve().parents[1]
 EPISODES, EPSILON, LONGEST = 30, 0.05, 20_000  # of a judged network; steps of all its episodes
 STATES, CALIBRATED = 5000, 512  # held-out states that conversions are judged by, and others that they go by
-TICKS = (4, 8, 16, 32, 64)  # of conversions; the last one is judged in games
+TICKS = (4, 8, 16, 32, 64)  # of conversions of ReLU; the last one is judged in games
+LEARNED = {"converted_sqn": "rounded_dqn"}  # what is learned, where what is judged is something else
+CONVERTED = {"converted_sqn": "converted_sqn", "dqn": "dqn_converted"}
 NOISE = (0.0, 0.1, 0.2, 0.3, 0.4)  # deviation, in the range of a pixel
 FIRST_GAME = 2_000_003  # seed of the first judged game
 
@@ -112,17 +116,19 @@ def actions(network: QNetwork, states: torch.Tensor) -> torch.Tensor:
 
 def judge(run: Run, algorithm: str, seed: int) -> tuple[list[dict], ...]:
     """Rows about costs, noise and conversion of a trained network."""
-    network, env = agent_of(run).network, run.config.env
-    percentile = settle("converted_sqn", env, {}).agent_options.percentile
+    agent, env = agent_of(run), run.config.env
+    network, percentile = agent.network, agent.options.percentile
     states = states_of(network, env)
     states, others = states[:STATES], states[STATES:]
-    judged, conversion = {algorithm: network}, []
+    judged, conversion = {LEARNED.get(algorithm, algorithm): network}, []
     if not network.sizes.spiking:
-        as_trained = actions(network, states)
-        for ticks in TICKS:
-            judged["converted_sqn"] = convert(network, others, percentile, ticks)
-            same = float((actions(judged["converted_sqn"], states) == as_trained).float().mean())
-            conversion.append({"seed": seed, "ticks": ticks, "agreement": round(same, 4)})
+        as_trained, name = actions(network, states), CONVERTED[algorithm]
+        layers = len(network.convolutions) + 1
+        for ticks in [network.sizes.levels * layers] if network.sizes.levels else TICKS:
+            judged[name] = convert(network, others, percentile, ticks)
+            same = float((actions(judged[name], states) == as_trained).float().mean())
+            row = {"algorithm": name, "seed": seed, "ticks": ticks, "agreement": round(same, 4)}
+            conversion.append(row)
     costs, noise = [], []
     for name, of_it in judged.items():
         operations = count(of_it, states[::50])
@@ -193,7 +199,12 @@ def write(tables: dict[str, list[dict]], env: str, results: Path) -> None:
 
 def main() -> None:
     """Train what is not trained yet, judge it, write tables and picture."""
-    defaults = {"env": "minatar/Breakout-v0", "algorithms": "dqn,dsqn", "steps": 300_000, "seeds": 3}
+    defaults = {
+        "env": "minatar/Breakout-v0",
+        "algorithms": "dqn,dsqn,converted_sqn",
+        "steps": 300_000,
+        "seeds": 3,
+    }
     folder = ROOT / "runs/dsqn_vs_dqn"
     given = arguments(defaults | {"first_seed": 0, "results": folder})
     seeds = range(given["first_seed"], given["first_seed"] + given["seeds"])

@@ -41,10 +41,13 @@ def test_trains_judges_and_draws_and_is_not_begun_anew(small, monkeypatch, tmp_p
     found = {path.name.removeprefix(stem): path for path in (tmp_path / "found").iterdir()}
     assert set(found) == {".csv", "_costs.csv", "_noise.csv", "_conversion.csv", ".png"}
     assert {(r["algorithm"], r["seed"], r["step"]) for r in table(found[".csv"])} == {
-        (a, s, step) for a in ("dqn", "dsqn") for s in "01" for step in ("0", "200")
+        (a, s, step) for a in ("dqn", "dsqn", "converted_sqn") for s in "01" for step in ("0", "200")
     }
-    assert {r["algorithm"] for r in table(found["_costs.csv"])} == {"dqn", "dsqn", "converted_sqn"}
-    assert all(0 <= float(r["agreement"]) <= 1 for r in table(found["_conversion.csv"]))
+    judged = {"dqn", "dqn_converted", "dsqn", "rounded_dqn", "converted_sqn"}
+    assert {r["algorithm"] for r in table(found["_costs.csv"])} == judged
+    agreement = {(r["algorithm"], r["ticks"]): float(r["agreement"]) for r in table(found["_conversion.csv"])}
+    assert all(0 <= share <= 1 for share in agreement.values())
+    assert agreement["converted_sqn", "64"] > 0.95 and len(agreement) == 6
     before = [path.stat().st_mtime_ns for path in sorted(tmp_path.glob("runs/*/*/episodes.csv"))]
     dsqn_vs_dqn.main()
     assert before == [path.stat().st_mtime_ns for path in sorted(tmp_path.glob("runs/*/*/episodes.csv"))]

@@ -9,7 +9,7 @@ from spikingjelly.activation_based.ann2snn import Converter
 
 import spiking_wm_ros.envs  # noqa: F401, registers them
 from spiking_wm_ros.agents.registry import settle
-from spiking_wm_ros.snn import conversion
+from spiking_wm_ros.snn import conversion, q_network
 from spiking_wm_ros.snn.q_network import QNetwork
 from spiking_wm_ros.snn.sizes import QSizes
 
@@ -134,3 +134,58 @@ def test_a_converted_network_comes_nearer_with_ticks_and_agrees():
         assert set(converted.activity(seen).spikes[0].unique().tolist()) == {0.0, 1.0}
     assert errors[0] > errors[1] > errors[2]
     assert agree[2] > 0.9
+
+
+def rounded_network(levels: int = 16, **sizes) -> QNetwork:
+    q = network(spiking=False, levels=levels, **sizes)
+    with torch.no_grad():
+        for layer in (*q.convolutions, q.hidden):  # as if they had learned them
+            layer.log_ceiling.copy_(torch.rand(layer.log_ceiling.shape).log())
+    return q
+
+
+def test_rounded_activity_has_so_many_levels_up_to_its_ceiling():
+    currents = torch.linspace(-1, 3, 400)[:, None].expand(400, 2).clone().requires_grad_(True)
+    ceiling = torch.tensor([2.0, 0.5], requires_grad=True)
+    found = q_network.rounded(currents, ceiling, 4)
+    assert set((found / ceiling * 4).detach().round(decimals=4).unique().tolist()) == {
+        0.0,
+        1.0,
+        2.0,
+        3.0,
+        4.0,
+    }
+    off = (found - currents.clamp(min=0).minimum(ceiling)).detach().abs()
+    assert float(off.max()) <= 0.25 + 1e-5  # half a level
+    found.sum().backward()
+    inside = (currents > 0) & (currents < ceiling)
+    assert torch.equal(currents.grad, inside.float())
+    assert (ceiling.grad > 0).all()  # what is cut off pulls it up
+
+
+@pytest.mark.parametrize("levels", [4, 16, 32])
+def test_rounded_activity_becomes_the_same_number_of_spikes(levels):
+    """Nothing is lost: what the network with rounded activity says, its spikes say."""
+    q, seen = rounded_network(levels), pictures(256)
+    converted = conversion.convert(q, seen, 100.0, 0)
+    assert converted.sizes.ticks == levels and converted.sizes.spiking
+    with torch.no_grad():
+        activity = q.enter(seen)
+        for layer, spikes in zip((*q.convolutions, q.hidden), converted.activity(seen).spikes, strict=True):
+            activity, _ = q._unit(layer, activity)
+            assert spikes.shape[0] == levels and set(spikes.unique().tolist()) == {0.0, 1.0}
+            counted = spikes.mean(0) * layer.log_ceiling.exp()
+            assert (
+                float((counted - activity[0]).abs().gt(1e-4).float().mean()) < 0.005
+            )  # right between levels
+        same = (converted(seen).argmax(1) == q(seen).argmax(1)).float().mean()
+    assert same > 0.98
+
+
+def test_ceilings_are_learned_and_gone_when_converted():
+    q = rounded_network()
+    q(pictures()).square().sum().backward()
+    assert all(float(layer.log_ceiling.grad.abs().sum()) > 0 for layer in (*q.convolutions, q.hidden))
+    converted = conversion.convert(q, pictures(), 100.0, 0)
+    assert not [name for name in converted.state_dict() if "ceiling" in name]
+    assert [name for name in q.state_dict() if "ceiling" in name]

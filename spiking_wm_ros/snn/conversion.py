@@ -57,7 +57,7 @@ def convert(network: QNetwork, observation: Tensor, percentile: float, ticks: in
         network: with ReLU.
         observation: to go by, ``[B, ...]``.
         percentile: of a channel's activity about them that becomes a rate of one spike a tick.
-        ticks: spike steps of the converted one; where activity is rounded, its levels say how many.
+        ticks: spike steps of the converted one; where activity is rounded, each layer has as many as levels.
     """
     spiking, before = copy.deepcopy(network), torch.ones(1)
     spiking.sizes = converted_sizes(network.sizes, ticks)
