@@ -149,11 +149,12 @@ def deploy(arguments: Arguments = None, show_args: ShowArguments = False) -> Non
 
 @app.command(context_settings=_PASS_ON)
 def test(context: typer.Context) -> None:
-    """Run the linter, the import-layer check and pytest (whose arguments can be given)."""
+    """Run the linter, the import-layer check and pytest (whose arguments can be given), files side by side."""
     for check in (["ruff", "check", "."], ["ruff", "format", "--check", "."], ["lint-imports"]):
         if code := subprocess.call(check, cwd=ROOT):
             raise typer.Exit(code)
-    raise typer.Exit(subprocess.call([sys.executable, "-m", "pytest", *context.args], cwd=ROOT))
+    tests = [sys.executable, "-m", "pytest", "-n", "2", "--dist", "loadfile", *context.args]
+    raise typer.Exit(subprocess.call(tests, cwd=ROOT))
 
 
 @app.command()
