@@ -48,7 +48,6 @@ def bare_clone(folder: Path) -> Path:
         (("train", "params_file:=/nowhere.yaml"), "does not exist"),
         (("evaluate",), "checkpoint:= is missing"),
         (("evaluate", "checkpoint:=/nowhere"), "no checkpoint in /nowhere"),
-        (("evaluate", "batch:=3"), "unknown argument 'batch'"),
         (("dream", "checkpoint:=/nowhere"), "no checkpoint in /nowhere"),
         (("launch", "trian.launch.py"), "did you mean 'train.launch.py'"),
         (("bench", "popsam"), "did you mean 'popsan'"),

@@ -15,14 +15,16 @@ from spiking_wm_msgs.msg import Action, Observation, PolicyVersion, Transition
 from spiking_wm_msgs.srv import Reset
 from std_srvs.srv import Trigger
 
-from spiking_wm_ros.agents.bundle import load_bundle
+from spiking_wm_ros.agents.bundle import load_bundle, make_policy
 from spiking_wm_ros.agents.registry import settle
 from spiking_wm_ros.agents.run import Run
 from spiking_wm_ros.agents.trainer import train
+from spiking_wm_ros.envs.session import Session
+from spiking_wm_ros.errors import UserError
 from spiking_wm_ros.graph.processes import Processes
 from spiking_wm_ros.graph.specification import settle_graph
 from spiking_wm_ros.nodes import qos
-from test.conftest import ENV, SMALL
+from test.conftest import ENV, SMALL, tiny_dt
 from test.graph import client, run_to_end, wait_for_end
 from test.test_training import assert_same_state, final_state
 
@@ -205,6 +207,24 @@ def test_evaluate_runs_a_checkpoint(tmp_path, tiny, capfd):
     last = Run(tmp_path).table("evaluations")[-1]
     version = int(last["policy_version"])
     assert f"policy version {version}: mean return" in told
+
+
+def test_evaluate_takes_options_of_the_algorithm(tmp_path, tiny, capfd):
+    """As a decision transformer can be asked for another return."""
+    given = tiny_dt(tiny) | {"algorithm": "spiking_dt", "return_scale": 1.0, "target_return": 1.0}
+    train(Run.create(tmp_path, settle(given.pop("algorithm"), "CartPole-v1", given), "CartPole-v1"))
+    run_to_end("evaluate", {"checkpoint": tmp_path, "episodes": 2, "target_return": 30.0})
+    assert "2 greedy episodes" in capfd.readouterr().out
+    bundle, spaces = (
+        load_bundle(Run(tmp_path).newest() / "policy.safetensors"),
+        Session("CartPole-v1", 0, 1).spaces,
+    )
+    for changed, target in (({}, 1.0), ({"target_return": "30"}, 30.0)):
+        assert float(make_policy(bundle, spaces, changed).initial_state().asked) == target
+    with pytest.raises(UserError, match="unknown argument 'traget_return'; did you mean 'target_return'"):
+        settle_graph("evaluate", {"checkpoint": str(tmp_path), "traget_return": "3"})
+    with pytest.raises(UserError, match="is not a number"):
+        settle_graph("evaluate", {"checkpoint": str(tmp_path), "target_return": "much"})
 
 
 @WITHOUT_AND_WITH_MEMORY

@@ -1,7 +1,9 @@
 """Policy bundles: everything a robot needs to act, in one checked file."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from spiking_wm_ros.agents.contract import Policy, Weights
@@ -54,15 +56,20 @@ def bundle_facts(path: Path) -> dict[str, Any]:
     return facts
 
 
-def make_policy(bundle: Bundle, spaces: Spaces) -> Policy:
+def make_policy(bundle: Bundle, spaces: Spaces, changed: Mapping[str, Any] = MappingProxyType({})) -> Policy:
     """A new policy that acts as the bundle says; one that acts meanwhile is not touched.
+
+    Args:
+        bundle: what it is made of.
+        spaces: of the environment.
+        changed: options that are to differ from the bundle's.
 
     Raises:
         UserError: if the bundle was made for other spaces, or its weights do not fit its options.
     """
     check_spaces(bundle.facts["spaces"], spaces, "policy")
     name = bundle.facts["agent"]
-    options = override(options_class(name)(), bundle.facts["options"])
+    options = override(options_class(name)(), bundle.facts["options"] | changed)
     policy = agent_class(name).policy_class(options, spaces)
     try:
         policy.load(bundle.weights)

@@ -149,7 +149,7 @@ def deploy(arguments: Arguments = None, show_args: ShowArguments = False) -> Non
 
 @app.command(context_settings=_PASS_ON)
 def test(context: typer.Context) -> None:
-    """Run the linter, the import-layer check and pytest (whose arguments can be given), files side by side."""
+    """Run linter, import-layer check and pytest (whose arguments can be given), two files at a time."""
     for check in (["ruff", "check", "."], ["ruff", "format", "--check", "."], ["lint-imports"]):
         if code := subprocess.call(check, cwd=ROOT):
             raise typer.Exit(code)

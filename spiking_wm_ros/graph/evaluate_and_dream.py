@@ -2,6 +2,10 @@
 
 from collections.abc import Mapping
 
+import yaml
+
+from spiking_wm_ros.agents.options import known
+from spiking_wm_ros.agents.registry import agent_of, options_class
 from spiking_wm_ros.agents.run_config import options_of
 from spiking_wm_ros.graph.parts import (
     CHECKPOINT,
@@ -20,15 +24,17 @@ from spiking_wm_ros.graph.parts import (
 
 
 def _evaluate(arguments: Mapping[str, str], options: Mapping[str, str]) -> Started:
-    refuse(options, arguments)
     checkpoint, run, config = checkpoint_of(arguments)
+    agents = known(options_class(agent_of(config.algorithm)))
+    refuse({name: value for name, value in options.items() if name not in agents}, [*arguments, *agents])
+    config.settle(dict(options))  # refuses wrong values
     bridge = {
         "env": config.env,
         "evaluation_episodes": number(arguments, "episodes", int),
         "rate_hz": number(arguments, "rate_hz"),
     }
-    bundle = checkpoint / "policy.safetensors"
-    nodes = [NodeSpec("bridge", bridge), NodeSpec("policy", {"bundle": str(bundle)})]
+    bundle, changed = checkpoint / "policy.safetensors", yaml.safe_dump(dict(options)) if options else ""
+    nodes = [NodeSpec("bridge", bridge), NodeSpec("policy", {"bundle": str(bundle), "changed": changed})]
     return Started(managed("policy bridge", nodes), run, **shared(arguments))
 
 
@@ -51,7 +57,8 @@ def _dream(arguments: Mapping[str, str], options: Mapping[str, str]) -> Started:
 
 
 EVALUATE = Graph(
-    "Let a checkpoint's policy act greedily, without learning.",
+    "Let a checkpoint's policy act greedily, without learning. Options of the algorithm can be given besides,"
+    " as target_return:=300.",
     (CHECKPOINT, Argument("episodes", "10", "episodes"), RATE, *SHARED),
     _evaluate,
 )

@@ -1,6 +1,6 @@
 """What graphs are made of: arguments, nodes, and what several graphs need."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -110,7 +110,7 @@ def route(
     return parameters, left
 
 
-def refuse(options: Mapping[str, str], arguments: Mapping[str, str]) -> None:
+def refuse(options: Mapping[str, str], arguments: Iterable[str]) -> None:
     """Refuse options where only arguments can be given."""
     for name in options:
         raise UserError(f"unknown argument '{name}'{suggestion(name, list(arguments))}")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import yaml
 from diagnostic_msgs.msg import DiagnosticStatus
 from spiking_wm_msgs.msg import Action, Observation, PolicyVersion
 
@@ -37,6 +38,7 @@ class PolicyOptions:
 
     seed: int = option(0, "seed of exploration, the run's", 0, 2**31 - 1)
     bundle: str = option("", "policy bundle to act by; empty: wait for the dreamer's versions")
+    changed: str = option("", "options that differ from the bundle's, as {target_return: 300}")
     real_time: bool = option(False, "run ahead of ordinary processes, where that is allowed")
 
 
@@ -91,7 +93,7 @@ class PolicyNode(ManagedNode):
         bundle = load_bundle(path, digest)
         # what acts already says what there is to see and to do
         spaces = self._policy.spaces if self._policy else Spaces.from_json(bundle.facts["spaces"])
-        policy = make_policy(bundle, spaces)
+        policy = make_policy(bundle, spaces, yaml.safe_load(self.options.changed) or {})
         _try_out(policy)
         return policy, bundle.version
 
