@@ -329,6 +329,31 @@ def test_dreams_go_by_the_models_alone_and_end_where_those_say(monkeypatch):
     weights = agent.policy_weights()
     agent.dreams.dynamics.threshold.fill_(1e6)
     progress = list(agent.dream(Budget(rollouts=64)))
-    assert progress[-1].rollouts == 64 and progress[-1].updates == 2
+    assert progress[-1].rollouts == 64 and progress[-1].updates == 2 * 2 * SMALL.epochs
     assert not all(torch.equal(value, weights[name]) for name, value in agent.policy_weights().items())
     assert all(torch.equal(value, before[name]) for name, value in agent.replay.snapshot().items())
+
+
+def test_a_dream_that_is_cut_off_keeps_what_it_learned(monkeypatch):
+    episodes = [random_episode(12, np.random.default_rng(k)) for k in range(20)]
+    agent = taught(episodes, monkeypatch, world_model=True, horizon=6, dream_batch=32)
+    agent.dreams.dynamics.threshold.fill_(1e6)
+    before, dream = agent.policy_weights(), agent.dream(Budget())
+    for _ in range(3):
+        next(dream)
+    dream.close()
+    assert not all(torch.equal(value, before[name]) for name, value in agent.policy_weights().items())
+
+
+def test_without_a_target_the_most_that_was_seen_is_asked_for(monkeypatch):
+    agent = taught([random_episode(12, np.random.default_rng(0))], monkeypatch)
+    assert agent.options.target_return == float("inf")
+    policy = agent.policy_class(agent.options, agent.spaces)
+    policy.load(agent.policy_weights())
+    seen, keys = np.ones(4, np.float32), []
+    for target in (None, 12.0):
+        state = policy.rewarded(policy.initial_state(target), 0.0)
+        action, state = policy.act(seen, state, None)
+        assert np.isfinite(action)
+        keys.append(state.cache.keys)
+    assert torch.equal(*keys)

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 
 import numpy as np
 import torch
@@ -117,7 +118,8 @@ class Agent(contract.Agent):
         elif self._fresh >= o.rollout:
             stretches = newest(self.replay, min(self._fresh, self.replay.capacity), o.context)
             self._fresh = 0
-            metrics = self.improvement.practise(stretches, self._generator)
+            for learned in self.improvement.practise(stretches, self._generator):
+                metrics = learned
             for _ in range(o.model_updates if self.dreams else 0):
                 metrics |= self.dreams.learn(self.replay, self._generator)
         return metrics
@@ -133,14 +135,25 @@ class Agent(contract.Agent):
         """Imagine rollouts as the policy acts, and practise on each batch of them."""
         started, rollouts, updates = time.monotonic(), 0, 0
         self.dreams.dynamics.calibrate(self.replay)
-        while budget.lasts(rollouts, updates, time.monotonic() - started):
+
+        def left() -> bool:
+            return budget.lasts(rollouts, updates, time.monotonic() - started)
+
+        while left():
             size = min(self.options.dream_batch, (budget.rollouts or 1 << 30) - rollouts)
             stretches = self.dreams.imagine(self.decider, self.replay, size, self._generator)
-            accepted = float(stretches.valid.mean())
-            metrics = self.improvement.practise(stretches, self._generator) if accepted else {}
-            rollouts, updates = rollouts + size, updates + bool(accepted)
-            self.dreams.dynamics.adapt_threshold(accepted)
-            yield DreamProgress(rollouts, updates, metrics | {"dream_accepted": accepted})
+            metrics = {"dream_accepted": float(stretches.valid.mean())}
+            self.dreams.dynamics.adapt_threshold(metrics["dream_accepted"])
+            rollouts += size
+            yield DreamProgress(rollouts, updates, metrics)
+            if not metrics["dream_accepted"]:
+                continue
+            with closing(self.improvement.practise(stretches, self._generator)) as practice:
+                for learned in practice:
+                    updates += 1
+                    yield DreamProgress(rollouts, updates, metrics | learned)
+                    if (budget.rollouts is None and not left()) or updates == budget.updates:
+                        break
 
     # --- judging and keeping ---
 

@@ -1,5 +1,7 @@
 """A decision transformer as a policy: what it sees normalised, what it says as a distribution of actions."""
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -44,7 +46,8 @@ class Decider(nn.Module):
         outputs = actions.width if self.discrete else 2 * actions.width
         self.network = DecisionTransformer(self.observation_width, actions.width, outputs, options.sizes())
         # no more is asked for than was ever seen to come: hopes beyond that mean nothing to it
-        self.register_buffer("highest", torch.tensor(torch.inf))
+        target = options.target_return
+        self.register_buffer("highest", torch.tensor(target if math.isfinite(target) else 0.0))
 
     def features(self, trajectory: Trajectory) -> Tensor:
         """What heads see, ``[B, L, d]``, of a trajectory in the environment's units."""

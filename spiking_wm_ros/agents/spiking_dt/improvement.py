@@ -1,6 +1,7 @@
 """Learning by demonstrations, and by policy gradient from what the policy itself did."""
 
 import copy
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
@@ -62,17 +63,19 @@ class Improvement:
                 after = torch.cat([after, torch.zeros_like(deviation)], -1)
         self.local.learn(features[here], after[here], worth[here])
 
-    def practise(self, stretches: Stretches, generator: Generator) -> Metrics:
-        """Some updates by what the policy itself did (PPO, Schulman et al. 2017)."""
-        o, metrics = self.options, {}
+    def practise(self, stretches: Stretches, generator: Generator) -> Iterator[Metrics]:
+        """Some updates, one at a time, by what the policy itself did (PPO, Schulman et al. 2017)."""
+        o = self.options
         self.decider.load_state_dict(self.average.state_dict())  # it is the average that acted
         goals = self._advantages(stretches)
-        for _ in range(o.epochs):
-            order = torch.randperm(len(stretches.reward), generator=generator)
-            for part in order.split(o.batch):
-                metrics = self._practise(stretches.rows(part), Advantage(*(field[part] for field in goals)))
-        self._settle(1.0)
-        return metrics
+        try:
+            for _ in range(o.epochs):
+                order = torch.randperm(len(stretches.reward), generator=generator)
+                for part in order.split(o.batch):
+                    goal = Advantage(*(field[part] for field in goals))
+                    yield self._practise(stretches.rows(part), goal)
+        finally:  # also if it is cut off
+            self._settle(1.0)
 
     @torch.no_grad()
     def _settle(self, rate: float) -> None:

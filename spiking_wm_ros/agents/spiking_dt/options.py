@@ -13,7 +13,10 @@ class Options:
     spiking: bool = option(True, "spiking neurons; false: softmax attention and GELU units of the same sizes")
     # what is learned from, and asked for
     dataset: str = option("", "Minari data set of demonstrations, as CartPole-v1/mixed-v0; empty: none")
-    target_return: float = option(0.0, "return of an episode that is asked for")
+    target_return: float = option(
+        float("inf"),
+        "return of an episode that is asked for; inf: at any time the most that was seen to come",
+    )
     return_scale: float = option(1.0, "return that a token of 1 stands for", 1e-6, 1e9)
     # network
     ticks: int = option(4, "spike steps within one decision", 1, 64)
@@ -53,7 +56,7 @@ class Options:
     )
     model_updates: int = option(50, "updates of the models with every update on line", 0, 10_000)
     horizon: int = option(10, "steps of an imagined rollout", 1, 1000)
-    dream_batch: int = option(128, "rollouts imagined at once", 1, 65536)
+    dream_batch: int = option(64, "rollouts imagined at once", 1, 65536)
 
     def sizes(self) -> TransformerSizes:
         """Sizes of the network."""
