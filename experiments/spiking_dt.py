@@ -64,7 +64,7 @@ class Arm(NamedTuple):
 ARMS = {
     "spiking_dt": Arm("spiking_dt", {}),
     "dt": Arm("dt", {}),
-    "no_phase_code": Arm("spiking_dt", {"phase_code": False}),
+    "no_phase_code": Arm("spiking_dt", {"phase_code": False, "step_embeddings": True}),
     "no_routing": Arm("spiking_dt", {"routing": False}),
     "local_head": Arm("spiking_dt", {"local_head": 0.001}),
     "ticks_2": Arm("spiking_dt", {"ticks": 2}),

@@ -21,7 +21,7 @@ from spiking_wm_ros.snn.sizes import TransformerSizes
 KINDS = 3  # of tokens: return, observation, action
 RETURN, OBSERVATION, ACTION = range(KINDS)
 _GAIN, _BIAS = 0.5, 0.3  # of normalised currents to begin with; the threshold is 0.5
-_STEPS = 1024  # that have embeddings of their own
+_STEPS, _EARLY = 1024, 0.3  # steps that have embeddings of their own; size of those to begin with
 _TRACE, _MOST = 0.95, 1.0  # decay of the eligibility trace, largest norm of a local update
 
 
@@ -146,7 +146,7 @@ class DecisionTransformer(nn.Module):
         super().__init__()
         s = self.sizes = sizes
         self.embed = nn.ModuleList(nn.Linear(inputs, s.width) for inputs in (1, observation, action))
-        self.steps = None if s.phase_code else nn.Embedding(_STEPS, s.width)
+        self.steps = nn.Embedding(_STEPS, s.width) if s.step_embeddings else None
         self.embed_norm = nn.LayerNorm(s.width)
         self.blocks = nn.ModuleList(Block(s) for _ in range(s.layers))
         self.leave = Units(1, s.width, s) if s.spiking else nn.LayerNorm(s.width)
@@ -154,6 +154,11 @@ class DecisionTransformer(nn.Module):
         with torch.no_grad():
             self.head.weight *= 0.1
             self.head.bias.zero_()
+            if self.steps is not None:  # steps that are near each other begin alike
+                paces = torch.logspace(0, -1, -(-s.width // 2), base=_STEPS / torch.pi)
+                angle = torch.arange(_STEPS)[:, None] * paces
+                waves = torch.cat([angle.sin(), angle.cos()], 1)[:, : s.width]
+                self.steps.weight.copy_(_EARLY * waves)
 
     def embedded(self, kind: int, of_it: Tensor, step: Tensor) -> Tensor:
         """Tokens ``[..., n, d]`` of one kind."""

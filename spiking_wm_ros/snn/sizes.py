@@ -89,5 +89,6 @@ class TransformerSizes:
     heads: int = 4
     layers: int = 2
     context: int = 20
-    phase_code: bool = True  # of order; else embeddings of steps
+    phase_code: bool = True  # of order
+    step_embeddings: bool = False  # tokens tell of which step of the episode they are
     routing: bool = True

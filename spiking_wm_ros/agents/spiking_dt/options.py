@@ -25,7 +25,8 @@ class Options:
     heads: int = option(4, "heads of attention", 1, 64)
     layers: int = option(2, "blocks of attention", 1, 48)
     context: int = option(20, "steps that a decision goes by", 1, 1000)
-    phase_code: bool = option(True, "order by phases of oscillations; false: learned embeddings of steps")
+    phase_code: bool = option(True, "order by phases of oscillations, where neurons spike")
+    step_embeddings: bool = option(False, "tokens tell the step of the episode, by learned embeddings")
     routing: bool = option(True, "every head passes as much as all heads' activity lets it")
     local_head: float = option(0.0, "rate of the action head's three-factor plasticity; 0: none", 0, 10)
     see_actions: bool = option(
@@ -69,5 +70,6 @@ class Options:
             layers=self.layers,
             context=self.context,
             phase_code=self.phase_code and self.spiking,
+            step_embeddings=self.step_embeddings,
             routing=self.routing and self.spiking,
         )
