@@ -167,7 +167,10 @@ class Agent(contract.Agent):
 
     def _optimisers(self) -> dict[str, torch.optim.Optimizer]:
         of_models = {"models": self.dreams.dynamics.optimiser} if self.dreams else {}
-        return {"policy": self.improvement.optimiser} | of_models
+        return {
+            "imitating": self.improvement.imitating,
+            "practising": self.improvement.practising,
+        } | of_models
 
     def _parts(self) -> dict:
         return {

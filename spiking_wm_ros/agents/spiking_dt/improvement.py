@@ -23,7 +23,7 @@ class Advantage(NamedTuple):
 
 
 class Improvement:
-    """Updates of a decider, with their optimiser; its average over updates is what acts.
+    """Updates of a decider, with optimisers; its average over updates is what acts.
 
     Args:
         decider: what learns.
@@ -34,8 +34,10 @@ class Improvement:
         self.decider, self.options = decider, options
         self.average = copy.deepcopy(decider).requires_grad_(False)
         self.average.normaliser = decider.normaliser
-        self.optimiser = torch.optim.AdamW(
-            decider.parameters(), options.lr, weight_decay=options.weight_decay, fused=True
+        # one for each, since what the other remembers is of gradients of another size
+        self.imitating, self.practising = (
+            torch.optim.AdamW(decider.parameters(), rate, weight_decay=options.weight_decay, fused=True)
+            for rate in (options.lr, options.online_lr)
         )
         self.local = LocalHead(decider.network.head, options.local_head)
         self.updates = 0
@@ -46,7 +48,8 @@ class Improvement:
         likely, _ = self.decider.judge(features, stretches.trajectory.code)
         loss = -_mean(likely, stretches.valid)
         share = (self.updates + 1) / self.options.warmup
-        self._descend(loss, self.options.lr * min(share, share**-0.5))
+        self.imitating.param_groups[0]["lr"] = self.options.lr * min(share, share**-0.5)
+        self._descend(loss, self.imitating)
         if self.options.local_head:
             self._learn_locally(features.detach(), stretches)
         self._settle(max(self.options.average_rate, 1 / (self.updates + 1)))
@@ -71,7 +74,7 @@ class Improvement:
         try:
             for _ in range(o.epochs):
                 order = torch.randperm(len(stretches.reward), generator=generator)
-                for part in order.split(o.batch):
+                for part in order.split(o.online_batch):
                     goal = Advantage(*(field[part] for field in goals))
                     yield self._practise(stretches.rows(part), goal)
         finally:  # also if it is cut off
@@ -113,19 +116,18 @@ class Improvement:
         error = (decider.value(features) - goal.returns).square()
         value_loss = _mean(error, stretches.valid)
         policy_loss = -_mean(gain + o.entropy * entropy, stretches.valid)
-        self._descend(policy_loss + 0.5 * value_loss, o.online_lr)
+        self._descend(policy_loss + 0.5 * value_loss, self.practising)
         return {
             "policy_loss": float(policy_loss.detach()),
             "value_loss": float(value_loss.detach()),
             "entropy": float(_mean(entropy, stretches.valid).detach()),
         }
 
-    def _descend(self, loss: Tensor, rate: float) -> None:
-        self.optimiser.param_groups[0]["lr"] = rate
-        self.optimiser.zero_grad()
+    def _descend(self, loss: Tensor, optimiser: torch.optim.Optimizer) -> None:
+        optimiser.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.decider.parameters(), self.options.clip)
-        self.optimiser.step()
+        optimiser.step()
 
 
 def _mean(values: Tensor, weight: Tensor) -> Tensor:

@@ -44,6 +44,7 @@ class Options:
     # learning on line, and in dreams, by policy gradient
     rollout: int = option(1000, "steps of experience that an update on line learns from", 2)
     online_lr: float = option(3e-4, "learning rate on line and in dreams", 0, 1)
+    online_batch: int = option(16, "stretches in one update by them", 1, 65536)
     epochs: int = option(4, "times that they are learned from", 1, 100)
     discount: float = option(0.99, "discount factor per step", 0, 1)
     trace_decay: float = option(0.95, "decay of longer returns (lambda)", 0, 1)
