@@ -67,12 +67,11 @@ def test_a_low_battery_makes_the_rover_dream_on_its_dock(tmp_path, tiny):
         robot = Robot(made)
         health = made.listen(DiagnosticArray, "/diagnostics", 10)
         asleep = robot.until(Phase.DREAMING)
-        assert "battery at" in asleep.reason
+        # charges are heard without acknowledgement too, so what the scheduler heard counts
+        assert int(asleep.reason.removeprefix("battery at ").removesuffix("%")) < 25
         made.until(lambda: robot.resting[-1].data and robot.transitions[-1].truncated)
         last = robot.transitions[-1]
         assert last.truncated and not last.terminated and list(last.action.values) == [0, 0]
-        lowest = min(c.percentage for c in robot.charges)
-        assert lowest < 0.25
         robot.until(Phase.AWAKE)
         assert robot.phases[-1].reason == "battery charged"
         charging = [c for c in robot.charges if c.power_supply_status == 1]
