@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from spiking_wm_ros.snn.decision_operations import count
 from spiking_wm_ros.snn.decision_stream import EventDrivenTransformer
 from spiking_wm_ros.snn.decision_transformer import (
     ACTION,
@@ -177,3 +178,41 @@ def test_local_plasticity_by_hand():
     torch.testing.assert_close(head.weight.detach(), 0.1 * trace + 0.195 * trace)
     local.learn(1000 * before, after, worth)  # no more than so much at once
     assert float((head.weight.detach() - 0.295 * trace).norm()) <= 1 + 1e-4
+
+
+def pairs_of(length: int, context: int) -> int:
+    """Tokens that see each other in a trajectory, themselves too."""
+    tokens = [(k // 3, k) for k in range(3 * length)]
+    return sum(j <= i and a - b < context for a, i in tokens for b, j in tokens)
+
+
+@pytest.mark.parametrize("fires", [True, False])
+def test_operations_where_all_neurons_fire_at_every_tick_or_none(fires):
+    of, t = network("without_code"), trajectory()
+    for part in of.modules():
+        if isinstance(part, Units):
+            part.norm.bias.fill_(100.0 if fires else -100.0)
+    operations, spikes = count(of, t)
+    d, h, ticks, layers, embedded = 32, 48, 4, 2, (1 + 4 + 2) * 32
+    if not fires:
+        assert (operations.synaptic_operations, spikes, operations.products) == (0, 0, embedded)
+        return
+    assert spikes == ticks * (3 * layers * (6 * d + h) + d)
+    a_token = layers * (3 * d * d + d * d + 2 * d * h)
+    assert operations.synaptic_operations == ticks * (3 * a_token + d * 2)
+    meetings = layers * 2 * d * pairs_of(15, of.sizes.context) / 15
+    assert operations.products == pytest.approx(embedded + meetings)
+
+
+def test_products_without_spikes_as_pytorch_counts_them():
+    from torch.utils.flop_counter import FlopCounterMode
+
+    of, t = network("ann"), trajectory()
+    with FlopCounterMode(display=False) as counter:
+        of.head(of(t))
+    by_name = {str(name): flops for name, flops in counter.get_flop_counts()["Global"].items()}
+    linear = sum(flops for name, flops in by_name.items() if "mm" in name and "bmm" not in name) / 2
+    operations, spikes = count(of, t)
+    attention = 2 * 2 * 32 * pairs_of(15, of.sizes.context) / 15
+    assert operations.products == pytest.approx(linear / t.step.numel() + attention)
+    assert (operations.synaptic_operations, spikes) == (0, 0)

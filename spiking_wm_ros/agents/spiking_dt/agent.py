@@ -141,7 +141,8 @@ class Agent(contract.Agent):
 
         while left():
             size = min(self.options.dream_batch, (budget.rollouts or 1 << 30) - rollouts)
-            stretches = self.dreams.imagine(self.decider, self.replay, size, self._generator)
+            acting = self.improvement.average
+            stretches = self.dreams.imagine(acting, self.replay, size, self._generator)
             metrics = {"dream_accepted": float(stretches.valid.mean())}
             self.dreams.dynamics.adapt_threshold(metrics["dream_accepted"])
             rollouts += size
