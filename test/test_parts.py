@@ -257,3 +257,15 @@ def test_a_seed_chosen_for_the_next_episode():
 def test_unknown_environment_is_named_with_its_neighbour():
     with pytest.raises(UserError, match="unknown environment 'HalfCheeta-v5'.*HalfCheetah-v5"):
         make_env("HalfCheeta-v5")
+
+
+def test_many_vectors_at_once_count_as_one_by_one():
+    values = torch.randn(50, 3, generator=torch.Generator().manual_seed(0)) * 4 + 1
+    one_by_one, at_once = Normaliser(3), Normaliser(3)
+    for value in values:
+        one_by_one.update(value)
+    for part in values.split(17):
+        at_once.extend(part)
+    for name, kept in one_by_one.state_dict().items():
+        torch.testing.assert_close(at_once.state_dict()[name], kept)
+    torch.testing.assert_close(at_once.scale, values.std(0, correction=0))
