@@ -15,7 +15,7 @@ from spiking_wm_ros.agents.run import Run
 from spiking_wm_ros.agents.spaces import Spaces
 from spiking_wm_ros.agents.spiking_dt import agent as agent_module
 from spiking_wm_ros.agents.spiking_dt.agent import Agent
-from spiking_wm_ros.agents.spiking_dt.experience import demonstrated, newest
+from spiking_wm_ros.agents.spiking_dt.experience import demonstrated, newest, settled
 from spiking_wm_ros.agents.spiking_dt.options import Options
 from spiking_wm_ros.agents.trainer import train
 from spiking_wm_ros.datasets import demonstrations as data_sets
@@ -179,13 +179,28 @@ def test_does_what_the_return_asked_for_needs(spiking, monkeypatch):
 def test_stretches_lie_within_episodes_and_are_filled_up(monkeypatch):
     rng = np.random.default_rng(0)
     agent = taught([random_episode(length, rng) for length in (3, 9, 1, 20)], monkeypatch)
-    s = demonstrated(agent.replay, 33, 400, 5, torch.Generator().manual_seed(0))
+    s = demonstrated(agent.replay, torch.arange(33), 400, 5, torch.Generator().manual_seed(0))
     asked, step, valid = s.trajectory.asked, s.trajectory.step, s.valid > 0
     assert set(valid.sum(1).tolist()) == {1, 2, 3, 4, 5}
     length = (asked + step)[valid]  # what is still to come, and what has come
     assert set(length.tolist()) == {3.0, 9.0, 1.0, 20.0}
     assert ((asked + step == (asked + step)[:, :1]) | ~valid).all()
     assert (torch.diff(step, dim=1)[valid[:, 1:]] == 1).all()
+
+
+def test_last_steps_of_cut_episodes_are_left_out(monkeypatch):
+    rng = np.random.default_rng(0)
+    episodes = [random_episode(length, rng) for length in (6, 9, 3)]
+    for cut in (1, 2):
+        episodes[cut] = episodes[cut]._replace(terminated=np.zeros(len(episodes[cut].reward), bool))
+    agent = taught(episodes, monkeypatch, unsettled=4)
+    kept = settled(agent.replay, 18, 4)
+    assert kept.tolist() == [*range(6), *range(6, 11)]
+    assert settled(agent.replay, 18, 0).tolist() == [*range(18)]
+    assert float(agent.decider.highest) == 9
+    agent.learn()
+    with pytest.raises(UserError, match="unsettled:=20"):
+        taught(episodes[1:], monkeypatch, unsettled=20)
 
 
 def test_no_more_is_asked_for_than_was_ever_seen(monkeypatch):

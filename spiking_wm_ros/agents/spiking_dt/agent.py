@@ -13,7 +13,7 @@ from spiking_wm_ros.agents.contract import Budget, DreamProgress, Metrics, Trans
 from spiking_wm_ros.agents.spaces import Spaces
 from spiking_wm_ros.agents.spiking_dt.decider import Decider
 from spiking_wm_ros.agents.spiking_dt.dreams import Dreams
-from spiking_wm_ros.agents.spiking_dt.experience import demonstrated, memory, newest, remember
+from spiking_wm_ros.agents.spiking_dt.experience import demonstrated, memory, newest, remember, settled
 from spiking_wm_ros.agents.spiking_dt.improvement import Improvement
 from spiking_wm_ros.agents.spiking_dt.options import Options
 from spiking_wm_ros.agents.spiking_dt.policy import DecisionPolicy, Memory
@@ -42,7 +42,8 @@ class Agent(contract.Agent):
         remember(self.replay, demonstrations, self._actions)
         if self._demonstrated:
             self._notice(slice(0, self._demonstrated))
-            self.decider.highest.copy_(self.replay.fields["asked"][: self._demonstrated].max())
+            self._learnable = settled(self.replay, self._demonstrated, options.unsettled)
+            self.decider.highest.copy_(self.replay.fields["asked"][self._learnable].max())
         self.improvement = Improvement(self.decider, options)
         self._fresh = 0  # steps of its own that it has not learned from
         # acts beside the policy that really acts, so as to know what that one remembers
@@ -111,7 +112,7 @@ class Agent(contract.Agent):
         """One update by demonstrations; from the first own step on, some by what was done since."""
         o, metrics = self.options, {}
         if self._demonstrated and self.replay.written == self._demonstrated:
-            stretches = demonstrated(self.replay, self._demonstrated, o.batch, o.context, self._generator)
+            stretches = demonstrated(self.replay, self._learnable, o.batch, o.context, self._generator)
             metrics = self.improvement.imitate(stretches)
             if self.dreams and self.improvement.updates % o.model_every == 0:
                 metrics |= self.dreams.learn(self.replay, self._generator)

@@ -63,9 +63,28 @@ def remember(replay: Replay, demonstrations: list[Demonstration], actions: Actio
         )
 
 
-def demonstrated(replay: Replay, rows: int, batch: int, length: int, generator: Generator) -> Stretches:
-    """Stretches of the first ``rows``, each ended by a step drawn from them all."""
-    last = torch.randint(rows, (batch,), generator=generator)
+def settled(replay: Replay, rows: int, unsettled: int) -> Tensor:
+    """Which of the first ``rows``, whole episodes, tell what came of them.
+
+    Not the last ``unsettled`` ones where an episode was cut: the return that is left there is small however
+    bad the state is.
+
+    Raises:
+        UserError: if none do.
+    """
+    over, cut = (replay.fields[name][:rows, 0] > 0 for name in ("terminated", "truncated"))
+    every = torch.arange(rows)
+    ends = (over | cut).nonzero()[:, 0]
+    end = ends[torch.searchsorted(ends, every)]
+    kept = every[over[end] | (end - every >= unsettled)]
+    if not len(kept):
+        raise UserError(f"unsettled:={unsettled} leaves nothing of the demonstrations: lower it")
+    return kept
+
+
+def demonstrated(replay: Replay, rows: Tensor, batch: int, length: int, generator: Generator) -> Stretches:
+    """Stretches of demonstrations, each ended by a step drawn from ``rows``."""
+    last = rows[torch.randint(len(rows), (batch,), generator=generator)]
     before = replay.fields["step"][last, 0].long().clamp_max(length - 1)
     return _stretches(replay, last - before, before + 1, length)
 

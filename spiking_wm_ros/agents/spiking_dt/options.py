@@ -34,6 +34,9 @@ class Options:
     )
     # learning from demonstrations
     imitation_updates: int = option(3000, "updates by demonstrations, before the first step", 0)
+    unsettled: int = option(
+        0, "last steps of cut episodes that are not learned from: what came of them is not known", 0
+    )
     batch: int = option(64, "stretches of `context` steps in one update", 1, 65536)
     lr: float = option(1e-3, "highest learning rate", 0, 1)
     weight_decay: float = option(1e-4, "of AdamW", 0, 1)
