@@ -6,19 +6,25 @@ algorithm that cannot serve some spaces says so with a `UserError` when it is ma
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 
 from spiking_wm_ros.agents.spaces import Spaces
+from spiking_wm_ros.errors import UserError
 
 if TYPE_CHECKING:  # the contract is also read where torch is not loaded
     from torch import Tensor
 
+    from spiking_wm_ros.snn.chip_network import ChipNetwork
+
 Weights = dict[str, "Tensor"]
 Metrics = dict[str, float]
+# takes inputs of a `ChipNetwork` and a policy's states before and after the decision; gives the spikes of the
+# last layer, [T, N], or None where it can no more
+RunNetwork = Callable[[np.ndarray, Any, Any], np.ndarray | None]
 
 
 class Transition(NamedTuple):
@@ -84,8 +90,21 @@ class Policy(ABC):
         spaces: the environment's spaces.
     """
 
+    elsewhere: RunNetwork | None = None  # what runs `chip_network`, where that is not the policy itself
+
     def __init__(self, options: Any, spaces: Spaces):
         self.options, self.spaces = options, spaces
+
+    def chip_network(self) -> "ChipNetwork":
+        """The spiking network between encoder and decoder, as loaded, for `elsewhere`.
+
+        Raises:
+            UserError: if there is none that neuromorphic chips run.
+        """
+        raise UserError(
+            f"{type(self).__name__} has more between its spikes than weights (normalised currents, attention, or no"
+            f" spikes at all), which neuromorphic chips do not run: policy_backend:=host"
+        )
 
     @abstractmethod
     def load(self, weights: "Mapping[str, Tensor]") -> None:

@@ -10,11 +10,13 @@ from spiking_wm_ros.energy.battery import BatteryOptions
 from spiking_wm_ros.energy.phases import DreamBounds, PhaseOptions
 from spiking_wm_ros.errors import UserError
 from spiking_wm_ros.graph.parts import (
+    BACKEND,
     SHARED,
     Argument,
     Graph,
     NodeSpec,
     Started,
+    backend,
     checkpoint_of,
     managed,
     refuse,
@@ -24,6 +26,7 @@ from spiking_wm_ros.graph.parts import (
 from spiking_wm_ros.robots.description import load_robot
 
 _YES_OR_NO = ("true", "false")
+_PERIODS = 2.5  # of control, until what runs the network counts as hung
 
 
 def _deploy(arguments: Mapping[str, str], options: Mapping[str, str]) -> Started:
@@ -33,9 +36,11 @@ def _deploy(arguments: Mapping[str, str], options: Mapping[str, str]) -> Started
         raise UserError(
             f"robot:={robot.name} names no driver that could be simulated: say 'driver:' in its file"
         )
+    patience = {"patience": _PERIODS * robot.period}
+    runs_on, options = backend(arguments, options, patience)
     classes = {"scheduler": (PhaseOptions, DreamBounds)} if dreams else {}
     parameters, left = route(options, classes | ({robot.driver: (BatteryOptions,)} if simulated else {}))
-    of_robot, acting = {"robot": arguments["robot"]}, {"real_time": True}
+    of_robot, acting = {"robot": arguments["robot"]}, {"real_time": True} | runs_on
     nodes = [NodeSpec("gate", of_robot), NodeSpec("robot", of_robot)]
     if dreams:
         checkpoint, run, config = checkpoint_of(arguments, "policy")
@@ -71,6 +76,7 @@ DEPLOY = Graph(
         Argument("policy", "", "policy bundle, or run folder for its newest one"),
         Argument("dream", "false", "dream at rest; policy:= is a run with a world model then", _YES_OR_NO),
         Argument("simulated", "false", "start the robot's simulated driver besides", _YES_OR_NO),
+        BACKEND,
         *SHARED,
     ),
     _deploy,

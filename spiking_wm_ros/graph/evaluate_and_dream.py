@@ -8,6 +8,7 @@ from spiking_wm_ros.agents.options import known
 from spiking_wm_ros.agents.registry import agent_of, options_class
 from spiking_wm_ros.agents.run_config import options_of
 from spiking_wm_ros.graph.parts import (
+    BACKEND,
     CHECKPOINT,
     RATE,
     SHARED,
@@ -15,6 +16,7 @@ from spiking_wm_ros.graph.parts import (
     Graph,
     NodeSpec,
     Started,
+    backend,
     checkpoint_of,
     managed,
     number,
@@ -25,6 +27,7 @@ from spiking_wm_ros.graph.parts import (
 
 def _evaluate(arguments: Mapping[str, str], options: Mapping[str, str]) -> Started:
     checkpoint, run, config = checkpoint_of(arguments)
+    runs_on, options = backend(arguments, options)
     agents = known(options_class(agent_of(config.algorithm)))
     refuse({name: value for name, value in options.items() if name not in agents}, [*arguments, *agents])
     config.settle(dict(options))  # refuses wrong values
@@ -34,7 +37,7 @@ def _evaluate(arguments: Mapping[str, str], options: Mapping[str, str]) -> Start
         "rate_hz": number(arguments, "rate_hz"),
     }
     bundle, changed = checkpoint / "policy.safetensors", yaml.safe_dump(dict(options)) if options else ""
-    nodes = [NodeSpec("bridge", bridge), NodeSpec("policy", {"bundle": str(bundle), "changed": changed})]
+    nodes = [NodeSpec("bridge", bridge), NodeSpec("policy", {"bundle": str(bundle), "changed": changed} | runs_on)]
     return Started(managed("policy bridge", nodes), run, **shared(arguments))
 
 
@@ -59,7 +62,7 @@ def _dream(arguments: Mapping[str, str], options: Mapping[str, str]) -> Started:
 EVALUATE = Graph(
     "Let a checkpoint's policy act greedily, without learning. Options of the algorithm can be given besides,"
     " as target_return:=300.",
-    (CHECKPOINT, Argument("episodes", "10", "episodes"), RATE, *SHARED),
+    (CHECKPOINT, Argument("episodes", "10", "episodes"), BACKEND, RATE, *SHARED),
     _evaluate,
 )
 DREAM = Graph(

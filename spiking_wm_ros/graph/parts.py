@@ -3,11 +3,15 @@
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
+import yaml
+
 from spiking_wm_ros.agents.files import newest_checkpoint
-from spiking_wm_ros.agents.options import known, parse, suggestion
+from spiking_wm_ros.agents.options import known, override, parse, suggestion
 from spiking_wm_ros.agents.run_config import RunConfig, read_config
+from spiking_wm_ros.backends.registry import backend_options, backends
 from spiking_wm_ros.errors import UserError
 
 
@@ -60,6 +64,9 @@ SHARED = (
     Argument("log_level", "info", "log level", ("debug", "info", "warn", "error")),
 )
 CHECKPOINT = Argument("checkpoint", "", "run folder, for its newest checkpoint, or a checkpoint in one")
+BACKEND = Argument(
+    "policy_backend", "host", "what the policy's network runs on; its options can be given besides", tuple(backends())
+)
 RATE = Argument("rate_hz", "0", "steps per second of wall time; 0 for lock-step, as fast as it goes")
 
 
@@ -108,6 +115,27 @@ def route(
             if name in left
         }
     return parameters, left
+
+
+def backend(
+    arguments: Mapping[str, str], options: Mapping[str, str], usual: Mapping[str, Any] = MappingProxyType({})
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """Parameters of the policy node that say what its network runs on, and the options that are left.
+
+    Args:
+        arguments: with ``policy_backend``.
+        options: those of the backend are taken.
+        usual: values of such that it has and that are not given.
+
+    Raises:
+        UserError: for an unknown backend, or a value that it does not take.
+    """
+    name = arguments["policy_backend"]
+    kind = backend_options(name)
+    (given, left) = route(options, {"policy": (kind,)})
+    chosen = {key: value for key, value in usual.items() if key in known(kind)} | given["policy"]
+    override(kind(), chosen)
+    return {"backend": name, "backend_options": yaml.safe_dump(chosen) if chosen else ""}, left
 
 
 def refuse(options: Mapping[str, str], arguments: Iterable[str]) -> None:

@@ -13,12 +13,14 @@ from spiking_wm_ros.envs.battery import BATTERIES, NONE
 from spiking_wm_ros.envs.session import check_env
 from spiking_wm_ros.errors import UserError
 from spiking_wm_ros.graph.parts import (
+    BACKEND,
     RATE,
     SHARED,
     Argument,
     Graph,
     NodeSpec,
     Started,
+    backend,
     checkpoint_of,
     managed,
     number,
@@ -81,6 +83,7 @@ def _energy(battery: str, options: Mapping[str, str]) -> tuple[dict[str, dict], 
 
 
 def _train(arguments: Mapping[str, str], options: Mapping[str, str]) -> Started:
+    runs_on, options = backend(arguments, options)
     energy, options = _energy(arguments["battery"], options)
     setup, env, run, checkpoint = subject(arguments, options)
     run, schedule = run.resolve(), setup.run_options
@@ -97,7 +100,7 @@ def _train(arguments: Mapping[str, str], options: Mapping[str, str]) -> Started:
     named = {"algorithm": setup.algorithm, "env": env, "run": str(run), "resume": resume}
     nodes = [
         NodeSpec("bridge", bridge | energy.get("bridge", {})),
-        NodeSpec("policy", {"seed": schedule.seed}),
+        NodeSpec("policy", {"seed": schedule.seed} | runs_on),
         NodeSpec("dreamer", named | options_of(setup)),
         *([NodeSpec("scheduler", energy["scheduler"])] if energy else []),
     ]
@@ -118,6 +121,7 @@ TRAIN = Graph(
             "the environment's own battery, or a virtual one; with it the robot sleeps when it is low",
             BATTERIES,
         ),
+        BACKEND,
         RATE,
         *SHARED,
     ),

@@ -17,8 +17,9 @@ from spiking_wm_ros.agents.bundle import load_bundle, make_policy
 from spiking_wm_ros.agents.contract import Policy
 from spiking_wm_ros.agents.exploration import Exploration
 from spiking_wm_ros.agents.files import sha256
-from spiking_wm_ros.agents.options import option
+from spiking_wm_ros.agents.options import option, override
 from spiking_wm_ros.agents.spaces import Spaces
+from spiking_wm_ros.backends.registry import backend_class, backend_options
 from spiking_wm_ros.errors import UserError
 from spiking_wm_ros.nodes import qos
 from spiking_wm_ros.nodes.health import Health, spread
@@ -39,6 +40,8 @@ class PolicyOptions:
     seed: int = option(0, "seed of exploration, the run's", 0, 2**31 - 1)
     bundle: str = option("", "policy bundle to act by; empty: wait for the dreamer's versions")
     changed: str = option("", "options that differ from the bundle's, as {target_return: 300}")
+    backend: str = option("host", "what the network runs on: name of a folder in backends")
+    backend_options: str = option("", "options of it, as {precision: floating_pt}")
     real_time: bool = option(False, "run ahead of ordinary processes, where that is allowed")
 
 
@@ -55,6 +58,9 @@ class PolicyNode(ManagedNode):
     def configure(self) -> None:
         """Load the bundle, or wait for the first version."""
         self._policy: Policy | None = None
+        given = yaml.safe_load(self.options.backend_options) or {}
+        chosen = override(backend_options(self.options.backend)(), given)
+        self._backend = backend_class(self.options.backend)(chosen)
         self._loader = ThreadPoolExecutor(1)  # versions are loaded beside acting, one after the other
         self._version = 0
         self._states: dict[bool, Any] = {}  # by evaluation or not
@@ -94,6 +100,7 @@ class PolicyNode(ManagedNode):
         # what acts already says what there is to see and to do
         spaces = self._policy.spaces if self._policy else Spaces.from_json(bundle.facts["spaces"])
         policy = make_policy(bundle, spaces, yaml.safe_load(self.options.changed) or {})
+        self._backend.place(policy)
         _try_out(policy)
         return policy, bundle.version
 
@@ -113,7 +120,8 @@ class PolicyNode(ManagedNode):
             self.raised = error
 
     def _swap(self, policy: Policy, version: int) -> None:
-        self._policy, self._version, self._refused = policy, version, ""
+        before, self._policy, self._version, self._refused = self._policy, policy, version, ""
+        self._loader.submit(self._backend.retire, before)
         held, self._held = self._held, None
         if held:
             self._on_observation(held)
@@ -165,14 +173,17 @@ class PolicyNode(ManagedNode):
 
     def _report(self) -> tuple[bytes, str, dict]:
         figures = {"policy_version": self._version}
-        figures |= spread("latency", self._latencies)
-        level = DiagnosticStatus.ERROR if self._refused else DiagnosticStatus.OK
+        figures |= spread("latency", self._latencies) | self._backend.figures()
+        level = DiagnosticStatus.WARN if self._backend.fault else DiagnosticStatus.OK
+        level = DiagnosticStatus.ERROR if self._refused else level
         state = "acting" if self.active else "inactive"
-        return level, self._refused or (state if self._policy else "waiting for a policy version"), figures
+        state = state if self._policy else "waiting for a policy version"
+        return level, self._refused or self._backend.fault or state, figures
 
     def release(self) -> None:
-        """End the loader."""
+        """End the loader, and what networks run on."""
         self._loader.shutdown(cancel_futures=True)
+        self._backend.retire(None)
 
 
 def _try_out(policy: Policy) -> None:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from spiking_wm_ros.snn import kernels
+from spiking_wm_ros.snn.chip_network import Layer
 from spiking_wm_ros.snn.clif_layers import firing_rates, spike_trains
 from spiking_wm_ros.snn.coding import THRESHOLD, GaussianPopulation, PopulationDecoder
 from spiking_wm_ros.snn.neurons import CLIFConstants
@@ -47,10 +48,17 @@ class PopSAN(nn.Module):
         return self.encoder(observation.clamp(-reach, reach))
 
 
+def chip_layers(weights: Mapping[str, Tensor]) -> tuple[Layer, ...]:
+    """The layers of a `PopSAN` with such a ``state_dict``, for chips."""
+    decays, count = CLIFConstants(), sum(name.startswith("layers.") for name in weights) // 2
+    parameters = (tuple(weights[f"layers.{i}.{what}"] for what in ("weight", "bias")) for i in range(count))
+    return tuple(Layer(*(p.detach().double().numpy() for p in pair), *decays) for pair in parameters)
+
+
 class EventDrivenPopSAN:
     """A `PopSAN` for one observation at a time, without gradients: work is done per spike.
 
-    A neuron that is silent in a tick costs nothing: its weights are not touched.
+    `encode`, `spikes`, `decode` one after the other are a decision. A neuron that is silent in a tick costs nothing: its weights are not touched.
 
     Args:
         weights: the ``state_dict`` of a `PopSAN`.
@@ -75,20 +83,25 @@ class EventDrivenPopSAN:
         self._decoder = plain["decoder.weight"] / np.float32(sizes.ticks)
         self._offset = plain["decoder.bias"].copy()
 
-    def spikes(self, observation: np.ndarray) -> list[np.ndarray]:
-        """Spike trains ``[T, N]`` of the encoder and of every layer, for one ``[D]`` (float32)."""
+    def encode(self, observation: np.ndarray) -> np.ndarray:
+        """Spike train ``[T, N]`` of the encoder, for one ``[D]`` (float32)."""
         reach, ticks = self._sizes.reach, self._sizes.ticks
         distance = (observation.clip(-reach, reach)[:, None] - self._centre) / self._deviation
         activity = np.exp(np.float32(-0.5) * distance * distance).ravel()
-        trains = [np.empty((ticks, len(activity)), np.float32)]
-        kernels.regular_spikes(activity, trains[0], THRESHOLD)
+        train = np.empty((ticks, len(activity)), np.float32)
+        kernels.regular_spikes(activity, train, THRESHOLD)
+        return train
+
+    def spikes(self, encoded: np.ndarray) -> list[np.ndarray]:
+        """Spike trains ``[T, N]`` of the encoder, which are given, and of every layer."""
+        trains, ticks = [encoded], len(encoded)
         for weight, bias in self._layers:
             spikes = np.empty((ticks, len(bias)), np.float32)
             kernels.clif_events(trains[-1], weight, bias, spikes, *CLIFConstants())
             trains.append(spikes)
         return trains
 
-    def __call__(self, observation: np.ndarray) -> np.ndarray:
-        """Action ``[A]`` in ``[-1, 1]`` for one normalised observation ``[D]`` (float32)."""
-        counts = self.spikes(observation)[-1].sum(0).reshape(self._decoder.shape)
+    def decode(self, train: np.ndarray) -> np.ndarray:
+        """Action ``[A]`` in ``[-1, 1]`` for a spike train ``[T, N]`` of the last layer."""
+        counts = train.sum(0, dtype=np.float32).reshape(self._decoder.shape)
         return np.tanh((counts * self._decoder).sum(-1) + self._offset)

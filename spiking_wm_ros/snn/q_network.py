@@ -3,9 +3,11 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from spiking_wm_ros.snn.chip_network import Layer
 from spiking_wm_ros.snn.integrate_and_fire import KINDS, Constants, fire
 from spiking_wm_ros.snn.sizes import QSizes
 
@@ -37,7 +39,7 @@ class QNetwork(nn.Module):
 
     def __init__(self, shape: tuple[int, ...], actions: int, sizes: QSizes):
         super().__init__()
-        self.sizes, self.pictures = sizes, len(shape) == 3
+        self.sizes, self.pictures, self.shape = sizes, len(shape) == 3, shape
         widths = (shape[-1], *(sizes.channels if self.pictures else ()))
         self.convolutions = nn.ModuleList(
             nn.Conv2d(i, o, kernel, stride)
@@ -113,6 +115,22 @@ class QNetwork(nn.Module):
         if self.sizes.levels:
             return rounded(currents, layer.log_ceiling.exp(), self.sizes.levels), currents[-1]
         return currents.relu(), currents[-1]
+
+    @torch.no_grad()
+    def chip_layers(self) -> tuple[Layer, ...]:
+        """The hidden layers, for chips; values are read out on the host."""
+        constants, layers = self.constants, []
+        least = float(np.nextafter(constants.threshold, 0))  # these fire at the threshold, not above it
+        shape, scale = self.shape, 1 / 255 if self.pictures else 1.0
+        for layer in (*self.convolutions, self.hidden):
+            weights = layer.weight.detach().double().numpy() * (scale * constants.gain)
+            bias = layer.bias.detach().double().numpy() * constants.gain
+            stride = layer.stride[0] if layer in self.convolutions else 0
+            layers.append(Layer(weights, bias, 0.0, 1 - constants.leak, least, stride, shape if stride else ()))
+            scale = 1.0
+            if stride:
+                shape = (*layers[-1].side, len(bias))
+        return tuple(layers)
 
     @torch.no_grad()
     def activity(self, observation: Tensor) -> Activity:

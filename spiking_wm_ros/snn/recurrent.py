@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spiking_wm_ros.snn import recurrent_kernels as kernels
+from spiking_wm_ros.snn.chip_network import Layer
 
 Array = NDArray[np.float32]
 
@@ -131,6 +132,33 @@ class RecurrentNetwork:
         last[:] = inputs
         kernels.lif_tick(self.weights, self.input_weights, seen, *states, learning, *self._numbers)
         return activity.readout
+
+    def currents(self, activity: Activity, inputs: Array) -> Array:
+        """What inputs ``[R B, D]`` and the potential at rest add to potentials in a tick, ``[R B, N]``."""
+        decay, _, _, rest, *_ = self._numbers
+        return (1 - decay) * (by_realisation(self._see(inputs, activity.inputs), self.input_weights) + rest)
+
+    def follow(self, activity: Activity, inputs: Array, spikes: Array) -> Array:
+        """Go on as `tick`, with spikes ``[R B, N]`` that neurons elsewhere have fired; potentials stay."""
+        readout_decay = self._numbers[2]
+        activity.inputs[:], activity.spikes[:] = inputs, spikes
+        activity.readout[:] = readout_decay * activity.readout + (1 - readout_decay) * spikes
+        return activity.readout
+
+    def chip_layer(self) -> Layer:
+        """The neurons of one realisation, for chips; currents come from outside."""
+        membrane_decay, synapse_decay, _, _, reset, _ = map(float, self._numbers)
+        recurrent = (1 - synapse_decay) * (1 - membrane_decay) * self.weights[0].T.astype(np.float64)
+        return Layer(
+            None,
+            np.zeros(len(recurrent)),
+            synapse_decay,
+            membrane_decay,
+            threshold=0.0,
+            recurrent=recurrent,
+            start=self.constants.start,
+            reset=reset / membrane_decay,  # taken at the next tick, after the decay
+        )
 
     def _see(self, inputs: Array, last: Array) -> Array:
         """What the input weights carry, ``[R B, rows of those]``."""

@@ -14,7 +14,11 @@ from spiking_wm_ros.agents.exploration import Exploration
 from spiking_wm_ros.agents.spaces import Spaces
 from spiking_wm_ros.agents.tensors import unflatten
 from spiking_wm_ros.errors import UserError
+from spiking_wm_ros.snn.chip_network import ChipNetwork
 from spiking_wm_ros.snn.q_network import QNetwork
+
+
+_REACH = 16.0  # of values in vectors that chips see
 
 
 def actions_of(spaces: Spaces) -> int:
@@ -99,6 +103,20 @@ class QPolicy(contract.Policy):
         if draw.random() < epsilon:
             action = draw.integers(self.network.readout.out_features)
         else:
-            network = self.judged if rng is None else self.network
-            action = int(network(torch.as_tensor(observation)[None]).argmax())
+            action = int(self._values(observation, self.judged if rng is None else self.network).argmax())
         return np.asarray(self._first + action), (draws, decisions + 1)
+
+    def _values(self, observation: np.ndarray, network: QNetwork) -> Tensor:
+        if self.elsewhere:
+            spikes = self.elsewhere(observation.reshape(1, -1), None, None)
+            if spikes is not None:
+                return network.values(torch.from_numpy(spikes.mean(0, dtype=np.float32))[None])
+        return network(torch.as_tensor(observation)[None])
+
+    def chip_network(self) -> ChipNetwork:
+        """All layers but the read-out, of neurons that spike from tick to tick."""
+        if not self.options.spiking:
+            return super().chip_network()
+        return ChipNetwork(
+            self.network.chip_layers(), self.options.ticks, reach=255.0 if self.network.pictures else _REACH
+        )

@@ -18,7 +18,8 @@ from spiking_wm_ros.agents.replay import Replay
 from spiking_wm_ros.agents.spaces import Spaces
 from spiking_wm_ros.agents.tensors import flatten, restore_optimiser, unflatten
 from spiking_wm_ros.errors import UserError
-from spiking_wm_ros.snn.popsan import EventDrivenPopSAN, PopSAN
+from spiking_wm_ros.snn.chip_network import ChipNetwork
+from spiking_wm_ros.snn.popsan import EventDrivenPopSAN, PopSAN, chip_layers
 
 
 def _sizes(spaces: Spaces) -> tuple[int, int]:
@@ -47,6 +48,7 @@ class PopSANPolicy(contract.Policy):
         parts = unflatten(weights)
         sizes = self.options.actor_sizes()
         self._actor = EventDrivenPopSAN(parts["actor"], sizes.widths(*self._sizes), sizes)
+        self._layers = chip_layers(parts["actor"])
         normaliser = Normaliser(self._sizes[0])
         normaliser.load_state_dict(parts["normaliser"])
         self._mean, self._scale = normaliser.mean.float().numpy(), normaliser.scale.numpy()
@@ -61,16 +63,25 @@ class PopSANPolicy(contract.Policy):
         if rng is not None and self._random:
             action = rng.uniform(-1, 1, self._middle.shape)
         else:
-            action = self._actor(self._normalised(observation))
+            action = self._decide(observation)
             if rng is not None:
                 noise = rng.normal(0, self.options.exploration_noise, action.shape)
                 action = (action + noise).clip(-1, 1)
         action = (self._middle + self._half_range * action).astype(np.float32)
         return action.clip(self.spaces.action.low, self.spaces.action.high), None
 
+    def _decide(self, observation: np.ndarray) -> np.ndarray:
+        encoded = self._actor.encode(self._normalised(observation))
+        spikes = self.elsewhere(encoded, None, None) if self.elsewhere else None
+        return self._actor.decode(self._actor.spikes(encoded)[-1] if spikes is None else spikes)
+
+    def chip_network(self) -> ChipNetwork:
+        """All layers; populations are encoded and decoded on the host."""
+        return ChipNetwork(self._layers, self.options.actor_sizes().ticks)
+
     def spikes(self, observation: np.ndarray) -> list[np.ndarray]:
         """Spike trains ``[T, N]`` of every layer for one observation."""
-        return self._actor.spikes(self._normalised(observation))
+        return self._actor.spikes(self._actor.encode(self._normalised(observation)))
 
 
 class Agent(contract.Agent):

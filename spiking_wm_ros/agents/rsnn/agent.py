@@ -21,6 +21,7 @@ from spiking_wm_ros.agents.rsnn.inputs import Inputs
 from spiking_wm_ros.agents.rsnn.options import Options
 from spiking_wm_ros.agents.rsnn.pair import Pair
 from spiking_wm_ros.agents.spaces import Spaces
+from spiking_wm_ros.snn.chip_network import ChipNetwork
 from spiking_wm_ros.snn.recurrent import Activity
 
 
@@ -54,10 +55,23 @@ class RSNNPolicy(contract.Policy):
         """An action drawn from the policy; its most probable one without ``rng``."""
         activity = state.copy()
         inputs = self._inputs(observation[None])
-        outputs = self._actor.read_out(self._actor.network.tick(activity, inputs, learning=False))
+        outputs = self._actor.read_out(self._tick(inputs, state, activity))
         if rng is None:
             return self._head.greedy(outputs)[0], activity
         return self._head.draw(outputs, rng.random((1, self._head.chances)))[0], activity
+
+
+    def _tick(self, inputs: np.ndarray, before: Activity, after: Activity) -> np.ndarray:
+        network = self._actor.network
+        if self.elsewhere:
+            spikes = self.elsewhere(network.currents(before, inputs), before, after)
+            if spikes is not None:
+                return network.follow(after, inputs, spikes)
+        return network.tick(after, inputs, learning=False)
+
+    def chip_network(self) -> ChipNetwork:
+        """The recurrent neurons, one tick a decision; what they see and what is read out is the host's."""
+        return ChipNetwork((self._actor.network.chip_layer(),), 1, carried=True)
 
 
 class Agent(contract.Agent):

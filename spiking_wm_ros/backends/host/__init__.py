@@ -1,0 +1,1 @@
+"""Where the node itself computes: nothing to be done."""

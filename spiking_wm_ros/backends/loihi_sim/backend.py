@@ -1,0 +1,85 @@
+"""Policies whose spiking network runs on the simulated chip; encoder and decoder stay on the host."""
+
+import itertools
+from typing import Any
+
+import numpy as np
+
+from spiking_wm_ros.agents.contract import Policy
+from spiking_wm_ros.backends.loihi_sim.options import Options
+from spiking_wm_ros.backends.loihi_sim.simulator import ChipGone, Simulator
+from spiking_wm_ros.errors import UserError
+
+_REMEMBERED = 4  # courses of events that may go on at a time
+
+
+class Backend:
+    """Puts policies on chips, one each, which are begun while others still act."""
+
+    def __init__(self, options: Options):
+        self.options, self.fault = options, ""
+        self._chips: dict[Policy, Simulator] = {}
+        self._acting: Simulator | None = None
+
+    def place(self, policy: Policy) -> None:
+        """Have the policy's network run on a chip of its own, which has started when this returns.
+
+        Raises:
+            UserError: if no chip runs such a network, or it does not start.
+        """
+        chip = Simulator(policy.chip_network(), self.options)
+        try:
+            chip.wait()
+        except ChipGone as error:
+            chip.close()
+            raise UserError(f"the simulated Loihi does not start ({error}): policy_backend:=host") from None
+        self._chips[policy] = self._acting = chip
+        self.fault = ""
+        policy.elsewhere = _OnChip(chip, self)
+
+    def retire(self, policy: Policy | None) -> None:
+        """End the chip of a policy that acts no more; all chips, for None."""
+        for placed in [policy] if policy else [*self._chips]:
+            if placed in self._chips:
+                self._chips.pop(placed).close()
+
+    def figures(self) -> dict[str, float | str]:
+        """For diagnostics."""
+        acting = self._acting.figures if self._acting else {"decisions": 0, "seconds": 0.0}
+        mean = acting["seconds"] / max(acting["decisions"], 1)
+        where = f"loihi_sim {self.options.precision}"
+        return {"runs_on": "host" if self.fault else where, "chip_ms": round(1000 * mean, 2)}
+
+
+class _OnChip:
+    """What runs a policy's network: the chip, and nothing once that is gone.
+
+    A state that no decision here has ended in is the beginning of a course of events: neurons rest then.
+    """
+
+    def __init__(self, chip: Simulator, backend: Backend):
+        self._chip, self._backend = chip, backend
+        self._courses: dict[int, tuple[Any, int]] = {}  # by the identity of the state they have come to
+        self._number = itertools.count()
+
+    def __call__(self, inputs: np.ndarray, before: Any, after: Any) -> np.ndarray | None:
+        """Spikes ``[T, N]`` of the last layer."""
+        backend = self._backend
+        if backend.fault:
+            return None
+        known, course = self._courses.pop(id(before), (None, 0))
+        fresh = known is None
+        if fresh:
+            course = next(self._number)
+        try:
+            spikes = self._chip.run(inputs, course, fresh)[-1]
+        except ChipGone as error:
+            backend.fault = f"the simulated Loihi is gone: {error}"
+            if backend.options.fallback == "none":
+                raise UserError(f"{backend.fault}; fallback:=host goes on without it") from None
+            return None
+        if after is not None:
+            self._courses[id(after)] = after, course
+            while len(self._courses) > _REMEMBERED:
+                self._courses.pop(next(iter(self._courses)))
+        return spikes

@@ -1,0 +1,166 @@
+"""A network as Lava processes: synapses are `Dense` or `Sparse`, neurons `LIFReset`, or `soma.Soma`.
+
+Synapses hand on what came a tick before, so layer ``k`` is ``k + 1`` ticks behind the input: a decision of ``T``
+ticks takes ``T + L``, and every layer is put to rest when the first spikes of a decision reach it.
+"""
+
+import numpy as np
+from scipy.sparse import csr_matrix, issparse, vstack
+
+from spiking_wm_ros.backends.loihi_sim import lava
+from spiking_wm_ros.backends.loihi_sim.fixed_point import (
+    MOST_BIAS,
+    FixedLayer,
+    bias_by_neuron,
+    fixed,
+    message_unit,
+    with_bias,
+)
+from spiking_wm_ros.backends.loihi_sim.options import Options
+from spiking_wm_ros.backends.loihi_sim.soma import Soma
+from spiking_wm_ros.snn.chip_network import ChipNetwork, Layer
+
+_BEHIND = 2  # ticks: from an input to the first layer, counted from 1
+
+
+class Chip:
+    """Compiled, and running in processes of Lava's own.
+
+    Args:
+        network: what is to run.
+        options: precision and bits.
+        probes: give the spikes of every layer, not those of the last only.
+    """
+
+    def __init__(self, network: ChipNetwork, options: Options, probes: bool = False):
+        self.network, self.options = network, options
+        self._whole = options.precision == "fixed_pt"
+        self._fixed = fixed(network, options) if self._whole else len(network.layers) * [None]
+        self._unit = message_unit(network, options) if self._whole else 1.0
+        self._steps = 1 if network.carried else network.ticks + len(network.layers)
+        first = network.layers[0]
+        self._biased = bias_by_neuron(first)
+        self._width = first.inputs + self._biased
+        self._input = lava.Injector(shape=(self._width,), buffer_size=2 * self._steps)
+        source, self._neurons, outputs = self._input.out_port, [], []
+        for k, (layer, whole) in enumerate(zip(network.layers, self._fixed)):
+            fires_always = k + 1 < len(network.layers) and bias_by_neuron(network.layers[k + 1])
+            connect = self._connect_soma if network.carried else self._connect
+            neurons = connect(k, layer, whole, source, fires_always)
+            self._neurons.append(neurons)
+            source = neurons.s_out
+            if probes or layer is network.layers[-1]:
+                outputs.append((k, layer.neurons, lava.Extractor(shape=source.shape, buffer_size=2 * self._steps)))
+                source.connect(outputs[-1][2].in_port)
+        self._outputs = outputs
+        models = {
+            lava.Injector: lava.PyLoihiInjectorModel,
+            lava.Extractor: lava.PyLoihiExtractorModel,
+        }
+        self._config = lava.Loihi2SimCfg(select_tag=options.precision, exception_proc_model_map=models)
+        self._neurons[0].create_runtime(run_cfg=self._config)
+
+    def _connect(self, k: int, layer: Layer, whole: FixedLayer | None, source, fires_always: bool):
+        """Synapses and neurons of a layer that rests before each decision."""
+        weights = whole.weights if whole else with_bias(layer)
+        graded = bool(self.network.reach) and k == 0
+        kind = lava.Sparse if issparse(weights) else lava.Dense
+        if fires_always:
+            weights = _with_row(weights)
+        in_whole = {"weight_exp": whole.exponent, "num_weight_bits": 8, "sign_mode": lava.SignMode.MIXED} if whole else {}
+        synapses = kind(weights=weights, num_message_bits=16 if graded else 0, **in_whole)
+        constants = _constants(layer, whole)
+        if fires_always:
+            mantissa, exponent = (MOST_BIAS if whole else (2 * layer.threshold, 0))
+            constants["bias_mant"] = np.append(constants["bias_mant"], mantissa)
+            constants["bias_exp"] = np.append(constants["bias_exp"], exponent)
+        neurons = lava.LIFReset(
+            shape=(weights.shape[0],),
+            reset_interval=self._steps,
+            reset_offset=(k + _BEHIND) % self._steps,
+            **constants,
+        )
+        source.connect(synapses.s_in)
+        synapses.a_out.connect(neurons.a_in)
+        return neurons
+
+    def _connect_soma(self, k: int, layer: Layer, whole: FixedLayer | None, source, fires_always: bool):
+        """Recurrent neurons that go on from decision to decision, with currents from outside."""
+        constants = _constants(layer, whole)
+        constants["v"] = whole.start if whole else layer.start
+        taken = whole.reset if whole else layer.reset
+        neurons = Soma(shape=(layer.neurons,), taken=taken, **constants)
+        in_whole = {"weight_exp": whole.exponent, "num_weight_bits": 8, "sign_mode": lava.SignMode.MIXED} if whole else {}
+        self._recurrent = lava.Dense(weights=whole.recurrent if whole else layer.recurrent, **in_whole)
+        source.connect(neurons.i_in)
+        neurons.s_out.connect(self._recurrent.s_in)
+        self._recurrent.a_out.connect(neurons.a_in)
+        return neurons
+
+    def run(self, inputs: np.ndarray) -> list[np.ndarray]:
+        """One decision.
+
+        Args:
+            inputs: spikes ``[T, inputs]``, or numbers or currents ``[1, inputs]``.
+
+        Returns:
+            Spikes ``[T, N]`` of the last layer, or with ``probes`` of every layer.
+        """
+        if self.network.carried:
+            scale = self._fixed[0].scale if self._whole else 1.0
+            sent = np.round(inputs * scale) if self._whole else inputs
+        else:
+            sent = np.zeros((self._steps, self._width))
+            said = np.round(inputs / self._unit) if self._whole and self.network.reach else inputs
+            sent[: self.network.ticks, : said.shape[1]] = said
+            if self._biased:
+                sent[: self.network.ticks, -1] = 1
+        for row in sent:
+            self._input.send(row)
+        self._neurons[0].run(condition=lava.RunSteps(self._steps), run_cfg=self._config)
+        trains = []
+        for k, width, output in self._outputs:
+            all_steps = np.stack([output.receive() for _ in range(self._steps)])
+            behind = 0 if self.network.carried else k + 1
+            trains.append(all_steps[behind : behind + self.network.ticks, :width].astype(np.uint8))
+        return trains
+
+    def state(self) -> list[np.ndarray]:
+        """Of neurons that go on from decision to decision."""
+        return [variable.get() for variable in self._variables()]
+
+    def load(self, state: list[np.ndarray] | None) -> None:
+        """Go on from a `state`; from the beginning for None."""
+        if state is None:
+            layer, whole = self.network.layers[0], self._fixed[0]
+            start = whole.start if whole else layer.start
+            state = [np.zeros(layer.neurons), np.full(layer.neurons, start), np.zeros(layer.neurons)]
+        for variable, values in zip(self._variables(), state):
+            variable.set(values.astype(int) if self._whole else values)
+
+    def _variables(self) -> tuple:
+        return self._neurons[0].u, self._neurons[0].v, self._recurrent.a_buff
+
+    def stop(self) -> None:
+        """End all processes."""
+        self._neurons[0].stop()
+
+
+def _constants(layer: Layer, whole: FixedLayer | None) -> dict:
+    """Of neurons at rest, as lava names them."""
+    if whole:
+        exponents = np.full(layer.neurons, whole.bias_exponent)
+        numbers = (0, whole.current_decay, whole.membrane_decay, whole.threshold, whole.bias, exponents)
+    else:
+        bias = np.zeros(layer.neurons) if bias_by_neuron(layer) else layer.biases()
+        decays = 1 - layer.current_decay, 1 - layer.membrane_decay
+        numbers = (0.0, *decays, layer.threshold, bias, np.zeros(layer.neurons, int))
+    rest, *others = numbers
+    return {"u": rest, "v": rest} | dict(zip(("du", "dv", "vth", "bias_mant", "bias_exp"), others))
+
+
+def _with_row(weights: "np.ndarray | csr_matrix") -> "np.ndarray | csr_matrix":
+    """Room for a neuron that takes no input."""
+    if issparse(weights):
+        return vstack([weights, csr_matrix((1, weights.shape[1]), dtype=weights.dtype)]).tocsr()
+    return np.vstack([weights, np.zeros((1, weights.shape[1]), weights.dtype)])

@@ -1,0 +1,133 @@
+"""Networks in whole numbers, as Loihi 2 holds them.
+
+A layer has one scale ``S``: currents, thresholds and biases are multiples of ``1 / S``. Weights are mantissas
+of some bits times a power of two that all of a layer share, so ``S`` follows from the largest weight (a few
+may be cut off, where that leaves less error on the whole) and from the exponent, which is the largest with
+which no sum of currents can overflow.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy.sparse import csr_matrix, issparse
+
+from spiking_wm_ros.backends.loihi_sim.options import Options
+from spiking_wm_ros.errors import UserError
+from spiking_wm_ros.snn.chip_network import ChipNetwork, Layer
+
+_WEIGHT = 256  # mantissas lie below
+_CURRENT = 2**17  # currents and potentials lie below, before they are aligned
+_ALIGNED = 64  # what the chip multiplies currents and thresholds by
+MOST_BIAS = _BIAS, _BIAS_EXPONENT = 4095, 7  # largest mantissa and exponent
+_HIGHEST = (_BIAS << _BIAS_EXPONENT) // _ALIGNED - 1  # of thresholds: the largest bias is above
+_CUTS = np.linspace(0.4, 1.0, 31)  # of the largest weight, tried
+
+
+class FixedLayer(NamedTuple):
+    """A layer in whole numbers."""
+
+    weights: "np.ndarray | csr_matrix | None"  # mantissas
+    recurrent: np.ndarray | None  # mantissas
+    exponent: int
+    threshold: int
+    bias: np.ndarray  # mantissas, [N]
+    bias_exponent: int
+    current_decay: int  # of 4096
+    membrane_decay: int
+    start: int
+    reset: int
+    scale: float
+    saturated: int  # weights that were cut off
+    error: float  # of weights, as a share of their own size
+
+
+def fixed(network: ChipNetwork, options: Options) -> list[FixedLayer]:
+    """All layers in whole numbers."""
+    layers = []
+    for k, layer in enumerate(network.layers):
+        unit = message_unit(network, options) if k == 0 else 1.0
+        layers.append(_fixed(layer, unit, options, 2**options.message_bits - 1 if unit != 1.0 else 1))
+    return layers
+
+
+def message_unit(network: ChipNetwork, options: Options) -> float:
+    """What a message of 1 to the first layer stands for."""
+    return network.reach / (2**options.message_bits - 1) if network.reach else 1.0
+
+
+def with_bias(layer: Layer) -> "np.ndarray | csr_matrix":
+    """Weights ``[N, inputs]``, and, where biases are to be filtered as currents are, a column of them."""
+    return np.column_stack([layer.matrix(), layer.biases()]) if bias_by_neuron(layer) else layer.matrix()
+
+
+def bias_by_neuron(layer: Layer) -> bool:
+    """Whether biases are weights of a neuron that always fires, as they enter currents that last."""
+    return layer.weights is not None and layer.current_decay > 0 and bool(layer.bias.any())
+
+
+def _fixed(layer: Layer, unit: float, options: Options, most: int) -> FixedLayer:
+    parts = [] if layer.weights is None else [with_bias(layer) * unit]
+    if layer.recurrent is not None:
+        parts.append(layer.recurrent)
+    values = np.concatenate([part.data if issparse(part) else part.ravel() for part in parts])
+    step = 2 ** (9 - options.weight_bits)  # the sign takes a bit
+    scale = _best_scale(values, step)
+    bias = np.zeros(layer.neurons) if bias_by_neuron(layer) else layer.biases()
+    reach = sum(abs(part).sum(1).max() * (most if part is parts[0] else 1) for part in parts)
+    reach = reach / (1 - layer.current_decay) + abs(bias).max()
+    exponent = int(np.floor(np.log2((_CURRENT - 1) / (scale * max(reach, 1e-30)))))
+    highest = min(2**options.threshold_bits - 1, _HIGHEST)
+    if layer.threshold > 0:
+        exponent = min(exponent, int(np.floor(np.log2(highest / (scale * layer.threshold)))))
+    exponent = int(np.clip(exponent, -16, 7))
+    whole = scale * 2.0**exponent
+    if layer.threshold > 0 and whole * layer.threshold < 1:
+        raise UserError("weights are too large beside the threshold for whole numbers: precision:=floating_pt")
+    mantissas = [_mantissas(part, scale, step) for part in parts]
+    bias, bias_exponent = _bias(bias * whole * _ALIGNED)
+    left = np.concatenate([m.data if issparse(m) else m.ravel() for m in mantissas]) / scale - values
+    return FixedLayer(
+        mantissas[0] if layer.weights is not None else None,
+        mantissas[-1] if layer.recurrent is not None else None,
+        exponent,
+        round(layer.threshold * whole),
+        bias,
+        bias_exponent,
+        _decay(layer.current_decay, options) - 1,  # the chip adds 1 to this one
+        _decay(layer.membrane_decay, options),
+        round(layer.start * whole * _ALIGNED),
+        round(layer.reset * whole * _ALIGNED),
+        whole,
+        int((np.abs(np.round(values * scale / step)) * step > _WEIGHT - step).sum()),
+        float(np.linalg.norm(left) / max(np.linalg.norm(values), 1e-30)),
+    )
+
+
+def _best_scale(values: np.ndarray, step: int) -> float:
+    """That with the least error of weights."""
+    largest = float(np.abs(values).max()) or 1.0
+    scales = (_WEIGHT - step) / (largest * _CUTS)
+    return min(scales, key=lambda s: float(np.square(_round(values, s, step) / s - values).sum()))
+
+
+def _round(values: np.ndarray, scale: float, step: int) -> np.ndarray:
+    return (np.round(values * scale / step) * step).clip(step - _WEIGHT, _WEIGHT - step)
+
+
+def _mantissas(part: "np.ndarray | csr_matrix", scale: float, step: int) -> "np.ndarray | csr_matrix":
+    if issparse(part):
+        data = _round(part.data, scale, step).astype(np.int32)
+        return csr_matrix((data, part.indices, part.indptr), part.shape)
+    return _round(part, scale, step).astype(np.int32)
+
+
+def _bias(values: np.ndarray) -> tuple[np.ndarray, int]:
+    needed = np.log2(max(np.abs(values).max() / _BIAS, 1))
+    exponent = int(min(np.ceil(needed), _BIAS_EXPONENT))
+    return np.round(values / 2**exponent).clip(-_BIAS, _BIAS).astype(np.int32), exponent
+
+
+def _decay(kept: float, options: Options) -> int:
+    """``1 - kept`` in 4096ths, in so many bits."""
+    step = 2 ** (12 - options.decay_bits)
+    return int(np.clip(round((1 - kept) * 4096 / step) * step, 0, 4096))

@@ -1,0 +1,37 @@
+"""Backends, found by the names of their folders."""
+
+import importlib
+from pathlib import Path
+from typing import Any
+
+from spiking_wm_ros.agents.options import suggestion
+from spiking_wm_ros.errors import UserError
+
+
+def backends() -> list[str]:
+    """Names that ``policy_backend:=`` takes."""
+    return sorted(path.parent.name for path in Path(__file__).parent.glob("*/backend.py"))
+
+
+def backend_options(name: str) -> type:
+    """``Options`` of a backend.
+
+    Raises:
+        UserError: if there is no such backend.
+    """
+    return _import(name, "options").Options
+
+
+def backend_class(name: str) -> Any:
+    """``Backend`` of a backend.
+
+    Raises:
+        UserError: if there is no such backend.
+    """
+    return _import(name, "backend").Backend
+
+
+def _import(name: str, module: str) -> Any:
+    if name not in backends():
+        raise UserError(f"unknown backend '{name}'{suggestion(name, backends())}")
+    return importlib.import_module(f"spiking_wm_ros.backends.{name}.{module}")
