@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spiking_wm_ros.snn.clif_layers import firing_rates, spike_trains
+from spiking_wm_ros.snn.clif_layers import Synapses, firing_rates, spike_trains
 from spiking_wm_ros.snn.coding import GaussianPopulation, PopulationDecoder, regular_spikes
 from spiking_wm_ros.snn.neurons import (
     ALIFConstants,
@@ -41,15 +41,16 @@ def test_clif_fires_above_its_threshold_not_at_it():
 )
 def test_fused_layers_equal_layer_by_layer(ticks, batch, widths):
     generator = torch.Generator().manual_seed(sum(widths))
-    layers = torch.nn.ModuleList(torch.nn.Linear(i, o) for i, o in zip(widths, widths[1:]))
-    with torch.no_grad():
-        for values in layers.parameters():
-            # few binary digits: sums are exact in any order, so no spike hangs on rounding
-            values.copy_((4 * torch.randn(values.shape, generator=generator)).round() / 8)
+    shapes = [shape for i, o in zip(widths, widths[1:]) for shape in ((o, i), (o,))]
+    # few binary digits: sums are exact in any order, so no spike hangs on rounding
+    parameters = [
+        ((4 * torch.randn(shape, generator=generator)).round() / 8).requires_grad_() for shape in shapes
+    ]
+    layers = [Synapses(*pair) for pair in zip(parameters[::2], parameters[1::2])]
     activity = torch.rand(batch, widths[0], generator=generator).requires_grad_()
     weights = torch.randn(batch, widths[-1], generator=generator)
     rates = [firing_rates(activity, ticks, layers), spike_trains(activity, ticks, layers)[-1].mean(0)]
-    fused, plain = (torch.autograd.grad((r * weights).sum(), [activity, *layers.parameters()]) for r in rates)
+    fused, plain = (torch.autograd.grad((r * weights).sum(), [activity, *parameters]) for r in rates)
     torch.testing.assert_close(*rates, rtol=0, atol=1e-6)
     for one, other in zip(fused, plain):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)

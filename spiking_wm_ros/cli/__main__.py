@@ -111,6 +111,14 @@ def demos(arguments: Arguments = None) -> None:
 
 
 @app.command()
+def export(arguments: Arguments = None) -> None:
+    """Write a policy's spiking network for other chips: checkpoint:=RUN format:=nir; tells what it costs there."""
+    from spiking_wm_ros.cli.export import export as export_network
+
+    export_network(_parse(arguments))
+
+
+@app.command()
 def launch(
     file: Annotated[
         str, typer.Argument(help="train.launch.py, dream.launch.py, evaluate.launch.py or deploy.launch.py")
@@ -160,7 +168,7 @@ def test(context: typer.Context) -> None:
 @app.command()
 def bench(
     name: Annotated[
-        str, typer.Argument(help="popsan, ros, deploy, rsnn, spiking_wm, dsqn, spiking_dt or published")
+        str, typer.Argument(help="popsan, ros, deploy, rsnn, spiking_wm, dsqn, spiking_dt, loihi or published")
     ],
 ) -> None:
     """Run a benchmark of bench/; its last line is JSON."""
@@ -170,7 +178,7 @@ def bench(
 @app.command()
 def experiment(
     name: Annotated[
-        str, typer.Argument(help="rsnn_pong, rsnn_dream, long_sequences, dsqn_vs_dqn or spiking_dt")
+        str, typer.Argument(help="rsnn_pong, rsnn_dream, long_sequences, dsqn_vs_dqn, spiking_dt or loihi_parity")
     ],
     arguments: Arguments = None,
 ) -> None:

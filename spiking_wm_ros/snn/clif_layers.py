@@ -5,17 +5,25 @@ fused over all layers for float32 on the CPU.
 """
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from spiking_wm_ros.snn import kernels
 from spiking_wm_ros.snn.coding import regular_spikes
 from spiking_wm_ros.snn.neurons import CLIFConstants, clif, fused
 
 
-def spike_trains(activity: Tensor, ticks: int, layers: Sequence[nn.Linear]) -> list[Tensor]:
+class Synapses(NamedTuple):
+    """Of a layer."""
+
+    weight: Tensor  # [N, inputs]
+    bias: Tensor  # [N]
+
+
+def spike_trains(activity: Tensor, ticks: int, layers: Sequence[Synapses]) -> list[Tensor]:
     """Spike trains ``[T, B, N]`` of the encoder and of every layer, for activity ``[B, N]``."""
     trains = [regular_spikes(activity, ticks)]
     for layer in layers:
@@ -23,9 +31,9 @@ def spike_trains(activity: Tensor, ticks: int, layers: Sequence[nn.Linear]) -> l
     return trains
 
 
-def firing_rates(activity: Tensor, ticks: int, layers: Sequence[nn.Linear]) -> Tensor:
+def firing_rates(activity: Tensor, ticks: int, layers: Sequence[Synapses]) -> Tensor:
     """Firing rates ``[B, N]`` of the last layer: the mean over ticks of its `spike_trains`."""
-    parameters = [p for layer in layers for p in (layer.weight, layer.bias)]
+    parameters = [part for layer in layers for part in layer]
     if not fused(activity, *parameters):
         return spike_trains(activity, ticks, layers)[-1].mean(0)
     if torch.is_grad_enabled():

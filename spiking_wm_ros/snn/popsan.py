@@ -7,8 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from spiking_wm_ros.snn import kernels
+from spiking_wm_ros.snn.chip_grid import MANTISSAS, binary_unit, step
 from spiking_wm_ros.snn.chip_network import Layer
-from spiking_wm_ros.snn.clif_layers import firing_rates, spike_trains
+from spiking_wm_ros.snn.clif_layers import Synapses, firing_rates, spike_trains
 from spiking_wm_ros.snn.coding import THRESHOLD, GaussianPopulation, PopulationDecoder
 from spiking_wm_ros.snn.neurons import CLIFConstants
 from spiking_wm_ros.snn.sizes import PopSANSizes
@@ -36,12 +37,27 @@ class PopSAN(nn.Module):
 
     def spikes(self, observation: Tensor) -> list[Tensor]:
         """Spike trains ``[T, B, N]`` of the encoder and of every layer, for ``[B, D]``."""
-        return spike_trains(self._activity(observation), self.sizes.ticks, self.layers)
+        return spike_trains(self._activity(observation), self.sizes.ticks, self.synapses())
 
     def forward(self, observation: Tensor) -> Tensor:
         """Actions ``[B, A]`` in ``[-1, 1]`` for normalised observations ``[B, D]``."""
-        rates = firing_rates(self._activity(observation), self.sizes.ticks, self.layers)
+        rates = firing_rates(self._activity(observation), self.sizes.ticks, self.synapses())
         return torch.tanh(self.decoder(rates))
+
+    def synapses(self) -> list[Synapses]:
+        """Weights and biases of every layer, on a chip's grid where they have ``bits``."""
+        own = [Synapses(layer.weight, layer.bias) for layer in self.layers]
+        return [on_grid(layer, self.sizes.bits) for layer in own] if self.sizes.bits else own
+
+    @torch.no_grad()
+    def acting(self) -> dict[str, Tensor]:
+        """The ``state_dict`` of what acts: weights as `synapses` has them."""
+        on_chip = {
+            f"layers.{i}.{name}": value.detach()
+            for i, layer in enumerate(self.synapses())
+            for name, value in layer._asdict().items()
+        }
+        return self.state_dict() | on_chip
 
     def _activity(self, observation: Tensor) -> Tensor:
         reach = self.sizes.reach
@@ -53,6 +69,15 @@ def chip_layers(weights: Mapping[str, Tensor]) -> tuple[Layer, ...]:
     decays, count = CLIFConstants(), sum(name.startswith("layers.") for name in weights) // 2
     parameters = (tuple(weights[f"layers.{i}.{what}"] for what in ("weight", "bias")) for i in range(count))
     return tuple(Layer(*(p.detach().double().numpy() for p in pair), *decays) for pair in parameters)
+
+
+def on_grid(synapses: Synapses, bits: int) -> Synapses:
+    """Weights as a chip holds them in so many bits; gradients pass straight through the rounding."""
+    largest = float(max(part.detach().abs().max() for part in synapses))
+    spacing = step(bits) * binary_unit(largest, bits)
+    most = MANTISSAS // step(bits) - 1
+    rounded = [spacing * (part.detach() / spacing).round().clamp(-most, most) for part in synapses]
+    return Synapses(*(there + (part - part.detach()) for part, there in zip(synapses, rounded)))
 
 
 class EventDrivenPopSAN:

@@ -12,6 +12,7 @@ class PopSANSizes:
     population: int = 10
     reach: float = 3.0
     deviation: float = 0.4
+    bits: int = 0  # of a weight, as chips hold it; 0: as it is
 
     def widths(self, observation_size: int, action_size: int) -> tuple[int, ...]:
         """Neurons of the encoder and of every layer."""

@@ -121,7 +121,7 @@ class Agent(contract.Agent):
 
     def policy_weights(self) -> Weights:
         """The actor and the normaliser, and whether to act at random still."""
-        weights = flatten({"actor": self.td3.actor.state_dict(), "normaliser": self.normaliser.state_dict()})
+        weights = flatten({"actor": self.td3.actor.acting(), "normaliser": self.normaliser.state_dict()})
         random = torch.tensor(self.replay.written < self.options.warmup)
         return {name: value.clone() for name, value in weights.items()} | {"random": random}
 

@@ -16,6 +16,9 @@ class Options:
     population: int = option(10, "neurons that code one observation or action value", 2, 100)
     encoder_reach: float = option(3.0, "encoder fields cover +-this many standard deviations", 0.1, 5)
     encoder_deviation: float = option(0.4, "width of an encoder field, in standard deviations", 0.01, 5)
+    actor_bits: int = option(
+        0, "bits of the actor's weights, as chips hold them; 0: float32", choices=(0, *range(2, 9))
+    )
     # TD3
     critic_hidden: tuple = option((256, 256), "units of each hidden layer of the critics", 1)
     batch: int = option(256, "transitions in one update", 2, 65536)
@@ -70,6 +73,7 @@ class Options:
         return PopSANSizes(
             ticks=self.ticks,
             hidden=self.actor_hidden,
+            bits=self.actor_bits,
             population=self.population,
             reach=self.encoder_reach,
             deviation=self.encoder_deviation,

@@ -1,6 +1,7 @@
 """Policies whose spiking network runs on the simulated chip; encoder and decoder stay on the host."""
 
 import itertools
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,8 @@ from spiking_wm_ros.agents.contract import Policy
 from spiking_wm_ros.backends.loihi_sim.options import Options
 from spiking_wm_ros.backends.loihi_sim.simulator import ChipGone, Simulator
 from spiking_wm_ros.errors import UserError
+from spiking_wm_ros.snn.chip_network import ChipNetwork
+from spiking_wm_ros.snn.nir_files import read
 
 _REMEMBERED = 4  # courses of events that may go on at a time
 
@@ -27,7 +30,7 @@ class Backend:
         Raises:
             UserError: if no chip runs such a network, or it does not start.
         """
-        chip = Simulator(policy.chip_network(), self.options)
+        chip = Simulator(self._network(policy), self.options)
         try:
             chip.wait()
         except ChipGone as error:
@@ -36,6 +39,19 @@ class Backend:
         self._chips[policy] = self._acting = chip
         self.fault = ""
         policy.elsewhere = _OnChip(chip, self)
+
+    def _network(self, policy: Policy) -> ChipNetwork:
+        own = policy.chip_network()
+        if not self.options.nir:
+            return own
+        given = read(Path(self.options.nir))
+        sizes, wanted = ([(layer.inputs, layer.neurons) for layer in n.layers] for n in (given, own))
+        if sizes != wanted or given.ticks != own.ticks:
+            raise UserError(
+                f"{self.options.nir} has layers of {sizes} inputs and neurons and {given.ticks} ticks, the policy"
+                f" {wanted} and {own.ticks}: export the network of this policy"
+            )
+        return given
 
     def retire(self, policy: Policy | None) -> None:
         """End the chip of a policy that acts no more; all chips, for None."""

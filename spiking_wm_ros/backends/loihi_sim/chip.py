@@ -59,6 +59,7 @@ class Chip:
         }
         self._config = lava.Loihi2SimCfg(select_tag=options.precision, exception_proc_model_map=models)
         self._neurons[0].create_runtime(run_cfg=self._config)
+        self.run(np.zeros((1, first.inputs)))  # it starts with its first run, and takes states from then on
 
     def _connect(self, k: int, layer: Layer, whole: FixedLayer | None, source, fires_always: bool):
         """Synapses and neurons of a layer that rests before each decision."""

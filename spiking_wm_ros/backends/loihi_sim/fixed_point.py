@@ -1,9 +1,8 @@
 """Networks in whole numbers, as Loihi 2 holds them.
 
 A layer has one scale ``S``: currents, thresholds and biases are multiples of ``1 / S``. Weights are mantissas
-of some bits times a power of two that all of a layer share, so ``S`` follows from the largest weight (a few
-may be cut off, where that leaves less error on the whole) and from the exponent, which is the largest with
-which no sum of currents can overflow.
+of some bits times a power of two that all of a layer share, so ``S`` follows from the largest weight
+(`snn.chip_grid`) and from the exponent, which is the largest with which no sum of currents can overflow.
 """
 
 from typing import NamedTuple
@@ -13,14 +12,14 @@ from scipy.sparse import csr_matrix, issparse
 
 from spiking_wm_ros.backends.loihi_sim.options import Options
 from spiking_wm_ros.errors import UserError
+from spiking_wm_ros.snn.chip_grid import MANTISSAS, binary_unit, fine_unit, step
 from spiking_wm_ros.snn.chip_network import ChipNetwork, Layer
 
-_WEIGHT = 256  # mantissas lie below
 _CURRENT = 2**17  # currents and potentials lie below, before they are aligned
 _ALIGNED = 64  # what the chip multiplies currents and thresholds by
 MOST_BIAS = _BIAS, _BIAS_EXPONENT = 4095, 7  # largest mantissa and exponent
 _HIGHEST = (_BIAS << _BIAS_EXPONENT) // _ALIGNED - 1  # of thresholds: the largest bias is above
-_CUTS = np.linspace(0.4, 1.0, 31)  # of the largest weight, tried
+_ROOM = 16  # for potentials, beside where they begin and what a spike takes
 
 
 class FixedLayer(NamedTuple):
@@ -45,8 +44,9 @@ def fixed(network: ChipNetwork, options: Options) -> list[FixedLayer]:
     """All layers in whole numbers."""
     layers = []
     for k, layer in enumerate(network.layers):
-        unit = message_unit(network, options) if k == 0 else 1.0
-        layers.append(_fixed(layer, unit, options, 2**options.message_bits - 1 if unit != 1.0 else 1))
+        graded = bool(network.reach) and k == 0
+        most = 2**options.message_bits - 1 if graded else 1  # that an input sends
+        layers.append(_fixed(layer, message_unit(network, options) if graded else 1.0, options, most))
     return layers
 
 
@@ -65,16 +65,16 @@ def bias_by_neuron(layer: Layer) -> bool:
     return layer.weights is not None and layer.current_decay > 0 and bool(layer.bias.any())
 
 
-def _fixed(layer: Layer, unit: float, options: Options, most: int) -> FixedLayer:
-    parts = [] if layer.weights is None else [with_bias(layer) * unit]
+def _fixed(layer: Layer, message: float, options: Options, most: int) -> FixedLayer:
+    parts = [] if layer.weights is None else [with_bias(layer) * message]
     if layer.recurrent is not None:
         parts.append(layer.recurrent)
     values = np.concatenate([part.data if issparse(part) else part.ravel() for part in parts])
-    step = 2 ** (9 - options.weight_bits)  # the sign takes a bit
-    scale = _best_scale(values, step)
-    bias = np.zeros(layer.neurons) if bias_by_neuron(layer) else layer.biases()
-    reach = sum(abs(part).sum(1).max() * (most if part is parts[0] else 1) for part in parts)
+    bits, bias = options.weight_bits, np.zeros(layer.neurons) if bias_by_neuron(layer) else layer.biases()
+    scale = 1 / _unit(values, layer.threshold, bits)
+    reach = sum(_largest_sum(part) * (most if part is parts[0] else 1) for part in parts)
     reach = reach / (1 - layer.current_decay) + abs(bias).max()
+    reach = max(reach, _ROOM * abs(layer.start), _ROOM * layer.reset)
     exponent = int(np.floor(np.log2((_CURRENT - 1) / (scale * max(reach, 1e-30)))))
     highest = min(2**options.threshold_bits - 1, _HIGHEST)
     if layer.threshold > 0:
@@ -83,7 +83,7 @@ def _fixed(layer: Layer, unit: float, options: Options, most: int) -> FixedLayer
     whole = scale * 2.0**exponent
     if layer.threshold > 0 and whole * layer.threshold < 1:
         raise UserError("weights are too large beside the threshold for whole numbers: precision:=floating_pt")
-    mantissas = [_mantissas(part, scale, step) for part in parts]
+    mantissas = [_mantissas(part, scale, bits) for part in parts]
     bias, bias_exponent = _bias(bias * whole * _ALIGNED)
     left = np.concatenate([m.data if issparse(m) else m.ravel() for m in mantissas]) / scale - values
     return FixedLayer(
@@ -98,27 +98,30 @@ def _fixed(layer: Layer, unit: float, options: Options, most: int) -> FixedLayer
         round(layer.start * whole * _ALIGNED),
         round(layer.reset * whole * _ALIGNED),
         whole,
-        int((np.abs(np.round(values * scale / step)) * step > _WEIGHT - step).sum()),
+        int((np.abs(values * scale) > MANTISSAS - step(bits) + 0.5).sum()),
         float(np.linalg.norm(left) / max(np.linalg.norm(values), 1e-30)),
     )
 
 
-def _best_scale(values: np.ndarray, step: int) -> float:
-    """That with the least error of weights."""
-    largest = float(np.abs(values).max()) or 1.0
-    scales = (_WEIGHT - step) / (largest * _CUTS)
-    return min(scales, key=lambda s: float(np.square(_round(values, s, step) / s - values).sum()))
+def _unit(values: np.ndarray, threshold: float, bits: int) -> float:
+    largest = float(np.abs(values).max())
+    binary = binary_unit(largest, bits)
+    learned_on_grid = (np.remainder(values / binary, step(bits)) == 0).all()
+    return binary if learned_on_grid else fine_unit(largest, threshold, bits)
 
 
-def _round(values: np.ndarray, scale: float, step: int) -> np.ndarray:
-    return (np.round(values * scale / step) * step).clip(step - _WEIGHT, _WEIGHT - step)
+def _largest_sum(part: "np.ndarray | csr_matrix") -> float:
+    """Size of the largest sum of weights into a neuron that spikes can bring about."""
+    positive = abs(part)
+    total, signed = (np.asarray(matrix.sum(1)).ravel() for matrix in (positive, part))
+    return float(((total + np.abs(signed)) / 2).max())
 
 
-def _mantissas(part: "np.ndarray | csr_matrix", scale: float, step: int) -> "np.ndarray | csr_matrix":
+def _mantissas(part: "np.ndarray | csr_matrix", scale: float, bits: int) -> "np.ndarray | csr_matrix":
     if issparse(part):
-        data = _round(part.data, scale, step).astype(np.int32)
-        return csr_matrix((data, part.indices, part.indptr), part.shape)
-    return _round(part, scale, step).astype(np.int32)
+        return csr_matrix((_mantissas(part.data, scale, bits), part.indices, part.indptr), part.shape)
+    most = MANTISSAS - step(bits)
+    return (np.round(part * scale / step(bits)) * step(bits)).clip(-most, most).astype(np.int32)
 
 
 def _bias(values: np.ndarray) -> tuple[np.ndarray, int]:

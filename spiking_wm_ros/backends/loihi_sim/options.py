@@ -14,6 +14,7 @@ class Options:
         "whole numbers bit by bit as Loihi 2 has them, or floating point",
         choices=("fixed_pt", "floating_pt"),
     )
+    nir: str = option("", "file whose network runs in the policy's place, as by ./swm export; empty: the policy's")
     weight_bits: int = option(8, "bits of a weight, its sign among them", 2, 8)
     threshold_bits: int = option(17, "bits of a threshold", 6, 17)
     decay_bits: int = option(12, "bits of a decay", 1, 12)

@@ -1,0 +1,56 @@
+"""What a decision costs on a neuromorphic chip: synaptic operations, neuron updates, an estimate of energy."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from spiking_wm_ros.snn.chip_network import ChipNetwork, Layer
+from spiking_wm_ros.snn.chip_reference import trains_of
+
+# picojoules of one, Loihi, measured (Davies et al. 2018, IEEE Micro 38 (1), table 2)
+PER_OPERATION, PER_UPDATE = 23.6, 81.0
+
+
+class LayerCost(NamedTuple):
+    """Of one layer, per decision."""
+
+    neurons: int
+    synapses: int
+    spikes: float
+    synaptic_operations: float
+    updates: float
+
+    @property
+    def energy(self) -> float:
+        """Estimated, in nanojoules; spikes' ways between cores are not counted."""
+        return (self.synaptic_operations * PER_OPERATION + self.updates * PER_UPDATE) / 1000
+
+
+def count(network: ChipNetwork, inputs: np.ndarray) -> list[LayerCost]:
+    """Costs of every layer for inputs as `trains_of` takes them.
+
+    A synaptic operation is a spike, or a number that is not 0, that reaches a synapse in a tick.
+    """
+    decisions, ticks = (len(inputs) if network.carried else inputs.shape[1]), network.ticks
+    trains, costs = trains_of(network, inputs), []
+    before = np.broadcast_to(inputs != 0, (1 if network.carried else ticks, *inputs.shape[1:]))
+    for layer, train in zip(network.layers, trains):
+        sent = train if layer.recurrent is not None else before
+        operations = (sent.reshape(-1, sent.shape[-1]) @ _fan_out(layer)).sum()
+        costs.append(
+            LayerCost(
+                layer.neurons,
+                int(_fan_out(layer).sum()),
+                float(train.sum(dtype=int)) / decisions,
+                float(operations) / decisions,
+                float(layer.neurons * ticks),
+            )
+        )
+        before = train
+    return costs
+
+
+def _fan_out(layer: Layer) -> np.ndarray:
+    """Synapses of every input, ``[inputs]``; those within the layer where currents come from outside."""
+    matrix = layer.recurrent if layer.recurrent is not None else layer.matrix()
+    return np.asarray((matrix != 0).sum(0), float).ravel()
