@@ -1,8 +1,9 @@
 """Policies on the simulated Loihi: decisions a second, and how long until the first one.
 
 Run as ``./swm bench loihi``. A PopSAN of HalfCheetah's published size (17 observations, 256 + 256 neurons, 6
-actions), in whole numbers, whose weights are drawn so that all layers fire. Decisions are whole ones, encoder and decoder
-included; the start counts from nothing to the first action, as a node has it. The last line is JSON.
+actions), in whole numbers, whose weights are drawn so that all layers fire. Decisions are whole ones, encoder
+and decoder included; the start counts from nothing to the first action, as a node has it. The last line is
+JSON.
 """
 
 import json

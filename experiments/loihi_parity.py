@@ -4,7 +4,8 @@ Run as ``./swm experiment loihi_parity checkpoints:=runs/A,runs/B``. Of every ru
 layer about observations of its own greedy games, against PyTorch's in double precision; actions, against
 the policy's own (float32); and returns of greedy games, all from the same starts. Writes ``loihi_parity.csv``
 (actions and returns), ``loihi_parity_layers.csv`` (spikes, bits) and ``loihi_parity.png`` to
-``runs/loihi_parity``, or to another folder with ``results:=``. ``weight_bits:=6`` and the like take fewer bits.
+``runs/loihi_parity``, or to another folder with ``results:=``. ``weight_bits:=6`` and the like take fewer
+bits.
 """
 
 import csv
@@ -34,6 +35,7 @@ from spiking_wm_ros.backends.recorder import Recorder
 from spiking_wm_ros.envs.session import make_env
 from spiking_wm_ros.errors import UserError
 from spiking_wm_ros.process import prepare_to_compute
+from spiking_wm_ros.snn.chip_network import ChipNetwork
 from spiking_wm_ros.snn.chip_reference import trains_of
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -118,7 +120,9 @@ def judge(run: Path, wanted: int, episodes: int, options: Options) -> tuple[list
     sent = of.policy.elsewhere = Recorder()
     own = actions_about(of, games, wanted)
     of.policy.elsewhere = None
-    span = np.atleast_1d(getattr(of.policy.spaces.action, "high", 1) - getattr(of.policy.spaces.action, "low", 0))
+    span = np.atleast_1d(
+        getattr(of.policy.spaces.action, "high", 1) - getattr(of.policy.spaces.action, "low", 0)
+    )
     reference = reference_trains(network, sent.inputs, [len(game.actions) for game in games])
     returns, rows, layers, drawn = [game.total for game in games], [], [], {}
     rows.append(row(of, "host", np.zeros(1), returns, returns))
@@ -142,7 +146,7 @@ def judge(run: Path, wanted: int, episodes: int, options: Options) -> tuple[list
     return rows, layers, {"name": of.name, "returns": returns, "chips": drawn}
 
 
-def reference_trains(network, inputs: list[np.ndarray], lengths: list[int]) -> list[np.ndarray]:
+def reference_trains(network: ChipNetwork, inputs: list[np.ndarray], lengths: list[int]) -> list[np.ndarray]:
     """Spikes ``[decisions, T, N]`` of every layer by PyTorch."""
     if not network.carried:
         return [train.swapaxes(0, 1) for train in trains_of(network, np.stack(inputs, 1))]
@@ -150,7 +154,7 @@ def reference_trains(network, inputs: list[np.ndarray], lengths: list[int]) -> l
     for length in lengths:
         if at < len(inputs):
             part = np.stack(inputs[at : at + length])
-            trains.append([train.swapaxes(0, 1).swapaxes(0, 1) for train in trains_of(network, part)])
+            trains.append(trains_of(network, part))
             at += length
     return [np.concatenate(of_layer) for of_layer in zip(*trains)]
 
@@ -169,7 +173,9 @@ def row(of: Subject, runs_on: str, error: np.ndarray, returns: list[float], own:
     }
 
 
-def layer_rows(of: Subject, precision: str, network, trains: list, reference: list, options: Options) -> list[dict]:
+def layer_rows(
+    of: Subject, precision: str, network: ChipNetwork, trains: list, reference: list, options: Options
+) -> list[dict]:
     """Spikes of every layer against PyTorch's, and how it is held in whole numbers."""
     rows = []
     held = fixed(network, options) if precision == "fixed_pt" else len(network.layers) * [None]
@@ -191,7 +197,6 @@ def layer_rows(of: Subject, precision: str, network, trains: list, reference: li
                 ),
                 "weight_exponent": whole.exponent if whole else "",
                 "threshold": whole.threshold if whole else "",
-                "weights_cut_off": whole.saturated if whole else "",
                 "weight_error": round(whole.error, 5) if whole else "",
             }
         )

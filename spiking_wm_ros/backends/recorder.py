@@ -6,7 +6,7 @@ import numpy as np
 
 
 class Recorder:
-    """Stands where a backend would, and leaves the network to the policy: ``policy.elsewhere = Recorder()``."""
+    """Stands where a backend would, as ``policy.elsewhere``, and leaves the network to the policy."""
 
     def __init__(self):
         self.inputs: list[np.ndarray] = []  # of every decision

@@ -112,7 +112,7 @@ def demos(arguments: Arguments = None) -> None:
 
 @app.command()
 def export(arguments: Arguments = None) -> None:
-    """Write a policy's spiking network for other chips: checkpoint:=RUN format:=nir; tells what it costs there."""
+    """Write a policy's network for other chips, and what it costs there: checkpoint:=RUN format:=nir."""
     from spiking_wm_ros.cli.export import export as export_network
 
     export_network(_parse(arguments))
@@ -168,7 +168,8 @@ def test(context: typer.Context) -> None:
 @app.command()
 def bench(
     name: Annotated[
-        str, typer.Argument(help="popsan, ros, deploy, rsnn, spiking_wm, dsqn, spiking_dt, loihi or published")
+        str,
+        typer.Argument(help="popsan, ros, deploy, rsnn, spiking_wm, dsqn, spiking_dt, loihi or published"),
     ],
 ) -> None:
     """Run a benchmark of bench/; its last line is JSON."""
@@ -178,7 +179,8 @@ def bench(
 @app.command()
 def experiment(
     name: Annotated[
-        str, typer.Argument(help="rsnn_pong, rsnn_dream, long_sequences, dsqn_vs_dqn, spiking_dt or loihi_parity")
+        str,
+        typer.Argument(help="rsnn_pong, rsnn_dream, long_sequences, dsqn_vs_dqn, spiking_dt or loihi_parity"),
     ],
     arguments: Arguments = None,
 ) -> None:

@@ -80,8 +80,8 @@ def _show(network, inputs: np.ndarray, file: Path) -> None:
     console = Console()
     console.print(table)
     console.print(
-        f"estimated by {PER_OPERATION} pJ a synaptic operation and {PER_UPDATE:g} pJ a neuron update, Loihi (Davies"
-        " et al. 2018)",
+        f"estimated by {PER_OPERATION} pJ a synaptic operation and {PER_UPDATE:g} pJ a neuron update, Loihi"
+        " (Davies et al. 2018)",
         soft_wrap=True,
     )
     console.print(f"written: {file}", soft_wrap=True)

@@ -37,7 +37,10 @@ def _evaluate(arguments: Mapping[str, str], options: Mapping[str, str]) -> Start
         "rate_hz": number(arguments, "rate_hz"),
     }
     bundle, changed = checkpoint / "policy.safetensors", yaml.safe_dump(dict(options)) if options else ""
-    nodes = [NodeSpec("bridge", bridge), NodeSpec("policy", {"bundle": str(bundle), "changed": changed} | runs_on)]
+    nodes = [
+        NodeSpec("bridge", bridge),
+        NodeSpec("policy", {"bundle": str(bundle), "changed": changed} | runs_on),
+    ]
     return Started(managed("policy bridge", nodes), run, **shared(arguments))
 
 

@@ -65,7 +65,10 @@ SHARED = (
 )
 CHECKPOINT = Argument("checkpoint", "", "run folder, for its newest checkpoint, or a checkpoint in one")
 BACKEND = Argument(
-    "policy_backend", "host", "what the policy's network runs on; its options can be given besides", tuple(backends())
+    "policy_backend",
+    "host",
+    "what the policy's network runs on; its options can be given besides",
+    tuple(backends()),
 )
 RATE = Argument("rate_hz", "0", "steps per second of wall time; 0 for lock-step, as fast as it goes")
 

@@ -113,6 +113,9 @@ class PolicyNode(ManagedNode):
             policy, version = self._load(Path(message.path), message.sha256)
             self.call_soon(lambda: self._swap(policy, version))
         except UserError as error:
+            if self._policy is None:  # nothing acts, so nothing would go on
+                self.raised = error
+                return
             refusal = f"version {message.version} refused: {error}"
             self.get_logger().error(refusal)
             self.call_soon(lambda: self._refuse(refusal))  # after the swaps that are under way

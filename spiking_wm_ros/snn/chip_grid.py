@@ -10,28 +10,20 @@ def step(bits: int) -> int:
     return 2 ** (9 - bits)
 
 
-def binary_unit(largest: float, bits: int) -> float:
-    """What a mantissa of 1 stands for where networks learn on the grid: the least power of 2 that will do.
-
-    So currents are sums without rounding, in float32 as on the chip, and a potential is at the threshold in
-    both or in neither. Weights on the grid have the same unit again.
+def finest_unit(largest: float, bits: int) -> float:
+    """What a mantissa of 1 stands for where the largest weight has the largest mantissa.
 
     Args:
         largest: size of a layer's largest weight or bias.
         bits: of a mantissa.
     """
-    return 2.0 ** math.ceil(math.log2((largest or 1.0) / (MANTISSAS - step(bits))))
+    return (largest or 1.0) / (MANTISSAS - step(bits))
 
 
-def fine_unit(largest: float, threshold: float, bits: int) -> float:
-    """The same for other networks: the largest weight has the largest mantissa.
+def binary_unit(largest: float, bits: int) -> float:
+    """The same where networks learn on the grid: the least power of 2 that will do.
 
-    The threshold is a whole number of units, so the largest weights are cut by 1 / that number at most.
-
-    Args:
-        largest: as above.
-        threshold: of the neurons; 0 where there is none.
-        bits: as above.
+    So currents are sums without rounding, in float32 as on the chip, and a potential is at the threshold in
+    both or in neither. Weights on the grid have the same unit again.
     """
-    widest = (largest or 1.0) / (MANTISSAS - step(bits))
-    return threshold / math.ceil(threshold / widest) if threshold else widest
+    return 2.0 ** math.ceil(math.log2(finest_unit(largest, bits)))

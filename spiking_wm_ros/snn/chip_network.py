@@ -14,8 +14,8 @@ class Layer(NamedTuple):
     """Neurons, and the synapses into them.
 
     ``weights`` are ``[N, inputs]``; with a ``stride`` kernels ``[O, I, height, width]`` of a convolution over
-    ``shape`` (height, width, channels), whose neurons come row by row, channels last. Without weights currents
-    come from outside. ``recurrent [N, N]`` are synapses among its own neurons, of the tick before.
+    ``shape`` (height, width, channels), whose neurons come row by row, channels last. Without weights
+    currents come from outside. ``recurrent [N, N]`` are synapses among its own neurons, of the tick before.
     """
 
     weights: np.ndarray | None

@@ -1,4 +1,4 @@
-"""What a decision costs on a neuromorphic chip: synaptic operations, neuron updates, an estimate of energy."""
+"""What a decision costs on a neuromorphic chip: synaptic operations, neuron updates, energy (estimated)."""
 
 from typing import NamedTuple
 

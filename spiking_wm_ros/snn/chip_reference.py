@@ -13,7 +13,7 @@ def trains_of(network: ChipNetwork, inputs: np.ndarray) -> list[np.ndarray]:
 
     Args:
         network: whose; of neurons that are carried, for as many decisions as there are inputs.
-        inputs: spikes ``[T, B, inputs]``, or numbers or currents, ``[1, B, inputs]`` where they do not change.
+        inputs: spikes ``[T, B, inputs]``, or numbers or currents; ``[1, B, inputs]`` if they do not change.
     """
     ticks = len(inputs) if network.carried else network.ticks
     activity, trains = torch.from_numpy(inputs).double().expand(ticks, -1, -1), []

@@ -29,7 +29,9 @@ def write(network: ChipNetwork, path: Path) -> None:
     nodes["input"] = nir.Input({"input": np.array(shape)})
     for k, layer in enumerate(network.layers):
         if layer.recurrent is not None:
-            raise UserError("NIR has no neurons from whose potential a spike only takes something: export another run")
+            raise UserError(
+                "NIR has no neurons from whose potential a spike only takes something: export another run"
+            )
         flat = pictures and not layer.stride
         if flat:
             nodes["flatten"] = nir.Flatten({"input": np.array(shape)}, 0)
@@ -41,9 +43,7 @@ def write(network: ChipNetwork, path: Path) -> None:
             weights = weights[:, _order(before)]
         shape = _channels_first((*layer.side, len(layer.bias))) if layer.stride else (layer.neurons,)
         nodes[f"synapses_{k}"] = (
-            nir.Conv2d(
-                _channels_first(layer.shape)[1:], weights, layer.stride, (0, 0), (1, 1), 1, layer.bias
-            )
+            nir.Conv2d(_channels_first(layer.shape)[1:], weights, layer.stride, (0, 0), (1, 1), 1, layer.bias)
             if layer.stride
             else nir.Affine(weights, layer.bias)
         )
@@ -75,7 +75,9 @@ def read(path: Path) -> ChipNetwork:
                 layers.append(_layer(synapses, node, facts["dt"], layers[-1] if pictures else None))
                 pictures = isinstance(synapses, nir.Conv2d)
             elif not isinstance(node, nir.Input | nir.Output | nir.Flatten):
-                raise UserError(f"{path} has a {type(node).__name__}, which layers of neurons in a row have not")
+                raise UserError(
+                    f"{path} has a {type(node).__name__}, which layers of neurons in a row have not"
+                )
     except UserError:
         raise
     except Exception as error:  # what nir and h5py raise depends on what is wrong

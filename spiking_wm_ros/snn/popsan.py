@@ -83,7 +83,8 @@ def on_grid(synapses: Synapses, bits: int) -> Synapses:
 class EventDrivenPopSAN:
     """A `PopSAN` for one observation at a time, without gradients: work is done per spike.
 
-    `encode`, `spikes`, `decode` one after the other are a decision. A neuron that is silent in a tick costs nothing: its weights are not touched.
+    `encode`, `spikes`, `decode` one after the other are a decision. A neuron that is silent in a tick costs
+    nothing: its weights are not touched.
 
     Args:
         weights: the ``state_dict`` of a `PopSAN`.

@@ -126,7 +126,9 @@ class QNetwork(nn.Module):
             weights = layer.weight.detach().double().numpy() * (scale * constants.gain)
             bias = layer.bias.detach().double().numpy() * constants.gain
             stride = layer.stride[0] if layer in self.convolutions else 0
-            layers.append(Layer(weights, bias, 0.0, 1 - constants.leak, least, stride, shape if stride else ()))
+            layers.append(
+                Layer(weights, bias, 0.0, 1 - constants.leak, least, stride, shape if stride else ())
+            )
             scale = 1.0
             if stride:
                 shape = (*layers[-1].side, len(bias))

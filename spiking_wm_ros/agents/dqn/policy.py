@@ -17,7 +17,6 @@ from spiking_wm_ros.errors import UserError
 from spiking_wm_ros.snn.chip_network import ChipNetwork
 from spiking_wm_ros.snn.q_network import QNetwork
 
-
 _REACH = 16.0  # of values in vectors that chips see
 
 

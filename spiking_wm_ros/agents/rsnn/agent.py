@@ -60,7 +60,6 @@ class RSNNPolicy(contract.Policy):
             return self._head.greedy(outputs)[0], activity
         return self._head.draw(outputs, rng.random((1, self._head.chances)))[0], activity
 
-
     def _tick(self, inputs: np.ndarray, before: Activity, after: Activity) -> np.ndarray:
         network = self._actor.network
         if self.elsewhere:

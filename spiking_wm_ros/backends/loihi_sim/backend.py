@@ -48,8 +48,8 @@ class Backend:
         sizes, wanted = ([(layer.inputs, layer.neurons) for layer in n.layers] for n in (given, own))
         if sizes != wanted or given.ticks != own.ticks:
             raise UserError(
-                f"{self.options.nir} has layers of {sizes} inputs and neurons and {given.ticks} ticks, the policy"
-                f" {wanted} and {own.ticks}: export the network of this policy"
+                f"{self.options.nir} has layers of {sizes} inputs and neurons and {given.ticks} ticks, the"
+                f" policy {wanted} and {own.ticks}: export the network of this policy"
             )
         return given
 

@@ -1,7 +1,7 @@
-"""A network as Lava processes: synapses are `Dense` or `Sparse`, neurons `LIFReset`, or `soma.Soma`.
+"""A network as Lava processes: synapses are `Dense` or `Sparse`, neurons `LIFReset`, or `processes.Soma`.
 
-Synapses hand on what came a tick before, so layer ``k`` is ``k + 1`` ticks behind the input: a decision of ``T``
-ticks takes ``T + L``, and every layer is put to rest when the first spikes of a decision reach it.
+Synapses hand on what came a tick before, so layer ``k`` is ``k + 1`` ticks behind the input: a decision of
+``T`` ticks takes ``T + L``, and every layer is put to rest when the first spikes of a decision reach it.
 """
 
 import numpy as np
@@ -17,7 +17,7 @@ from spiking_wm_ros.backends.loihi_sim.fixed_point import (
     with_bias,
 )
 from spiking_wm_ros.backends.loihi_sim.options import Options
-from spiking_wm_ros.backends.loihi_sim.soma import Soma
+from spiking_wm_ros.backends.loihi_sim.processes import Soma, WholeInjector
 from spiking_wm_ros.snn.chip_network import ChipNetwork, Layer
 
 _BEHIND = 2  # ticks: from an input to the first layer, counted from 1
@@ -50,11 +50,13 @@ class Chip:
             self._neurons.append(neurons)
             source = neurons.s_out
             if probes or layer is network.layers[-1]:
-                outputs.append((k, layer.neurons, lava.Extractor(shape=source.shape, buffer_size=2 * self._steps)))
+                outputs.append(
+                    (k, layer.neurons, lava.Extractor(shape=source.shape, buffer_size=2 * self._steps))
+                )
                 source.connect(outputs[-1][2].in_port)
         self._outputs = outputs
         models = {
-            lava.Injector: lava.PyLoihiInjectorModel,
+            lava.Injector: WholeInjector if self._whole else lava.PyLoihiInjectorModel,
             lava.Extractor: lava.PyLoihiExtractorModel,
         }
         self._config = lava.Loihi2SimCfg(select_tag=options.precision, exception_proc_model_map=models)
@@ -68,11 +70,15 @@ class Chip:
         kind = lava.Sparse if issparse(weights) else lava.Dense
         if fires_always:
             weights = _with_row(weights)
-        in_whole = {"weight_exp": whole.exponent, "num_weight_bits": 8, "sign_mode": lava.SignMode.MIXED} if whole else {}
+        in_whole = (
+            {"weight_exp": whole.exponent, "num_weight_bits": 8, "sign_mode": lava.SignMode.MIXED}
+            if whole
+            else {}
+        )
         synapses = kind(weights=weights, num_message_bits=16 if graded else 0, **in_whole)
         constants = _constants(layer, whole)
         if fires_always:
-            mantissa, exponent = (MOST_BIAS if whole else (2 * layer.threshold, 0))
+            mantissa, exponent = MOST_BIAS if whole else (2 * layer.threshold, 0)
             constants["bias_mant"] = np.append(constants["bias_mant"], mantissa)
             constants["bias_exp"] = np.append(constants["bias_exp"], exponent)
         neurons = lava.LIFReset(
@@ -91,7 +97,11 @@ class Chip:
         constants["v"] = whole.start if whole else layer.start
         taken = whole.reset if whole else layer.reset
         neurons = Soma(shape=(layer.neurons,), taken=taken, **constants)
-        in_whole = {"weight_exp": whole.exponent, "num_weight_bits": 8, "sign_mode": lava.SignMode.MIXED} if whole else {}
+        in_whole = (
+            {"weight_exp": whole.exponent, "num_weight_bits": 8, "sign_mode": lava.SignMode.MIXED}
+            if whole
+            else {}
+        )
         self._recurrent = lava.Dense(weights=whole.recurrent if whole else layer.recurrent, **in_whole)
         source.connect(neurons.i_in)
         neurons.s_out.connect(self._recurrent.s_in)
@@ -116,7 +126,7 @@ class Chip:
             sent[: self.network.ticks, : said.shape[1]] = said
             if self._biased:
                 sent[: self.network.ticks, -1] = 1
-        for row in sent:
+        for row in sent.astype(np.int32 if self._whole else float):
             self._input.send(row)
         self._neurons[0].run(condition=lava.RunSteps(self._steps), run_cfg=self._config)
         trains = []

@@ -12,7 +12,7 @@ from scipy.sparse import csr_matrix, issparse
 
 from spiking_wm_ros.backends.loihi_sim.options import Options
 from spiking_wm_ros.errors import UserError
-from spiking_wm_ros.snn.chip_grid import MANTISSAS, binary_unit, fine_unit, step
+from spiking_wm_ros.snn.chip_grid import MANTISSAS, binary_unit, finest_unit, step
 from spiking_wm_ros.snn.chip_network import ChipNetwork, Layer
 
 _CURRENT = 2**17  # currents and potentials lie below, before they are aligned
@@ -36,7 +36,6 @@ class FixedLayer(NamedTuple):
     start: int
     reset: int
     scale: float
-    saturated: int  # weights that were cut off
     error: float  # of weights, as a share of their own size
 
 
@@ -71,7 +70,7 @@ def _fixed(layer: Layer, message: float, options: Options, most: int) -> FixedLa
         parts.append(layer.recurrent)
     values = np.concatenate([part.data if issparse(part) else part.ravel() for part in parts])
     bits, bias = options.weight_bits, np.zeros(layer.neurons) if bias_by_neuron(layer) else layer.biases()
-    scale = 1 / _unit(values, layer.threshold, bits)
+    scale = 1 / _unit(values, bits)
     reach = sum(_largest_sum(part) * (most if part is parts[0] else 1) for part in parts)
     reach = reach / (1 - layer.current_decay) + abs(bias).max()
     reach = max(reach, _ROOM * abs(layer.start), _ROOM * layer.reset)
@@ -82,7 +81,9 @@ def _fixed(layer: Layer, message: float, options: Options, most: int) -> FixedLa
     exponent = int(np.clip(exponent, -16, 7))
     whole = scale * 2.0**exponent
     if layer.threshold > 0 and whole * layer.threshold < 1:
-        raise UserError("weights are too large beside the threshold for whole numbers: precision:=floating_pt")
+        raise UserError(
+            "weights are too large beside the threshold for whole numbers: precision:=floating_pt"
+        )
     mantissas = [_mantissas(part, scale, bits) for part in parts]
     bias, bias_exponent = _bias(bias * whole * _ALIGNED)
     left = np.concatenate([m.data if issparse(m) else m.ravel() for m in mantissas]) / scale - values
@@ -98,16 +99,15 @@ def _fixed(layer: Layer, message: float, options: Options, most: int) -> FixedLa
         round(layer.start * whole * _ALIGNED),
         round(layer.reset * whole * _ALIGNED),
         whole,
-        int((np.abs(values * scale) > MANTISSAS - step(bits) + 0.5).sum()),
         float(np.linalg.norm(left) / max(np.linalg.norm(values), 1e-30)),
     )
 
 
-def _unit(values: np.ndarray, threshold: float, bits: int) -> float:
+def _unit(values: np.ndarray, bits: int) -> float:
     largest = float(np.abs(values).max())
     binary = binary_unit(largest, bits)
     learned_on_grid = (np.remainder(values / binary, step(bits)) == 0).all()
-    return binary if learned_on_grid else fine_unit(largest, threshold, bits)
+    return binary if learned_on_grid else finest_unit(largest, bits)
 
 
 def _largest_sum(part: "np.ndarray | csr_matrix") -> float:

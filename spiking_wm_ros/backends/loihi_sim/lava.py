@@ -1,5 +1,7 @@
 """What is used of lava-nc, which 0.10.0 needs some help to be imported by Python 3.11."""
 
+# ruff: noqa: F401
+
 import dataclasses
 import functools
 import multiprocessing

@@ -127,9 +127,9 @@ def _members(group: int, all_of_them: bool = False) -> list[int]:
     for folder in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError, IndexError):
             state, _, _, session = (folder / "stat").read_text().rpartition(")")[2].split()[:4]
-            if int(session) == group and state != "Z":
-                if all_of_them or _CLEANS_UP not in (folder / "cmdline").read_bytes():
-                    found.append(int(folder.name))
+            counts = all_of_them or _CLEANS_UP not in (folder / "cmdline").read_bytes()
+            if int(session) == group and state != "Z" and counts:
+                found.append(int(folder.name))
     return found
 
 

@@ -1,4 +1,8 @@
-"""Neurons that lava's own LIF is not: currents from outside besides filtered ones, and a reset that subtracts."""
+"""Processes for Lava that it has none of.
+
+`Soma` are neurons that its own LIF is not: with currents from outside besides filtered ones, and a reset that
+subtracts. `WholeInjector` sends whole numbers, which synapses in whole numbers need.
+"""
 
 import numpy as np
 
@@ -7,10 +11,12 @@ from spiking_wm_ros.backends.loihi_sim.lava import (
     AbstractLIF,
     AbstractPyLifModelFixed,
     AbstractPyLifModelFloat,
+    Injector,
     InPort,
     LavaPyType,
     LoihiProtocol,
     PyInPort,
+    PyLoihiInjectorModel,
     PyOutPort,
     implements,
     requires,
@@ -65,3 +71,12 @@ class SomaFixed(AbstractPyLifModelFixed):
         spikes = self.v > np.left_shift(self.proc_params["vth"], self.vth_shift)
         self.v[spikes] -= self.proc_params["taken"]
         self.s_out.send(spikes)
+
+
+@implements(proc=Injector, protocol=LoihiProtocol)
+@requires(CPU)
+class WholeInjector(PyLoihiInjectorModel):
+    """Lava's own, of other numbers."""
+
+    in_port: PyInPort = LavaPyType(PyInPort.VEC_DENSE, np.int32)
+    out_port: PyOutPort = LavaPyType(PyOutPort.VEC_DENSE, np.int32)
