@@ -1,9 +1,11 @@
 """Helpers to start graphs in tests and to talk to their nodes."""
 
 import os
+import signal
 import time
 from collections.abc import Callable
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import rclpy
 from rclpy.executors import SingleThreadedExecutor
@@ -73,6 +75,18 @@ def client(namespace: str = ""):
         yield made
     finally:
         made.close()
+
+
+def kill_chip(processes: Processes) -> None:
+    """Kill the simulated chip that the policy acts by."""
+    policy = processes._children["policy"].pid
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+            if parent == policy and b"loihi_sim.child" in (folder / "cmdline").read_bytes():
+                os.kill(int(folder.name), signal.SIGKILL)
+                return
+    raise AssertionError("there is no chip")
 
 
 def send(processes: Processes, name: str, number: int) -> None:

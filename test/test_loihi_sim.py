@@ -36,7 +36,7 @@ from spiking_wm_ros.snn.popsan import PopSAN, chip_layers
 from spiking_wm_ros.snn.q_network import QNetwork
 from spiking_wm_ros.snn.sizes import PopSANSizes, QSizes
 from test.conftest import ENV
-from test.graph import client, run_to_end, send
+from test.graph import client, kill_chip, run_to_end, send
 from test.test_training import assert_same_state, final_state
 
 FLOAT, WHOLE = Options(precision="floating_pt", patience=30.0), Options(patience=30.0)
@@ -392,13 +392,8 @@ def test_a_policy_node_goes_on_when_its_chip_is_killed(tmp_path, tiny):
             return any(text in s.message or any(text in v.value for v in s.values) for s in statuses)
 
         made.until(lambda: len(actions) > 20 and policy_says("loihi_sim fixed_pt"))
-        (chip,) = [p for p in left_behind()[2] if _session_leader(p)]
-        os.kill(int(chip.name), signal.SIGKILL)
+        kill_chip(processes)
         made.until(lambda: policy_says("is gone"))
         seen = len(actions)
         made.until(lambda: len(actions) > seen + 50)
         send(processes, "bridge", signal.SIGINT)
-
-
-def _session_leader(process: Path) -> bool:
-    return os.getsid(int(process.name)) == int(process.name)

@@ -12,7 +12,7 @@ from std_msgs.msg import Bool
 
 from spiking_wm_ros.nodes import qos
 from test.deployed import T, deployed
-from test.graph import send
+from test.graph import kill_chip, send
 
 
 def test_whatever_stops_the_policy_stops_the_rover(trained):
@@ -34,6 +34,26 @@ def test_whatever_stops_the_policy_stops_the_rover(trained):
         rover.made.until(lambda: "no command for" in rover.status["gate"].message)
         assert rover.status["gate"].level == DiagnosticStatus.ERROR
         assert not rover.processes.ended()  # the gate goes on holding the rover
+
+
+def test_a_rover_whose_chip_is_killed_drives_on(trained):
+    with deployed(trained, policy_backend="loihi_sim", patience="5") as rover:  # a crowded machine may be slow
+        rover.until_it_moves()
+        rover.made.until(lambda: rover.figures("policy").get("runs_on") == "loihi_sim fixed_pt")
+        kill_chip(rover.processes)
+        assert rover.drives()
+        rover.made.until(lambda: "is gone" in rover.status["policy"].message)
+        assert rover.figures("policy")["runs_on"] == "host"
+
+
+def test_or_it_stops_where_that_is_asked_for(trained):
+    with deployed(trained, policy_backend="loihi_sim", fallback="none", patience="5") as rover:
+        rover.until_it_moves()
+        kill_chip(rover.processes)
+        killed = rover.stops_within()
+        print("ms to the safe command, chip killed:", round(killed * 1e3))
+        assert rover.stays() and not rover.processes.ended()
+        rover.made.until(lambda: rover.status["gate"].level == DiagnosticStatus.ERROR)
 
 
 def test_the_emergency_stop_acts_within_a_period_and_holds(trained):

@@ -37,7 +37,9 @@ def _parse(arguments: list[str] | None) -> dict[str, str]:
 
 def _show(graph_name: str, given: dict[str, str]) -> None:
     """List the arguments of a graph, and the options that `train` takes besides."""
+    from spiking_wm_ros.agents.options import known
     from spiking_wm_ros.agents.registry import settle
+    from spiking_wm_ros.backends.registry import backend_options, backends
     from spiking_wm_ros.graph.specification import GRAPHS
     from spiking_wm_ros.graph.train import ENERGY
 
@@ -48,6 +50,11 @@ def _show(graph_name: str, given: dict[str, str]) -> None:
     for a in graph.arguments:
         table.add_row(a.name, a.default or "''", " ".join(a.choices), a.text)
     console.print(table)
+    if any(a.name == "policy_backend" for a in graph.arguments):
+        for name in backends():
+            if known(backend_options(name)):
+                console.print(f"\nOptions of policy_backend:={name}:")
+                _show_options(console, backend_options(name)())
     if graph_name != "train":
         return
     declared = {a.name: a.default for a in graph.arguments}

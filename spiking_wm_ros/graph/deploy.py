@@ -26,7 +26,7 @@ from spiking_wm_ros.graph.parts import (
 from spiking_wm_ros.robots.description import load_robot
 
 _YES_OR_NO = ("true", "false")
-_PERIODS = 2.5  # of control, until what runs the network counts as hung
+_PERIODS = 1.5  # of control, until what runs the network counts as hung; the gate waits for two
 
 
 def _deploy(arguments: Mapping[str, str], options: Mapping[str, str]) -> Started:
