@@ -37,7 +37,9 @@ def test_whatever_stops_the_policy_stops_the_rover(trained):
 
 
 def test_a_rover_whose_chip_is_killed_drives_on(trained):
-    with deployed(trained, policy_backend="loihi_sim", patience="5") as rover:  # a crowded machine may be slow
+    with deployed(
+        trained, policy_backend="loihi_sim", patience="5"
+    ) as rover:  # a crowded machine may be slow
         rover.until_it_moves()
         rover.made.until(lambda: rover.figures("policy").get("runs_on") == "loihi_sim fixed_pt")
         kill_chip(rover.processes)
