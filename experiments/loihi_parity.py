@@ -131,9 +131,10 @@ def judge(run: Path, wanted: int, episodes: int, options: Options) -> tuple[list
         with_probes = Simulator(network, chosen, probes=True)
         on_chip = of.policy.elsewhere = OnChip(with_probes)
         actions = actions_about(of, games, wanted)
+        saturated = with_probes.saturated()
         with_probes.close()
         error = np.abs(actions - own) / span
-        layers += layer_rows(of, precision, network, on_chip.trains, reference, chosen)
+        layers += layer_rows(of, precision, network, on_chip.trains, reference, saturated, chosen)
         chip = Simulator(network, chosen)
         of.policy.elsewhere = OnChip(chip)
         games_there = [
@@ -174,7 +175,13 @@ def row(of: Subject, runs_on: str, error: np.ndarray, returns: list[float], own:
 
 
 def layer_rows(
-    of: Subject, precision: str, network: ChipNetwork, trains: list, reference: list, options: Options
+    of: Subject,
+    precision: str,
+    network: ChipNetwork,
+    trains: list,
+    reference: list,
+    saturated: list,
+    options: Options,
 ) -> list[dict]:
     """Spikes of every layer against PyTorch's, and how it is held in whole numbers."""
     rows = []
@@ -195,6 +202,7 @@ def layer_rows(
                 "mean_count_difference": round(
                     float(np.abs(mine.sum(1, dtype=int) - theirs.sum(1, dtype=int)).mean()), 5
                 ),
+                "potentials_saturated": saturated[k],
                 "weight_exponent": whole.exponent if whole else "",
                 "threshold": whole.threshold if whole else "",
                 "weight_error": round(whole.error, 5) if whole else "",

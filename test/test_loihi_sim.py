@@ -397,3 +397,17 @@ def test_a_policy_node_goes_on_when_its_chip_is_killed(tmp_path, tiny):
         seen = len(actions)
         made.until(lambda: len(actions) > seen + 50)
         send(processes, "bridge", signal.SIGINT)
+
+
+def test_potentials_that_are_too_large_are_counted():
+    layer = Layer(np.full((2, 1), -1.0), np.zeros(2), 0.5, 0.99, 0.5)
+    network = ChipNetwork((layer,), 40)
+    counted = []
+    for options in (FLOAT, WHOLE):
+        chip = Simulator(network, options)
+        chip.run(np.zeros((40, 1)))
+        assert chip.saturated() == [0]
+        chip.run(np.ones((40, 1)))  # falls and falls
+        counted += chip.saturated()
+        chip.close()
+    assert counted[0] == 0 < counted[1]

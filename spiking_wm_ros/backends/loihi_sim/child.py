@@ -26,7 +26,10 @@ def main(descriptor: int) -> None:
     kept, now = {}, None  # states by the course of events that they are of, and which one is on
     try:
         while True:
-            inputs, course, fresh = pipe.recv()
+            if (request := pipe.recv()) == "saturated":
+                pipe.send(chip.saturated())
+                continue
+            inputs, course, fresh = request
             if network.carried and (fresh or course != now):
                 if now is not None:
                     kept[now] = chip.state()

@@ -1,4 +1,4 @@
-"""A network as Lava processes: synapses are `Dense` or `Sparse`, neurons `LIFReset`, or `processes.Soma`.
+"""A network as Lava processes: synapses are `Dense` or `Sparse`, neurons `processes.RestingLIF` or `Soma`.
 
 Synapses hand on what came a tick before, so layer ``k`` is ``k + 1`` ticks behind the input: a decision of
 ``T`` ticks takes ``T + L``, and every layer is put to rest when the first spikes of a decision reach it.
@@ -17,7 +17,7 @@ from spiking_wm_ros.backends.loihi_sim.fixed_point import (
     with_bias,
 )
 from spiking_wm_ros.backends.loihi_sim.options import Options
-from spiking_wm_ros.backends.loihi_sim.processes import Soma, WholeInjector
+from spiking_wm_ros.backends.loihi_sim.processes import RestingLIF, Soma, WholeInjector
 from spiking_wm_ros.snn.chip_network import ChipNetwork, Layer
 
 _BEHIND = 2  # ticks: from an input to the first layer, counted from 1
@@ -81,7 +81,7 @@ class Chip:
             mantissa, exponent = MOST_BIAS if whole else (2 * layer.threshold, 0)
             constants["bias_mant"] = np.append(constants["bias_mant"], mantissa)
             constants["bias_exp"] = np.append(constants["bias_exp"], exponent)
-        neurons = lava.LIFReset(
+        neurons = RestingLIF(
             shape=(weights.shape[0],),
             reset_interval=self._steps,
             reset_offset=(k + _BEHIND) % self._steps,
@@ -135,6 +135,10 @@ class Chip:
             behind = 0 if self.network.carried else k + 1
             trains.append(all_steps[behind : behind + self.network.ticks, :width].astype(np.uint8))
         return trains
+
+    def saturated(self) -> list[int]:
+        """How often, so far, a potential of each layer was as large as potentials can be."""
+        return [int(neurons.saturated.get()[0]) for neurons in self._neurons]
 
     def state(self) -> list[np.ndarray]:
         """Of neurons that go on from decision to decision."""

@@ -11,11 +11,10 @@ multiprocessing.set_start_method(None, force=True)  # lava chooses one, and must
 # it has default values without a hash, which Python 3.11 refuses
 with patch.object(dataclasses, "dataclass", functools.partial(dataclasses.dataclass, unsafe_hash=True)):
     from lava.magma.core.decorator import implements, requires, tag
-    from lava.magma.core.model.py.model import PyLoihiProcessModel
     from lava.magma.core.model.py.ports import PyInPort, PyOutPort
     from lava.magma.core.model.py.type import LavaPyType
     from lava.magma.core.process.ports.ports import InPort
-    from lava.magma.core.process.process import AbstractProcess
+    from lava.magma.core.process.variable import Var
     from lava.magma.core.resources import CPU
     from lava.magma.core.run_conditions import RunSteps
     from lava.magma.core.run_configs import Loihi2SimCfg

@@ -1,7 +1,8 @@
 """Processes for Lava that it has none of.
 
-`Soma` are neurons that its own LIF is not: with currents from outside besides filtered ones, and a reset that
-subtracts. `WholeInjector` sends whole numbers, which synapses in whole numbers need.
+`RestingLIF` are its own LIF neurons put to rest in intervals, which count how often a potential is as large
+as potentials can be. `Soma` are neurons that its LIF is not: with currents from outside besides filtered ones,
+and a reset that subtracts. `WholeInjector` sends whole numbers, which synapses in whole numbers need.
 """
 
 import numpy as np
@@ -14,14 +15,80 @@ from spiking_wm_ros.backends.loihi_sim.lava import (
     Injector,
     InPort,
     LavaPyType,
+    LIFReset,
     LoihiProtocol,
     PyInPort,
     PyLoihiInjectorModel,
     PyOutPort,
+    Var,
     implements,
     requires,
     tag,
 )
+
+
+class RestingLIF(LIFReset):
+    """As lava's, with a counter."""
+
+    def __init__(self, **constants):
+        super().__init__(**constants)
+        self.saturated = Var(shape=(1,), init=0)
+
+
+@implements(proc=RestingLIF, protocol=LoihiProtocol)
+@requires(CPU)
+@tag("floating_pt")
+class RestingFloat(AbstractPyLifModelFloat):
+    """In floating point, where nothing is too large."""
+
+    s_out: PyOutPort = LavaPyType(PyOutPort.VEC_DENSE, float)
+    vth: float = LavaPyType(float, float)
+    saturated: np.ndarray = LavaPyType(np.ndarray, float)
+
+    def run_spk(self) -> None:
+        """One tick."""
+        _rest_if_due(self)
+        super().run_spk()
+
+    def spiking_activation(self) -> np.ndarray:
+        """Which neurons fire."""
+        return self.v > self.vth
+
+
+@implements(proc=RestingLIF, protocol=LoihiProtocol)
+@requires(CPU)
+@tag("fixed_pt")
+class RestingFixed(AbstractPyLifModelFixed):
+    """In whole numbers."""
+
+    s_out: PyOutPort = LavaPyType(PyOutPort.VEC_DENSE, np.int32, precision=24)
+    vth: int = LavaPyType(int, np.int32, precision=17)
+    saturated: np.ndarray = LavaPyType(np.ndarray, np.int32, precision=24)
+
+    def run_spk(self) -> None:
+        """One tick."""
+        _rest_if_due(self)
+        super().run_spk()
+
+    def scale_threshold(self) -> None:
+        """Align it with potentials."""
+        self.effective_vth, self.isthrscaled = np.left_shift(self.vth, self.vth_shift), True
+
+    def spiking_activation(self) -> np.ndarray:
+        """Which neurons fire."""
+        return self.v > self.effective_vth
+
+    def subthr_dynamics(self, activation_in: np.ndarray) -> None:
+        """Currents and potentials of one tick."""
+        super().subthr_dynamics(activation_in)
+        self.saturated[:] += np.count_nonzero(np.abs(self.v) >= self.max_uv_val - 1)
+
+
+def _rest_if_due(model: "RestingFloat | RestingFixed") -> None:
+    of = model.proc_params
+    if model.time_step % of["reset_interval"] == of["reset_offset"]:
+        model.u[:] = 0
+        model.v[:] = 0
 
 
 class Soma(AbstractLIF):
@@ -33,6 +100,7 @@ class Soma(AbstractLIF):
     def __init__(self, *, shape: tuple[int, ...], vth: float, taken: float, **constants):
         super().__init__(shape=shape, vth=vth, taken=taken, name="", log_config=None, **constants)
         self.i_in = InPort(shape=shape)
+        self.saturated = Var(shape=(1,), init=0)
 
 
 @implements(proc=Soma, protocol=LoihiProtocol)
@@ -43,6 +111,7 @@ class SomaFloat(AbstractPyLifModelFloat):
 
     i_in: PyInPort = LavaPyType(PyInPort.VEC_DENSE, float)
     s_out: PyOutPort = LavaPyType(PyOutPort.VEC_DENSE, float)
+    saturated: np.ndarray = LavaPyType(np.ndarray, float)
 
     def run_spk(self) -> None:
         """One tick."""
@@ -61,6 +130,7 @@ class SomaFixed(AbstractPyLifModelFixed):
 
     i_in: PyInPort = LavaPyType(PyInPort.VEC_DENSE, np.int32, precision=24)
     s_out: PyOutPort = LavaPyType(PyOutPort.VEC_DENSE, np.int32, precision=24)
+    saturated: np.ndarray = LavaPyType(np.ndarray, np.int32, precision=24)
 
     def run_spk(self) -> None:
         """One tick."""
@@ -68,6 +138,7 @@ class SomaFixed(AbstractPyLifModelFixed):
         self.subthr_dynamics(self.a_in.recv().astype(np.int32))
         aligned = np.left_shift(self.i_in.recv().astype(np.int32), self.act_shift)
         self.v[:] = np.clip(self.v + aligned, 1 - self.max_uv_val, self.max_uv_val - 1)
+        self.saturated[:] += np.count_nonzero(np.abs(self.v) >= self.max_uv_val - 1)
         spikes = self.v > np.left_shift(self.proc_params["vth"], self.vth_shift)
         self.v[spikes] -= self.proc_params["taken"]
         self.s_out.send(spikes)

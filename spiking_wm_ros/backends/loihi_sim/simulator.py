@@ -73,6 +73,15 @@ class Simulator:
         self.figures["seconds"] += time.perf_counter() - began
         return answer
 
+    def saturated(self) -> list[int]:
+        """How often, so far, a potential of each layer was as large as potentials can be.
+
+        Raises:
+            ChipGone: as `run`.
+        """
+        self.wait()
+        return self._ask("saturated", self.options.patience)
+
     def wait(self) -> None:
         """Until it has started.
 
@@ -83,7 +92,7 @@ class Simulator:
             self._ask(None, _START)
             self._started = True
 
-    def _ask(self, request: tuple | None, patience: float):
+    def _ask(self, request: tuple | str | None, patience: float):
         if self._gone:
             raise ChipGone(self._gone)
         try:
