@@ -117,6 +117,14 @@ def demos(arguments: Arguments = None) -> None:
     collect_demonstrations(_parse(arguments))
 
 
+@app.command(context_settings=_PASS_ON)
+def compare(context: typer.Context) -> None:
+    """Show runs side by side: RUN RUN ... [threshold:=X] [results:=NAME]; a table, a PNG and a CSV."""
+    from spiking_wm_ros.cli.compare import compare as compare_runs
+
+    compare_runs(context.args)
+
+
 @app.command()
 def export(arguments: Arguments = None) -> None:
     """Write a policy's network for other chips, and what it costs there: checkpoint:=RUN format:=nir."""

@@ -1,7 +1,7 @@
 """Processes for Lava that it has none of.
 
 `RestingLIF` are its own LIF neurons put to rest in intervals, which count how often a potential is as large
-as potentials can be. `Soma` are neurons that its LIF is not: with currents from outside besides filtered ones,
+as potentials can be. `Soma` are neurons that its LIF is not: with currents from outside too, not filtered,
 and a reset that subtracts. `WholeInjector` sends whole numbers, which synapses in whole numbers need.
 """
 
