@@ -1,11 +1,11 @@
 """Policies on the simulated Loihi, in floating point and in whole numbers, against PyTorch.
 
 Run as ``./swm experiment loihi_parity checkpoints:=runs/A,runs/B``. Of every run's policy: spikes of every
-layer about observations of its own greedy games, against PyTorch's in double precision; actions, against
-the policy's own (float32); and returns of greedy games, all from the same starts. Writes ``loihi_parity.csv``
-(actions and returns), ``loihi_parity_layers.csv`` (spikes, bits) and ``loihi_parity.png`` to
-``runs/loihi_parity``, or to another folder with ``results:=``. ``weight_bits:=6`` and the like take fewer
-bits.
+layer about observations of its own greedy games, against PyTorch's in double precision; actions, against the
+policy's own (float32), as shares of their range, or the share of discrete ones that differ; and returns of
+greedy games, all from the same starts. Writes ``loihi_parity.csv`` (actions and returns),
+``loihi_parity_layers.csv`` (spikes, bits) and ``loihi_parity.png`` to ``runs/loihi_parity``, or to another
+folder with ``results:=``. ``weight_bits:=6`` and the like take fewer bits.
 """
 
 import csv
@@ -21,6 +21,7 @@ import numpy as np
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 from _arguments import arguments
+from gymnasium.spaces import Box
 from rich.progress import track
 
 from spiking_wm_ros.agents.bundle import load_bundle, make_policy
@@ -120,9 +121,9 @@ def judge(run: Path, wanted: int, episodes: int, options: Options) -> tuple[list
     sent = of.policy.elsewhere = Recorder()
     own = actions_about(of, games, wanted)
     of.policy.elsewhere = None
-    span = np.atleast_1d(
-        getattr(of.policy.spaces.action, "high", 1) - getattr(of.policy.spaces.action, "low", 0)
-    )
+    space = of.policy.spaces.action
+    continuous = isinstance(space, Box)
+    span = space.high - space.low if continuous else np.ones(1)
     reference = reference_trains(network, sent.inputs, [len(game.actions) for game in games])
     returns, rows, layers, drawn = [game.total for game in games], [], [], {}
     rows.append(row(of, "host", np.zeros(1), returns, returns))
@@ -133,7 +134,7 @@ def judge(run: Path, wanted: int, episodes: int, options: Options) -> tuple[list
         actions = actions_about(of, games, wanted)
         saturated = with_probes.saturated()
         with_probes.close()
-        error = np.abs(actions - own) / span
+        error = np.abs(actions - own) / span if continuous else (actions != own).astype(float)
         layers += layer_rows(of, precision, network, on_chip.trains, reference, saturated, chosen)
         chip = Simulator(network, chosen)
         of.policy.elsewhere = OnChip(chip)

@@ -42,6 +42,7 @@ class Started:
     namespace: str = ""
     log_level: str = "info"
     params_file: str = ""
+    record: str = "false"
     steps: int = 0
 
 
@@ -61,6 +62,7 @@ class Graph:
 SHARED = (
     Argument("namespace", "", "ROS namespace of all nodes"),
     Argument("params_file", "", "ROS parameter file (YAML) applied on top"),
+    Argument("record", "false", "write all topics to MCAP files in the run's bags/", ("true", "false")),
     Argument("log_level", "info", "log level", ("debug", "info", "warn", "error")),
 )
 CHECKPOINT = Argument("checkpoint", "", "run folder, for its newest checkpoint, or a checkpoint in one")

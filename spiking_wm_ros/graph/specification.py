@@ -1,13 +1,15 @@
 """The graphs: what each launch file and each verb of `./swm` starts, and with what arguments."""
 
+import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from spiking_wm_ros.agents.options import suggestion
 from spiking_wm_ros.errors import UserError
 from spiking_wm_ros.graph.deploy import DEPLOY
 from spiking_wm_ros.graph.evaluate_and_dream import DREAM, EVALUATE
-from spiking_wm_ros.graph.parts import Graph, Started
+from spiking_wm_ros.graph.parts import Graph, NodeSpec, Started
 from spiking_wm_ros.graph.train import TRAIN
 
 GRAPHS: dict[str, Graph] = {"train": TRAIN, "dream": DREAM, "evaluate": EVALUATE, "deploy": DEPLOY}
@@ -28,4 +30,9 @@ def settle_graph(name: str, given: Mapping[str, str]) -> Started:
             raise UserError(f"unknown {a.name} '{arguments[a.name]}'{close}; choices: {', '.join(a.choices)}")
     if arguments["params_file"] and not Path(arguments["params_file"]).exists():
         raise UserError(f"params_file:={arguments['params_file']} does not exist")
-    return graph.settle(arguments, {k: v for k, v in given.items() if k not in declared})
+    started = graph.settle(arguments, {k: v for k, v in given.items() if k not in declared})
+    if started.record != "true":
+        return started
+    folder = started.run.resolve() / "bags" / time.strftime("%Y%m%d-%H%M%S")
+    recorder = NodeSpec("recorder", {"folder": str(folder)}, vital=False)
+    return replace(started, nodes=[recorder, *started.nodes])

@@ -1,0 +1,180 @@
+"""MCAP files of serialised ROS messages, split by size and time, that a crash leaves readable.
+
+Messages are grouped in small chunks, which reach the disk whole, several times a second (`Bag.flush`): what
+a killed process leaves is complete but for the last of them. Only the index at the end is missing then;
+`messages` reads without it.
+"""
+
+import importlib
+import struct
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from ament_index_python.packages import get_package_share_directory
+from mcap.exceptions import McapError
+from mcap.records import Channel, Message, Schema
+from mcap.stream_reader import StreamReader
+from mcap.writer import MCAP0_MAGIC, CompressionType, Writer
+from zstandard import ZstdError
+
+from spiking_wm_ros.errors import UserError
+
+_CHUNK = 64 * 1024  # bytes
+_SEPARATOR = "=" * 80 + "\n"
+_NO_PACKAGE = ("bool", "byte", "char", "float", "double", "int", "uint", "string", "wstring")
+
+
+class Recorded(NamedTuple):
+    """A message of a bag."""
+
+    topic: str
+    kind: str  # as spiking_wm_msgs/msg/Action
+    time: int  # when it was heard, nanoseconds since 1970
+    data: bytes  # CDR
+
+
+class Bag:
+    """Writes messages.
+
+    Args:
+        folder: gets ``bag_0000.mcap`` and so on; made if it is not there.
+        split_bytes, split_seconds: size and age at which the next file begins.
+
+    Raises:
+        UserError: if the folder cannot be written.
+    """
+
+    def __init__(self, folder: Path, split_bytes: float, split_seconds: float):
+        self._folder, self._bytes, self._seconds = folder, split_bytes, split_seconds
+        self._files = self._messages = self._written = 0
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._open()
+        except OSError as error:
+            raise UserError(f"{folder} cannot be written ({error.strerror}): record elsewhere") from None
+
+    def _open(self) -> None:
+        self._stream = (self._folder / f"bag_{self._files:04d}.mcap").open("xb")
+        self._writer = Writer(self._stream, chunk_size=_CHUNK, compression=CompressionType.ZSTD)
+        self._writer.start(profile="ros2")
+        self._schemas: dict[str, int] = {}
+        self._channels: dict[str, int] = {}
+        self._counts: dict[str, int] = {}
+        self._began, self._files = time.monotonic(), self._files + 1
+
+    def write(self, topic: str, kind: str, data: bytes, now: int) -> None:
+        """Add a message."""
+        if self._stream.tell() > self._bytes or time.monotonic() - self._began > self._seconds:
+            self._finish()
+            self._open()
+        if topic not in self._channels:
+            if kind not in self._schemas:
+                text = definition(kind).encode()
+                self._schemas[kind] = self._writer.register_schema(kind, "ros2msg", text)
+            self._channels[topic] = self._writer.register_channel(topic, "cdr", self._schemas[kind])
+        self._counts[topic] = self._counts.get(topic, 0) + 1
+        self._writer.add_message(self._channels[topic], now, data, now, self._counts[topic])
+        self._messages += 1
+
+    def flush(self) -> None:
+        """Have all so far reach the disk's file."""
+        self._writer.flush()
+        self._stream.flush()
+
+    def figures(self) -> dict[str, int]:
+        """For diagnostics."""
+        written = self._written + (0 if self._stream.closed else self._stream.tell())
+        return {"messages": self._messages, "bytes": written, "files": self._files}
+
+    def _finish(self) -> None:
+        self._writer.finish()
+        self._written += self._stream.tell()
+        self._stream.close()
+
+    def close(self) -> None:
+        """Finish the last file."""
+        if not self._stream.closed:
+            self._finish()
+
+
+def messages(folder: Path) -> Iterator[Recorded]:
+    """All messages of a bag in the order they were heard, also of one whose recorder was killed.
+
+    Raises:
+        UserError: if there are no such files, or one is damaged before its end.
+    """
+    files = sorted(folder.glob("*.mcap")) if folder.is_dir() else [folder]
+    if not files or not files[0].is_file():
+        raise UserError(f"{folder} holds no .mcap files: give a folder as runs/NAME/bags/…")
+    for file in files:
+        schemas: dict[int, Schema] = {}
+        channels: dict[int, Channel] = {}
+        with file.open("rb") as stream:
+            records = StreamReader(stream, validate_crcs=True).records
+            try:
+                for record in records:
+                    if isinstance(record, Schema):
+                        schemas[record.id] = record
+                    elif isinstance(record, Channel):
+                        channels[record.id] = record
+                    elif isinstance(record, Message):
+                        channel = channels[record.channel_id]
+                        kind = schemas[channel.schema_id].name
+                        yield Recorded(channel.topic, kind, record.log_time, record.data)
+            except (McapError, ZstdError, struct.error, ValueError) as error:
+                # one that was killed leaves a file without an end, whose last record is cut off
+                if stream.read(1) or _finished(file):
+                    raise UserError(
+                        f"{file} is damaged ({error}): it is no recording, or was changed"
+                    ) from None
+
+
+def _finished(file: Path) -> bool:
+    with file.open("rb") as stream:
+        stream.seek(-len(MCAP0_MAGIC), 2)
+        return stream.read() == MCAP0_MAGIC
+
+
+def message_class(kind: str) -> type:
+    """The Python type of messages, of a kind as ``std_msgs/msg/Bool``.
+
+    Raises:
+        ImportError, AttributeError: if there is none.
+    """
+    package, _, name = kind.split("/")
+    return getattr(importlib.import_module(f"{package}.msg"), name)
+
+
+def definition(kind: str) -> str:
+    """The text of a message type, and of all that it is made of, as MCAP's ``ros2msg`` has them."""
+    parts, waiting = {}, [kind]
+    while waiting:
+        name = waiting.pop(0)
+        if name not in parts:
+            package, message = name.split("/")[0], name.split("/")[-1]
+            file = Path(get_package_share_directory(package)) / "msg" / f"{message}.msg"
+            parts[name] = file.read_text()
+            waiting += _made_of(parts[name], package)
+    first, *others = parts
+    blocks = [f"MSG: {_short(name)}\n{parts[name]}" for name in others]
+    return _SEPARATOR.join([parts[first], *blocks])
+
+
+def _made_of(text: str, package: str) -> list[str]:
+    """Message types of the fields of a definition."""
+    found = []
+    for line in text.splitlines():
+        words = line.split("#")[0].split()
+        if not words or "=" in "".join(words[:2]):  # nothing, or a constant
+            continue
+        kind = words[0].split("[")[0].split("<")[0]
+        if kind.rstrip("0123456789") in _NO_PACKAGE:
+            continue
+        found.append(kind if "/" in kind else f"{package}/{kind}")
+    return [f"{name.split('/')[0]}/msg/{name.split('/')[-1]}" for name in found]
+
+
+def _short(name: str) -> str:
+    return f"{name.split('/')[0]}/{name.split('/')[-1]}"

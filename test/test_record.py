@@ -1,0 +1,169 @@
+"""What nodes say to each other, recorded."""
+
+import json
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from diagnostic_msgs.msg import DiagnosticArray
+from mcap.reader import make_reader
+from mcap_ros2.decoder import DecoderFactory
+from rclpy.serialization import deserialize_message, serialize_message
+from spiking_wm_msgs.msg import Transition
+from std_msgs.msg import Bool, String
+
+from spiking_wm_ros.errors import UserError
+from spiking_wm_ros.graph.parts import NodeSpec, Started
+from spiking_wm_ros.graph.processes import Processes
+from spiking_wm_ros.graph.specification import settle_graph
+from spiking_wm_ros.nodes import qos
+from spiking_wm_ros.nodes.bag import Bag, definition, message_class, messages
+from test.graph import client, run_to_end
+
+KIND = "std_msgs/msg/String"
+
+
+def said(number: int) -> bytes:
+    return serialize_message(String(data=f"{number:06d} " + "x" * 93))
+
+
+def numbers(folder: Path) -> list[int]:
+    return [int(deserialize_message(m.data, String).data[:6]) for m in messages(folder)]
+
+
+def test_what_is_written_is_read_in_order_from_files_split_by_size(tmp_path):
+    bag = Bag(tmp_path / "bag", 20_000, 1e6)
+    for k in range(2000):
+        bag.write("/told" if k % 2 else "/said", KIND, said(k), 1000 + k)
+        bag.flush()
+    bag.close()
+    bag.close()
+    files = sorted((tmp_path / "bag").iterdir())
+    assert [file.name for file in files] == [f"bag_{k:04d}.mcap" for k in range(len(files))] and len(
+        files
+    ) > 5
+    assert all(file.stat().st_size < 60_000 for file in files)
+    found = list(messages(tmp_path / "bag"))
+    assert numbers(tmp_path / "bag") == [*range(2000)]
+    assert [m.time for m in found] == [*range(1000, 3000)]
+    assert [m.topic for m in found[:2]] == ["/said", "/told"] and found[0].kind == KIND
+    figures = bag.figures()
+    assert figures["messages"] == 2000 and figures["files"] == len(files)
+    assert figures["bytes"] == sum(file.stat().st_size for file in files)
+    with pytest.raises(UserError, match="record elsewhere"):
+        Bag(tmp_path / "bag", 1, 1)
+
+
+def test_files_are_split_by_time(tmp_path):
+    bag = Bag(tmp_path, 1e9, 0.05)
+    for k in range(4):
+        bag.write("/said", KIND, said(k), k)
+        time.sleep(0.06)
+    bag.close()
+    assert len(list(tmp_path.iterdir())) == 4 and numbers(tmp_path) == [0, 1, 2, 3]
+
+
+def test_what_was_flushed_outlives_a_crash_and_damage_is_noticed(tmp_path):
+    bag = Bag(tmp_path, 1e9, 1e9)
+    for k in range(1000):
+        bag.write("/said", KIND, said(k), k)
+        if k % 10 == 9:
+            bag.flush()
+    file = tmp_path / "bag_0000.mcap"
+    whole = file.read_bytes()  # as it is now: the recorder is still at it
+    assert numbers(tmp_path) == [*range(1000)]
+    file.write_bytes(whole[:-250])  # the last chunk did not get there whole
+    assert numbers(tmp_path) == [*range(990)]
+    file.write_bytes(whole[:300] + bytes(b ^ 255 for b in whole[300:308]) + whole[308:])  # in the first chunk
+    with pytest.raises(UserError, match="is damaged"):
+        numbers(tmp_path)
+    for folder in (tmp_path / "none", tmp_path.parent / "empty"):
+        with pytest.raises(UserError, match=r"holds no \.mcap files"):
+            next(messages(folder))
+
+
+@pytest.mark.parametrize("kind", ["spiking_wm_msgs/msg/Transition", "diagnostic_msgs/msg/DiagnosticArray"])
+def test_definitions_hold_all_that_a_message_is_made_of(kind):
+    parts = definition(kind).split("=" * 80 + "\n")
+    named = {part.split("\n")[0] for part in parts[1:]}
+    assert {"MSG: std_msgs/Header", "MSG: builtin_interfaces/Time"} <= named
+    own = "MSG: spiking_wm_msgs/Array" if "spiking" in kind else "MSG: diagnostic_msgs/KeyValue"
+    assert own in named and len(named) == len(parts) - 1
+    assert message_class(kind).__name__ == kind.rpartition("/")[2]
+
+
+def test_a_run_is_recorded_whole(tmp_path, tiny):
+    run_to_end("train", tiny | {"run": tmp_path / "run", "record": "true"})
+    (folder,) = (tmp_path / "run/bags").iterdir()
+    found = list(messages(folder))
+    by_topic = {}
+    for message in found:
+        by_topic.setdefault(message.topic, []).append(message)
+    assert {"/observation", "/action", "/transition", "/policy_version", "/spaces", "/clock"} <= set(by_topic)
+    transitions = [deserialize_message(m.data, Transition) for m in by_topic["/transition"]]
+    steps = [t.step for t in transitions if not t.evaluation]
+    assert steps == [*range(steps[0], 120)] and steps[0] <= 1
+    (spaces,) = (deserialize_message(m.data, String) for m in by_topic["/spaces"])
+    assert "observation" in json.loads(spaces.data)
+    times = [m.time for m in found]
+    assert times == sorted(times)
+    (file,) = folder.iterdir()
+    with file.open("rb") as stream:  # others read it too, and understand it
+        decoded = [
+            message
+            for _, channel, _, message in make_reader(
+                stream, decoder_factories=[DecoderFactory()]
+            ).iter_decoded_messages(topics=["/transition"])
+        ]
+    assert len(decoded) == len(transitions)
+    for mine, theirs in zip(transitions, decoded):
+        assert (mine.step, mine.reward, mine.terminated) == (theirs.step, theirs.reward, theirs.terminated)
+        assert list(mine.observation.values) == list(theirs.observation.values)
+
+
+def recording(folder: Path) -> Processes:
+    return Processes(Started([NodeSpec("recorder", {"folder": str(folder)})], folder))
+
+
+def test_a_killed_recorder_loses_next_to_nothing(tmp_path):
+    with client() as made, recording(tmp_path / "bag") as processes:
+        publisher = made.node.create_publisher(String, "said", qos.EVERY)
+        made.until(lambda: publisher.get_subscription_count())
+        sent, end = 0, time.monotonic() + 5
+        while time.monotonic() < end:
+            publisher.publish(String(data=f"{sent:06d} "))
+            sent += 1
+            time.sleep(0.005)
+        os.killpg(processes._children["recorder"].pid, signal.SIGKILL)
+        told = [m.data for m in messages(tmp_path / "bag") if m.topic == "/said"]
+        found = [int(deserialize_message(data, String).data) for data in told]
+        assert found == [*range(found[0], found[0] + len(found))]  # none is missing in between
+        assert sent - found[-1] < 100 and len(found) > 0.8 * sent  # half a second, on a crowded machine
+
+
+def test_messages_that_are_lost_are_counted(tmp_path):
+    with client() as made, recording(tmp_path / "bag") as processes:
+        publisher = made.node.create_publisher(Bool, "said", qos.SENSOR)
+        heard = made.listen(DiagnosticArray, "/diagnostics", 10)
+        made.until(lambda: publisher.get_subscription_count())
+
+        def lost() -> int:
+            statuses = [s for message in heard for s in message.status if s.name == "recorder"]
+            return max((int(v.value) for s in statuses for v in s.values if v.key == "lost"), default=0)
+
+        os.killpg(processes._children["recorder"].pid, signal.SIGSTOP)
+        for _ in range(20_000):
+            publisher.publish(Bool())
+        os.killpg(processes._children["recorder"].pid, signal.SIGCONT)
+        made.until(lambda: publisher.publish(Bool()) or lost() > 0)
+        made.until(lambda: any("messages lost" in s.message for m in heard for s in m.status))
+
+
+def test_every_graph_can_be_recorded(tmp_path):
+    given = {"run": str(tmp_path / "r"), "record": "true"}
+    recorder, *_ = settle_graph("train", given).nodes
+    assert recorder.executable == "recorder" and not recorder.vital
+    assert Path(recorder.parameters["folder"]).is_relative_to(tmp_path / "r/bags")
+    assert "recorder" not in [n.executable for n in settle_graph("train", given | {"record": "false"}).nodes]
