@@ -59,7 +59,7 @@ def subject(run: Path) -> Subject:
     spaces = Spaces.of(make_env(config.env))
     policy = make_policy(load_bundle(checkpoint / "policy.safetensors"), spaces)
     policy.chip_network()  # refuses what no chip runs, before anything is played
-    return Subject(f"{config.env}, {config.algorithm}", config.env, policy)
+    return Subject(f"{config.env}, {config.algorithm}, {run.name}", config.env, policy)
 
 
 class Game(NamedTuple):

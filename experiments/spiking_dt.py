@@ -4,8 +4,9 @@ Run as ``./swm experiment spiking_dt``, or in part, as with ``envs:=CartPole-v1 
 seeds:=1``. Every environment needs its demonstrations first (``./swm demos env:=ENV``). What was found of a
 network is kept in ``runs/spiking_dt``, and that network not trained again. Of each: returns of frozen games
 at the high target and at a sweep of targets, spikes, synaptic operations, products and estimated energy of a
-decision on trajectories of its own, and its latency. Writes ``spiking_dt.csv``, ``spiking_dt_targets.csv``
-and ``spiking_dt.png`` to that folder, or to another with ``results:=``.
+decision on trajectories of its own, and its latency. ``updates:=`` are those by demonstrations, where they
+are not to be as configured. Writes ``spiking_dt.csv``, ``spiking_dt_targets.csv`` and ``spiking_dt.png`` to
+that folder, or to another with ``results:=``.
 """
 
 import csv
@@ -119,10 +120,11 @@ def latency(policy: DecisionPolicy, observation: np.ndarray) -> float:
     return 1000 * float(np.median(took[policy.options.context :]))
 
 
-def learn_and_judge(env_id: str, name: str, seed: int) -> dict:
+def learn_and_judge(env_id: str, name: str, seed: int, updates: int) -> dict:
     """Train a network by demonstrations, and judge it."""
     arm, env = ARMS[name], make_env(env_id)
-    setup, spaces = settle(arm.algorithm, env_id, arm.given | {"seed": seed}), Spaces.of(env)
+    given = arm.given | {"seed": seed} | ({"imitation_updates": updates} if updates else {})
+    setup, spaces = settle(arm.algorithm, env_id, given), Spaces.of(env)
     agent = Agent(setup.agent_options, spaces, seed)
     began, losses = time.perf_counter(), []
     for _ in track(range(agent.updates_first), f"{env_id}, {name}, seed {seed}"):
@@ -158,11 +160,11 @@ def learn_and_judge(env_id: str, name: str, seed: int) -> dict:
     return {"row": row, "sweep": [{"env": env_id, "arm": name, "seed": seed} | point for point in sweep]}
 
 
-def judged(env_id: str, name: str, seed: int, folder: Path) -> dict:
+def judged(env_id: str, name: str, seed: int, updates: int, folder: Path) -> dict:
     """The same, or what is kept of it."""
-    kept = folder / f"{env_id}_{name}_s{seed}.json"
+    kept = folder / f"{env_id}_{name}_s{seed}{f'_u{updates}' if updates else ''}.json"
     if not kept.exists():
-        write_atomically(kept, json.dumps(learn_and_judge(env_id, name, seed)).encode())
+        write_atomically(kept, json.dumps(learn_and_judge(env_id, name, seed, updates)).encode())
     return json.loads(kept.read_text())
 
 
@@ -208,7 +210,7 @@ def write(results: list[dict], folder: Path) -> None:
 def main() -> None:
     """Train and judge what is asked for, write tables and picture, print means."""
     folder = ROOT / "runs/spiking_dt"
-    defaults = {"envs": ",".join(ENVS), "arms": "spiking_dt,dt", "seeds": 5, "first_seed": 0}
+    defaults = {"envs": ",".join(ENVS), "arms": "spiking_dt,dt", "seeds": 5, "first_seed": 0, "updates": 0}
     given = arguments(defaults | {"results": folder})
     envs, arms = given["envs"].split(","), given["arms"].split(",")
     if unknown := set(arms) - set(ARMS):
@@ -220,7 +222,7 @@ def main() -> None:
     for env in envs:
         for arm in arms:
             for seed in seeds:
-                results.append(judged(env, arm, seed, folder))
+                results.append(judged(env, arm, seed, given["updates"], folder))
             write(results, given["results"])
             rows = [result["row"] for result in results[-len(seeds) :]]
             returns = [row["return"] for row in rows]
