@@ -20,7 +20,7 @@ class Recorder(Observer):
     def __init__(self, run: Run):
         self._run = run
         self._board = SummaryWriter(str(run.path / "tensorboard"))
-        self._started = time.monotonic()
+        self._started = self._fell_asleep = time.monotonic()
         self._last_metrics = 0
 
     def _scalars(self, step: int, metrics: Metrics) -> None:
@@ -55,11 +55,17 @@ class Recorder(Observer):
         )
         self._scalars(evaluation.step, {"evaluation_return": evaluation.mean})
 
-    def dream_recorded(self, step: int, result: DreamResult, model_error: Metrics) -> None:
+    def dream_started(self, step: int) -> None:
+        """Take note of when."""
+        self._fell_asleep = time.monotonic()
+
+    def dream_recorded(self, step: int, number: int, result: DreamResult, model_error: Metrics) -> None:
         """A row and scalars about a dream phase and the model it was dreamed in."""
         accepted = result.metrics.get("dream_accepted", float("nan"))
         row = {"step": step, "rollouts": result.rollouts, "updates": result.updates, "accepted": accepted}
-        self._run.append("dreams", row | model_error)
+        began, took = self._fell_asleep - self._started, time.monotonic() - self._fell_asleep
+        times = {"number": number, "began": round(began, 2), "seconds": round(took, 2)}
+        self._run.append("dreams", row | model_error | times)
         self._scalars(step, result.metrics | model_error)
 
     def close(self) -> None:

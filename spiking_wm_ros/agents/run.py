@@ -3,7 +3,9 @@
 import csv
 import importlib.metadata
 import json
+import os
 import platform
+import sys
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -22,12 +24,22 @@ from spiking_wm_ros.agents.spaces import Spaces
 from spiking_wm_ros.agents.storage import load, load_facts, pack
 from spiking_wm_ros.errors import UserError
 
-_POLICIES_KEPT = 5
+_POLICIES_KEPT, _DREAMS_KEPT = 5, 12
 _RESUMED_AT = ("episode", "step", "evaluated_at", "episode_seed")  # where a checkpoint's environment was
 _TABLES = {
     "episodes": ("step", "episode", "return", "length"),
     "evaluations": ("step", "policy_version", "mean", "std", "seconds", "returns"),
-    "dreams": ("step", "rollouts", "updates", "accepted", "model_error_1_step", "model_error_5_step"),
+    "dreams": (
+        "step",
+        "rollouts",
+        "updates",
+        "accepted",
+        "model_error_1_step",
+        "model_error_5_step",
+        "number",
+        "began",  # seconds since the start of the process, as in evaluations
+        "seconds",  # that it took
+    ),
 }
 
 
@@ -89,7 +101,9 @@ class Run:
         for name, columns in _TABLES.items():
             limit = step if name != "evaluations" else (-1 if evaluated_at is None else evaluated_at)
             rows = [row for row in self.table(name) if int(row["step"]) <= limit]
-            lines = [",".join(columns)] + [",".join(_quoted(row[c]) for c in columns) for row in rows]
+            lines = [",".join(columns)] + [
+                ",".join(_quoted(row.get(c) or "") for c in columns) for row in rows
+            ]
             if (self.path / f"{name}.csv").exists():
                 write_atomically(self.path / f"{name}.csv", ("\n".join(lines) + "\n").encode())
 
@@ -102,9 +116,28 @@ class Run:
     def write_policy(self, weights: Weights, setup: Setup, spaces: Spaces, version: int) -> Path:
         """Write a policy bundle, and drop those that nobody can still be loading."""
         path = self.policy_path(version)
-        write_atomically(path, _bundle(weights, setup, spaces, version))
+        write_atomically(path, bundle_of(weights, setup, spaces, version))
         self.policy_path(version - _POLICIES_KEPT).unlink(missing_ok=True)
         return path
+
+    def keep_around_dream(self, number: int, when: str, bundle: bytes) -> None:
+        """Keep a policy bundle of ``before`` or ``after`` a dream phase; of some phases, first to last."""
+        folder = self.policies / "dreams"
+        write_atomically(folder / f"{number:06d}_{when}.safetensors", bundle)
+        kept = sorted({path.name.split("_")[0] for path in folder.glob("*.safetensors")})
+        if len(kept) > _DREAMS_KEPT:  # every second goes, so those that stay become rarer and rarer
+            for gone in kept[1:-1:2]:
+                for path in folder.glob(f"{gone}_*.safetensors"):
+                    path.unlink()
+
+    def around_dreams(self) -> list[tuple[int, Path, Path]]:
+        """Numbers of dream phases, and the bundles of before and after them."""
+        folder, pairs = self.policies / "dreams", []
+        for before in sorted(folder.glob("*_before.safetensors")):
+            after = before.with_name(before.name.replace("before", "after"))
+            if after.exists():
+                pairs.append((int(before.name.split("_")[0]), before, after))
+        return pairs
 
     # --- dream against reality ---
 
@@ -136,7 +169,7 @@ class Run:
         actions = np.array(learner.episode_actions)
         files = {
             "agent.safetensors": pack(learner.agent.snapshot(), facts),
-            "policy.safetensors": _bundle(acting.weights, self.config.settle(), spaces, acting.version),
+            "policy.safetensors": bundle_of(acting.weights, self.config.settle(), spaces, acting.version),
             "episode.safetensors": pack({"actions": actions}, place),
         }
         return self.checkpoints.save(learner.step, files)
@@ -171,7 +204,8 @@ class Run:
         return newest_checkpoint(self.path)
 
 
-def _bundle(weights: Weights, setup: Setup, spaces: Spaces, version: int) -> bytes:
+def bundle_of(weights: Weights, setup: Setup, spaces: Spaces, version: int) -> bytes:
+    """A policy bundle, as the bytes of a file."""
     return pack_bundle(weights, setup.agent, asdict(setup.agent_options), spaces, version)
 
 
@@ -201,4 +235,5 @@ def _quoted(value: str) -> str:
 def _versions() -> dict[str, str]:
     packages = ("torch", "numpy", "spikingjelly", "gymnasium", "mujoco", "safetensors")
     found = {name: importlib.metadata.version(name) for name in packages}
-    return {"python": platform.python_version(), "machine": platform.platform()} | found
+    command = os.environ.get("SWM_COMMAND", " ".join(sys.argv))
+    return {"command": command, "python": platform.python_version(), "machine": platform.platform()} | found

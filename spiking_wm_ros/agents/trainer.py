@@ -8,7 +8,7 @@ from spiking_wm_ros.agents.exploration import Exploration
 from spiking_wm_ros.agents.learner import DreamResult, Learner, Release
 from spiking_wm_ros.agents.recorder import Recorder
 from spiking_wm_ros.agents.registry import agent_class
-from spiking_wm_ros.agents.run import Run, resume_point
+from spiking_wm_ros.agents.run import Run, bundle_of, resume_point
 from spiking_wm_ros.envs.session import Session
 from spiking_wm_ros.process import prepare_to_compute
 
@@ -43,9 +43,23 @@ class LearningRun(Recorder):
         if self._on_release:
             self._on_release(release, path)
 
+    def dream_started(self, step: int) -> None:
+        """Keep the policy as it was before."""
+        super().dream_started(step)
+        self._keep_around_dream("before")
+
     def dream_ended(self, step: int, result: DreamResult) -> None:
-        """Record the phase with the model's held-out error."""
-        self.dream_recorded(step, result, self.learner.agent.model_error())
+        """Record the phase with the model's held-out error, and keep the policy that it led to."""
+        self.dream_recorded(step, self.learner.dreams, result, self.learner.agent.model_error())
+        self._keep_around_dream("after")
+
+    def _keep_around_dream(self, when: str) -> None:
+        learner = self.learner
+        bundle = bundle_of(learner.agent.policy_weights(), self.setup, self.spaces, learner.version)
+        try:
+            self.run_folder.keep_around_dream(learner.dreams, when, bundle)
+        except OSError as error:
+            self.warn(f"policy {when} a dream not kept ({error}): free some disk")
 
     def save_due(self, step: int) -> None:
         """Save; a full disk is reported and training goes on."""

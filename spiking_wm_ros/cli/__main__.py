@@ -1,6 +1,7 @@
 """`./swm VERB [name:=value …]`."""
 
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -72,7 +73,7 @@ def _show_options(console: Console, *shown) -> None:
     table = Table("option", "value", "range", "what it is", box=None)
     for options in shown:
         for name, f in known(type(options)).items():
-            allowed = " ".join(f.metadata["choices"]) or str(f.metadata["range"]).strip(".")
+            allowed = " ".join(map(str, f.metadata["choices"])) or str(f.metadata["range"]).strip(".")
             table.add_row(name, str(getattr(options, name)), allowed, f.metadata["text"])
     console.print(table)
 
@@ -115,6 +116,14 @@ def demos(arguments: Arguments = None) -> None:
     from spiking_wm_ros.cli.demos import collect_demonstrations
 
     collect_demonstrations(_parse(arguments))
+
+
+@app.command(context_settings=_PASS_ON)
+def report(context: typer.Context) -> None:
+    """Write report.html of a run, all in one file: RUN ...; also written at the end of every training."""
+    from spiking_wm_ros.cli.report import write_report
+
+    write_report(context.args)
 
 
 @app.command(context_settings=_PASS_ON)
@@ -224,6 +233,7 @@ def shell(context: typer.Context) -> None:
 
 def main() -> None:
     """Run a verb; bad input ends with one line and exit code 2."""
+    os.environ["SWM_COMMAND"] = shlex.join(["./swm", *sys.argv[1:]])  # runs keep it
     try:
         app()
     except UserError as error:

@@ -9,6 +9,7 @@ from diagnostic_msgs.msg import DiagnosticArray
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
+from spiking_wm_ros.agents.run import Run
 from spiking_wm_ros.graph.parts import Started
 from spiking_wm_ros.graph.processes import Processes
 
@@ -101,9 +102,10 @@ def _figures(latest: dict[str, str], speed: float) -> str:
 
 
 def conclude(run: Path, console: Console) -> None:
-    """Draw the pictures of a run and say where everything is."""
+    """Draw the pictures of a run, write its report, and say where everything is."""
     from spiking_wm_ros.cli.pictures import draw
+    from spiking_wm_ros.cli.report import report
 
-    drawn = ", ".join(path.name for path in draw(run))
+    drawn = ", ".join(path.name for path in [report(Run(run)), *draw(run)])
     shown = run.relative_to(Path.cwd()) if run.is_relative_to(Path.cwd()) else run
     console.print(f"everything is in {shown} ({drawn}, tables, checkpoints, tensorboard)", soft_wrap=True)

@@ -1,0 +1,224 @@
+"""`./swm report`: a run at a glance, as one HTML file that needs nothing else."""
+
+import base64
+import html
+import io
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from matplotlib.figure import Figure
+from rich.console import Console
+from rich.progress import track
+
+from spiking_wm_ros.agents.bundle import load_bundle, make_policy
+from spiking_wm_ros.agents.files import newest_checkpoint
+from spiking_wm_ros.agents.run import Run
+from spiking_wm_ros.agents.spaces import Spaces
+from spiking_wm_ros.backends.recorder import Recorder
+from spiking_wm_ros.cli import report_figures as figures
+from spiking_wm_ros.envs.greedy import play
+from spiking_wm_ros.envs.session import make_env
+from spiking_wm_ros.errors import UserError
+
+_GAMES, _FIRST_GAME, _LONGEST = 3, 6_000_011, 1000  # of each policy around a dream; steps of a game
+_PATIENCE = 30.0  # seconds after which no further dream is judged
+_DECISIONS = 300  # that spikes are counted on
+_STYLE = """
+body { font: 15px/1.5 system-ui, sans-serif; color: #222 }
+body { max-width: 60rem; margin: 2rem auto; padding: 0 1rem }
+h1 { font-size: 1.5rem } h2 { font-size: 1.1rem; margin-top: 2rem; border-bottom: 1px solid #ddd }
+table { border-collapse: collapse } td, th { padding: .15rem .8rem .15rem 0; text-align: left }
+code { background: #f4f4f4; padding: .1rem .3rem } img { max-width: 100% }
+.note { color: #777 } details { margin-top: 1rem }
+"""
+
+
+class Section(NamedTuple):
+    """A part of the report."""
+
+    title: str
+    body: str  # HTML
+
+
+def report(run: Run) -> Path:
+    """Write ``report.html`` into a run's folder; policies around dreams play some games for it.
+
+    Raises:
+        UserError: if the folder is no run.
+    """
+    config = run.config
+    parts = (_summary, _learning, _phases, _model, _dreams, _spikes, _options)
+    sections = [section for part in parts for section in part(run)]
+    title = html.escape(f"{config.algorithm} in {config.env}, seed {config.options['seed']}")
+    body = "".join(f"<h2>{section.title}</h2>\n{section.body}\n" for section in sections)
+    text = f"<!doctype html><html lang=en><meta charset=utf-8><title>{title}</title><style>{_STYLE}</style>"
+    file = run.path / "report.html"
+    file.write_text(f"{text}<h1>{title}</h1>\n{body}</html>\n")
+    return file
+
+
+def write_report(paths: list[str]) -> None:
+    """`./swm report RUN ...`.
+
+    Raises:
+        UserError: if nothing is given, or a folder is no run.
+    """
+    if not paths:
+        raise UserError("no run to report: ./swm report runs/NAME")
+    for path in paths:
+        Console().print(f"written: {report(Run(Path(path)))}", soft_wrap=True)
+
+
+# --- parts ---
+
+
+def _summary(run: Run) -> Iterator[Section]:
+    versions = json.loads((run.path / "versions.json").read_text())
+    command = versions.pop("command", "not kept")
+    evaluations, episodes, dreams = (run.table(name) for name in ("evaluations", "episodes", "dreams"))
+    rows = [("command", f"<code>{html.escape(command)}</code>")]
+    if episodes:
+        rows.append(("training", f"{episodes[-1]['step']} steps in {len(episodes)} whole episodes"))
+    if evaluations:
+        last, best = evaluations[-1], max(evaluations, key=lambda row: float(row["mean"]))
+        rows.append(
+            ("last evaluation", f"{_evaluation(last)}, {float(last['seconds']):.0f} s after the start")
+        )
+        rows.append(("best evaluation", _evaluation(best)))
+    if dreams:
+        updates = sum(int(row["updates"]) for row in dreams)
+        rows.append(("dreams", f"{len(dreams)} phases, {updates} updates in them"))
+    rows.append(("versions", html.escape(", ".join(f"{name} {value}" for name, value in versions.items()))))
+    yield Section("Run", _table([], rows))
+
+
+def _evaluation(row: dict[str, str]) -> str:
+    games = len(row["returns"].split())
+    return f"{float(row['mean']):.4g} ± {float(row['std']):.2g} ({games} greedy games) at step {row['step']}"
+
+
+def _learning(run: Run) -> Iterator[Section]:
+    if run.table("episodes") or run.table("evaluations"):
+        yield Section("Learning curve", _picture(figures.learning(run)))
+
+
+def _phases(run: Run) -> Iterator[Section]:
+    dreams = [row for row in run.table("dreams") if row.get("began")]
+    if dreams:
+        asleep = sum(float(row["seconds"]) for row in dreams)
+        body = f"<p>{asleep:.0f} s asleep in {len(dreams)} phases.</p>"
+        yield Section("Phases over time", _picture(figures.phases(run, dreams)) + body)
+
+
+def _model(run: Run) -> Iterator[Section]:
+    dreams = [row for row in run.table("dreams") if row["model_error_1_step"]]
+    if dreams:
+        body = _picture(figures.model_error(dreams))
+        note = "On held-out data; below 1 the model beats one that predicts no change."
+        yield Section("Error of the world model", f"{body}<p class=note>{note}</p>")
+    stretch = run.dream_against_reality()
+    if stretch:
+        yield Section("A dream beside reality", _picture(figures.stretch(stretch)))
+
+
+def _dreams(run: Run) -> Iterator[Section]:
+    pairs = run.around_dreams()
+    if not pairs:
+        return
+    env = make_env(run.config.env)
+    spaces = Spaces.of(env)
+
+    def returns(bundle: Path) -> float:
+        policy = make_policy(load_bundle(bundle), spaces)
+        return float(np.mean([play(policy, env, _FIRST_GAME + k, _LONGEST) for k in range(_GAMES)]))
+
+    judged, began = [], time.monotonic()
+    for number, before, after in track(_far_apart_first(pairs), "what dreams changed", transient=True):
+        judged.append((number, returns(before), returns(after)))
+        if time.monotonic() - began > _PATIENCE:
+            break
+    env.close()
+    judged.sort()
+    better = sum(after > before for _, before, after in judged)
+    mean = np.mean([after - before for _, before, after in judged])
+    rows = [
+        (str(n), f"{before:.4g}", f"{after:.4g}", f"{after - before:+.3g}") for n, before, after in judged
+    ]
+    told = f"<p>Better after {better} of {len(judged)} dreams; {mean:+.3g} on the mean.</p>"
+    note = f"Greedy returns, {_GAMES} games each with the same starts, at most {_LONGEST} steps long."
+    table = _table(["dream", "before", "after", "change"], rows)
+    body = f"{told}<p class=note>{note}</p><details><summary>all</summary>{table}</details>"
+    yield Section("What dreams changed", _picture(figures.around_dreams(judged)) + body)
+
+
+def _far_apart_first(pairs: list) -> list:
+    """In an order in which the first few are spread over all."""
+    order = [0]
+    while len(order) < len(pairs):
+        order.append(max(range(len(pairs)), key=lambda k: min(abs(k - chosen) for chosen in order)))
+    return [pairs[k] for k in order]
+
+
+def _spikes(run: Run) -> Iterator[Section]:
+    from spiking_wm_ros.snn.chip_operations import PER_OPERATION, PER_UPDATE, count
+
+    try:
+        checkpoint = newest_checkpoint(run.path)
+        env = make_env(run.config.env)
+        policy = make_policy(load_bundle(checkpoint / "policy.safetensors"), Spaces.of(env))
+        network = policy.chip_network()
+    except UserError as error:
+        yield Section("Spikes", f"<p class=note>Not counted: {html.escape(str(error))}</p>")
+        return
+    recorder = policy.elsewhere = Recorder()
+    seed = _FIRST_GAME
+    while len(recorder.inputs) < _DECISIONS:
+        play(policy, env, seed, _DECISIONS)
+        seed += 1
+    env.close()
+    costs = count(network, np.stack(recorder.inputs[:_DECISIONS], 1))
+    rows = [
+        (
+            str(k),
+            str(cost.neurons),
+            f"{cost.spikes / cost.neurons / network.ticks:.3f}",
+            f"{cost.synaptic_operations:.0f}",
+            f"{cost.energy:.0f}",
+        )
+        for k, cost in enumerate(costs)
+    ]
+    total = sum(cost.energy for cost in costs)
+    table = _table(["layer", "neurons", "rate, spikes a tick", "synaptic operations", "energy, nJ"], rows)
+    note = (
+        f"A decision of {network.ticks} ticks, mean of {_DECISIONS} in greedy games. Energy is an estimate:"
+        f" {PER_OPERATION} pJ a synaptic operation, {PER_UPDATE:g} pJ a neuron update (Loihi, Davies et al."
+        f" 2018); {total:.0f} nJ in all."
+    )
+    yield Section("Spikes and energy of the policy", f"{table}<p class=note>{note}</p>")
+
+
+def _options(run: Run) -> Iterator[Section]:
+    rows = [(html.escape(name), html.escape(str(value))) for name, value in run.config.options.items()]
+    yield Section("Options", f"<details><summary>{len(rows)}</summary>{_table([], rows)}</details>")
+
+
+# --- HTML ---
+
+
+def _table(head: list[str], rows: list[tuple[str, ...]]) -> str:
+    def line(cells: tuple[str, ...] | list[str], tag: str) -> str:
+        return "<tr>" + "".join(f"<{tag}>{cell}</{tag}>" for cell in cells) + "</tr>"
+
+    lines = ([line(head, "th")] if head else []) + [line(row, "td") for row in rows]
+    return f"<table>{''.join(lines)}</table>"
+
+
+def _picture(figure: Figure) -> str:
+    file = io.BytesIO()
+    figure.savefig(file, format="png", dpi=110)
+    figures.close(figure)
+    return f'<img alt="" src="data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}">'
