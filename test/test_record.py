@@ -3,25 +3,39 @@
 import json
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 from diagnostic_msgs.msg import DiagnosticArray
 from mcap.reader import make_reader
 from mcap_ros2.decoder import DecoderFactory
 from rclpy.serialization import deserialize_message, serialize_message
-from spiking_wm_msgs.msg import Transition
+from spiking_wm_msgs.msg import Transition as TransitionMessage
 from std_msgs.msg import Bool, String
 
+from spiking_wm_ros.agents.contract import Transition
+from spiking_wm_ros.agents.registry import settle
+from spiking_wm_ros.agents.run import Run
+from spiking_wm_ros.agents.spaces import Spaces
+from spiking_wm_ros.agents.storage import load_facts
+from spiking_wm_ros.agents.trainer import LearningRun, train_offline
+from spiking_wm_ros.envs.session import Session, make_env
 from spiking_wm_ros.errors import UserError
 from spiking_wm_ros.graph.parts import NodeSpec, Started
 from spiking_wm_ros.graph.processes import Processes
 from spiking_wm_ros.graph.specification import settle_graph
 from spiking_wm_ros.nodes import qos
-from spiking_wm_ros.nodes.bag import Bag, definition, message_class, messages
+from spiking_wm_ros.nodes.bag import Bag, definition, message_class, messages, transitions
+from spiking_wm_ros.nodes.messages import to_header, to_transition
+from test.conftest import ENV
 from test.graph import client, run_to_end
 
+ROOT = Path(__file__).resolve().parents[1]
 KIND = "std_msgs/msg/String"
 
 
@@ -102,7 +116,7 @@ def test_a_run_is_recorded_whole(tmp_path, tiny):
     for message in found:
         by_topic.setdefault(message.topic, []).append(message)
     assert {"/observation", "/action", "/transition", "/policy_version", "/spaces", "/clock"} <= set(by_topic)
-    transitions = [deserialize_message(m.data, Transition) for m in by_topic["/transition"]]
+    transitions = [deserialize_message(m.data, TransitionMessage) for m in by_topic["/transition"]]
     steps = [t.step for t in transitions if not t.evaluation]
     assert steps == [*range(steps[0], 120)] and steps[0] <= 1
     (spaces,) = (deserialize_message(m.data, String) for m in by_topic["/spaces"])
@@ -167,3 +181,71 @@ def test_every_graph_can_be_recorded(tmp_path):
     assert recorder.executable == "recorder" and not recorder.vital
     assert Path(recorder.parameters["folder"]).is_relative_to(tmp_path / "r/bags")
     assert "recorder" not in [n.executable for n in settle_graph("train", given | {"record": "false"}).nodes]
+
+
+# --- learning from recordings ---
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory) -> tuple[Path, list[Transition]]:
+    """A bag of 150 random steps, an evaluation's among them, and the same transitions."""
+    folder, session = tmp_path_factory.mktemp("bags") / "bag", Session(ENV, 0, 10**6)
+    bag, rng, made = Bag(folder, 1e9, 1e9), np.random.default_rng(0), []
+    for k in range(150):
+        pending = session.pending()
+        made.append(session.apply(rng.uniform(-3, 3, 1).astype(np.float32), 1))
+        for transition in [made[-1]] + [made[-1]._replace(evaluation=True)] * (k == 70):
+            data = serialize_message(to_transition(transition, to_header(pending.step / 50)))
+            bag.write("/transition", "spiking_wm_msgs/msg/Transition", data, k)
+    bag.close()
+    return folder, made
+
+
+def test_learning_from_recordings_is_learning_from_what_happened(recorded, tmp_path, tiny):
+    folder, made = recorded
+    settled = settle("popsan_dream", ENV, tiny | {"steps": 150, "evaluate_every": 0, "checkpoint_every": 0})
+    offline = train_offline(
+        Run.create(tmp_path / "offline", settled, ENV), lambda spaces: transitions(folder, spaces)
+    )
+    live = LearningRun(Run.create(tmp_path / "live", settled, ENV), offline.agent.spaces)
+    while live.learner.work():
+        pass
+    for transition in made:
+        live.learner.observe(transition)
+        while live.learner.work():
+            pass
+    live.close()
+    one, other = live.learner.agent.snapshot(), offline.agent.snapshot()
+    assert one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+    assert offline.step == 150 and offline.dreams == live.learner.dreams > 0
+    (judged,) = Run(tmp_path / "offline").table("evaluations")
+    assert int(judged["step"]) == 150 and len(judged["returns"].split()) == 2
+
+
+def test_bags_of_something_else_are_refused(recorded, tmp_path):
+    folder, _ = recorded
+    with pytest.raises(UserError, match="another env"):
+        next(transitions(folder, Spaces.of(make_env("Pendulum-v1"))))
+    bag = Bag(tmp_path / "talk", 1e9, 1e9)
+    bag.write("/said", KIND, said(0), 0)
+    bag.close()
+    with pytest.raises(UserError, match="no transitions"):
+        next(transitions(tmp_path / "talk", Spaces.of(make_env(ENV))))
+    command = [sys.executable, "-m", "spiking_wm_ros.cli", "train", f"bag:={tmp_path}"]
+    told = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    assert told.returncode == 2 and "holds no .mcap files" in told.stderr
+
+
+def test_a_dreamer_learns_from_a_bag_before_it_dreams(recorded, tmp_path, tiny):
+    folder, _ = recorded
+    settled = settle("popsan_dream", ENV, tiny)
+    train_offline(Run.create(tmp_path / "run", settled, ENV), lambda spaces: transitions(folder, spaces))
+
+    def counters() -> dict:
+        return load_facts(Run(tmp_path / "run").newest() / "agent.safetensors")["learner"]
+
+    counts = [counters()]
+    run_to_end("dream", {"checkpoint": tmp_path / "run", "bag": folder, "rollouts": 16})
+    counts.append(counters())
+    assert counts[1]["step"] == counts[0]["step"] + 150
+    assert counts[1]["dreams"] > counts[0]["dreams"] and counts[1]["updates"] > counts[0]["updates"]

@@ -1,16 +1,21 @@
 """Training in one process, with no ROS: the reference that the graph must agree with."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from spiking_wm_ros.agents.bundle import load_bundle, make_policy
+from spiking_wm_ros.agents.contract import Transition
 from spiking_wm_ros.agents.exploration import Exploration
-from spiking_wm_ros.agents.learner import DreamResult, Learner, Release
+from spiking_wm_ros.agents.learner import DreamResult, Evaluation, Learner, Release
 from spiking_wm_ros.agents.recorder import Recorder
 from spiking_wm_ros.agents.registry import agent_class
 from spiking_wm_ros.agents.run import Run, bundle_of, resume_point
-from spiking_wm_ros.envs.session import Session
+from spiking_wm_ros.agents.spaces import Spaces
+from spiking_wm_ros.envs.greedy import play
+from spiking_wm_ros.envs.session import Session, make_env
 from spiking_wm_ros.process import prepare_to_compute
+
+_JUDGED = 7_000_003  # seed of the first game after learning from recordings
 
 
 class LearningRun(Recorder):
@@ -79,6 +84,48 @@ class LearningRun(Recorder):
     def warn(self, text: str) -> None:
         """Say something that the user should know."""
         print(f"warning: {text}", flush=True)
+
+
+def take_in(
+    learner: Learner, transitions: Iterable[Transition], on_step: Callable = lambda step: None
+) -> None:
+    """Learn from what was recorded as from what comes: in order, each with all that is due after it."""
+    for transition in transitions:
+        learner.observe(transition._replace(step=learner.step))
+        while learner.work():
+            pass
+        on_step(learner.step)
+
+
+def train_offline(
+    run: Run,
+    transitions: Callable[[Spaces], Iterable[Transition]],
+    on_step: Callable[[int], None] = lambda step: None,
+) -> Learner:
+    """Train from recorded transitions alone, and judge the policy at the end.
+
+    Args:
+        run: the folder, made by `Run.create`.
+        transitions: what was recorded, for the environment's spaces.
+        on_step: called with the number of transitions learned from after each.
+    """
+    env = make_env(run.config.env)
+    learning = LearningRun(run, Spaces.of(env))
+    learner = learning.learner
+    try:
+        while learner.work():
+            pass
+        take_in(learner, transitions(learning.spaces), on_step)
+        policy = make_policy(load_bundle(run.policy_path(learner.release().version)), learning.spaces)
+        games = range(_JUDGED, _JUDGED + learner.options.evaluation_episodes)
+        learning.evaluated(
+            Evaluation(learner.step, learner.version, tuple(play(policy, env, seed) for seed in games))
+        )
+        learning.save()
+    finally:
+        learning.close()
+        env.close()
+    return learner
 
 
 def train(

@@ -101,13 +101,16 @@ def train(
     show_args: ShowArguments = False,
     in_process: Annotated[bool, typer.Option("--in-process", help="without ROS, in one process")] = False,
 ) -> None:
-    """Train in an environment through ROS 2, awake and in dreams."""
-    if not in_process:
-        _launch("train", arguments, show_args)
-        return
-    from spiking_wm_ros.cli.in_process import train_in_process
+    """Train in an environment through ROS 2, awake and in dreams; with bag:=FOLDER from recordings alone."""
+    from spiking_wm_ros.cli.in_process import train_from_bag, train_in_process
 
-    train_in_process(_parse(arguments))
+    given = _parse(arguments)
+    if bag := given.pop("bag", ""):
+        train_from_bag(bag, given)
+    elif in_process:
+        train_in_process(given)
+    else:
+        _launch("train", arguments, show_args)
 
 
 @app.command()

@@ -1,22 +1,22 @@
-"""`./swm train --in-process`: the same learning without ROS."""
+"""`./swm train --in-process`: the same learning without ROS; `./swm train bag:=…`: from recordings."""
+
+from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from spiking_wm_ros.agents.run import Run
-from spiking_wm_ros.agents.trainer import train
+from spiking_wm_ros.agents.trainer import train, train_offline
 from spiking_wm_ros.cli.console import conclude
-from spiking_wm_ros.graph.train import TRAIN, subject
+from spiking_wm_ros.graph.parts import bag_of
+from spiking_wm_ros.graph.train import TRAIN, Subject, subject
 
 
 def train_in_process(given: dict[str, str]) -> None:
     """Train in this process, with the arguments of the train graph."""
-    declared = {a.name: a.default for a in TRAIN.arguments}
-    arguments = declared | {k: v for k, v in given.items() if k in declared}
-    chosen = subject(arguments, {k: v for k, v in given.items() if k not in declared})
+    chosen = _subject(given)
     run = Run.create(chosen.run, chosen.setup, chosen.env)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, refresh_per_second=2) as progress:
+    with _bars() as progress:
         first = progress.add_task("demonstrations", total=None, visible=False)
         task = progress.add_task("training", total=chosen.setup.run_options.steps)
         train(
@@ -26,3 +26,33 @@ def train_in_process(given: dict[str, str]) -> None:
             lambda updates, of: progress.update(first, completed=updates, total=of, visible=of > 0),
         )
     conclude(run.path, Console())
+
+
+def train_from_bag(bag: str, given: dict[str, str]) -> None:
+    """Train from what was recorded, with the arguments of the train graph; nothing is simulated but the end.
+
+    Raises:
+        UserError: if there are no recordings of that environment.
+    """
+    from spiking_wm_ros.nodes.bag import transitions  # knows ROS
+
+    folder = Path(bag_of({"bag": bag}))
+    chosen = _subject(given)
+    run = Run.create(chosen.run, chosen.setup, chosen.env)
+    with _bars() as progress:
+        task = progress.add_task("learning from recordings", total=None)
+        train_offline(
+            run, lambda spaces: transitions(folder, spaces), lambda s: progress.update(task, completed=s)
+        )
+    conclude(run.path, Console())
+
+
+def _subject(given: dict[str, str]) -> Subject:
+    declared = {a.name: a.default for a in TRAIN.arguments}
+    arguments = declared | {k: v for k, v in given.items() if k in declared}
+    return subject(arguments, {k: v for k, v in given.items() if k not in declared})
+
+
+def _bars() -> Progress:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    return Progress(*columns, refresh_per_second=2)

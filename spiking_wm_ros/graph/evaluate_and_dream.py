@@ -9,6 +9,7 @@ from spiking_wm_ros.agents.registry import agent_of, options_class
 from spiking_wm_ros.agents.run_config import options_of
 from spiking_wm_ros.graph.parts import (
     BACKEND,
+    BAG,
     CHECKPOINT,
     RATE,
     SHARED,
@@ -17,6 +18,7 @@ from spiking_wm_ros.graph.parts import (
     NodeSpec,
     Started,
     backend,
+    bag_of,
     checkpoint_of,
     managed,
     number,
@@ -53,6 +55,7 @@ def _dream(arguments: Mapping[str, str], options: Mapping[str, str]) -> Started:
         "run": str(run),
         "resume": str(checkpoint),
         "mode": "once",
+        "bag": bag_of(arguments),
         "rollouts": number(arguments, "rollouts", int),
         "updates": number(arguments, "updates", int),
         "seconds": number(arguments, "seconds"),
@@ -75,6 +78,7 @@ DREAM = Graph(
         Argument("rollouts", "0", "imagined rollouts at most; 0: no bound"),
         Argument("updates", "0", "policy updates at most; 0: no bound"),
         Argument("seconds", "0", "time at most, in seconds; 0: no bound"),
+        BAG,
         Argument("joules", "0", "energy of computing at most, in joules; 0: no bound"),
         *SHARED,
     ),

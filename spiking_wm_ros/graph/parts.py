@@ -72,6 +72,7 @@ BACKEND = Argument(
     "what the policy's network runs on; its options can be given besides",
     tuple(backends()),
 )
+BAG = Argument("bag", "", "folder of recordings (record:=true) to learn from first")
 RATE = Argument("rate_hz", "0", "steps per second of wall time; 0 for lock-step, as fast as it goes")
 
 
@@ -93,6 +94,18 @@ def checkpoint_of(arguments: Mapping[str, str], name: str = "checkpoint") -> tup
     checkpoint = newest_checkpoint(Path(arguments[name])).resolve()
     run = checkpoint.parent.parent
     return checkpoint, run, read_config(run)
+
+
+def bag_of(arguments: Mapping[str, str]) -> str:
+    """The folder of ``bag:=``, if one is given.
+
+    Raises:
+        UserError: if it holds no recordings.
+    """
+    given = arguments["bag"]
+    if given and not list(Path(given).glob("*.mcap")):
+        raise UserError(f"bag:={given} holds no .mcap files: give a folder as runs/NAME/bags/…")
+    return str(Path(given).resolve()) if given else ""
 
 
 def number(arguments: Mapping[str, str], name: str, kind: type = float) -> float:

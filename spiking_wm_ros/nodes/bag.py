@@ -17,10 +17,16 @@ from mcap.exceptions import McapError
 from mcap.records import Channel, Message, Schema
 from mcap.stream_reader import StreamReader
 from mcap.writer import MCAP0_MAGIC, CompressionType, Writer
+from rclpy.serialization import deserialize_message
+from spiking_wm_msgs.msg import Transition as TransitionMessage
 from zstandard import ZstdError
 
+from spiking_wm_ros.agents.contract import Transition
+from spiking_wm_ros.agents.spaces import Spaces
 from spiking_wm_ros.errors import UserError
+from spiking_wm_ros.nodes.messages import from_transition
 
+_TRANSITION = "spiking_wm_msgs/msg/Transition"
 _CHUNK = 64 * 1024  # bytes
 _SEPARATOR = "=" * 80 + "\n"
 _NO_PACKAGE = ("bool", "byte", "char", "float", "double", "int", "uint", "string", "wstring")
@@ -129,6 +135,32 @@ def messages(folder: Path) -> Iterator[Recorded]:
                     raise UserError(
                         f"{file} is damaged ({error}): it is no recording, or was changed"
                     ) from None
+
+
+def transitions(folder: Path, spaces: Spaces) -> Iterator[Transition]:
+    """Those of training, in order, of an environment with such spaces.
+
+    Raises:
+        UserError: as `messages`; if there are none, or they are of other spaces.
+    """
+    found = 0
+    for message in messages(folder):
+        if message.kind != _TRANSITION:
+            continue
+        transition = from_transition(
+            deserialize_message(message.data, TransitionMessage), spaces.action.dtype
+        )
+        shapes = transition.observation.shape, transition.action.shape
+        if shapes != (spaces.observation.shape, spaces.action.shape):
+            raise UserError(
+                f"{folder} has observations and actions of shapes {shapes}, not {spaces.observation.shape}"
+                f" and {spaces.action.shape}: it was recorded in another env:="
+            )
+        if not transition.evaluation:
+            found += 1
+            yield transition
+    if not found:
+        raise UserError(f"{folder} holds no transitions of training: record some by record:=true")
 
 
 def _finished(file: Path) -> bool:

@@ -54,6 +54,9 @@ class DreamerOptions:
     updates: int = option(0, "of the one dream: policy updates at most; 0: no bound", 0)
     seconds: float = option(0.0, "of the one dream: time at most; 0: no bound", 0)
     joules: float = option(0.0, "of the one dream: energy of computing at most; 0: no bound", 0)
+    bag: str = option(
+        "", "of the one dream: recorded transitions to learn from before it, a folder of MCAP files"
+    )
     computing_w: float = option(3.0, "draw of computing while it dreams, in watts", 1e-6)
 
 
@@ -123,6 +126,8 @@ class Dreamer(ManagedNode):
     def _begin_from_checkpoint(self) -> None:
         self._begin(spaces_of(Path(self.options.resume)))
         if self.options.mode == ONCE:
+            if self.options.bag:
+                self._learner.send("bag", self.options.bag)
             self._learner.send("dream", self._budget(self.options))
 
     def _begin(self, spaces: Spaces) -> None:

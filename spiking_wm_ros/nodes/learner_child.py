@@ -13,7 +13,7 @@ from spiking_wm_ros.agents.files import sha256
 from spiking_wm_ros.agents.learner import DreamResult, Evaluation, Release
 from spiking_wm_ros.agents.run import Run
 from spiking_wm_ros.agents.spaces import Spaces
-from spiking_wm_ros.agents.trainer import LearningRun
+from spiking_wm_ros.agents.trainer import LearningRun, take_in
 from spiking_wm_ros.errors import UserError
 
 _STATUS_EVERY = 50  # updates between two reports
@@ -96,10 +96,18 @@ class _Child(LearningRun):
                 self._pipe.send(("dream_refused", str(error)))
         elif kind == "wake":
             self.learner.wake()
+        elif kind == "bag":
+            self._learn_from(Path(content[0]))
         elif kind == "save":
             path = self.save()
             self._pipe.send(("saved", str(path) if path else ""))
         return kind == "stop"
+
+    def _learn_from(self, bag: Path) -> None:
+        from spiking_wm_ros.nodes.bag import transitions
+
+        take_in(self.learner, transitions(bag, self.spaces))
+        self.learner.finished = False  # there is a dream to come
 
     def _default(self, budget: Budget) -> Budget:
         return Budget(rollouts=self.learner.options.dream_rollouts) if budget == Budget() else budget
