@@ -20,6 +20,7 @@ from spiking_wm_ros.backends.loihi_sim.options import Options
 from spiking_wm_ros.backends.loihi_sim.processes import RestingLIF, Soma, WholeInjector
 from spiking_wm_ros.snn.chip_network import ChipNetwork, Layer
 
+_MESSAGE_BITS = 16  # room for them
 _BEHIND = 2  # ticks: from an input to the first layer, counted from 1
 
 
@@ -50,10 +51,9 @@ class Chip:
             self._neurons.append(neurons)
             source = neurons.s_out
             if probes or layer is network.layers[-1]:
-                outputs.append(
-                    (k, layer.neurons, lava.Extractor(shape=source.shape, buffer_size=2 * self._steps))
-                )
-                source.connect(outputs[-1][2].in_port)
+                extractor = lava.Extractor(shape=source.shape, buffer_size=2 * self._steps)
+                source.connect(extractor.in_port)
+                outputs.append((k, layer.neurons, extractor))
         self._outputs = outputs
         models = {
             lava.Injector: WholeInjector if self._whole else lava.PyLoihiInjectorModel,
@@ -70,12 +70,8 @@ class Chip:
         kind = lava.Sparse if issparse(weights) else lava.Dense
         if fires_always:
             weights = _with_row(weights)
-        in_whole = (
-            {"weight_exp": whole.exponent, "num_weight_bits": 8, "sign_mode": lava.SignMode.MIXED}
-            if whole
-            else {}
-        )
-        synapses = kind(weights=weights, num_message_bits=16 if graded else 0, **in_whole)
+        messages = _MESSAGE_BITS if graded else 0
+        synapses = kind(weights=weights, num_message_bits=messages, **_synapses(whole))
         constants = _constants(layer, whole)
         if fires_always:
             mantissa, exponent = MOST_BIAS if whole else (2 * layer.threshold, 0)
@@ -97,12 +93,8 @@ class Chip:
         constants["v"] = whole.start if whole else layer.start
         taken = whole.reset if whole else layer.reset
         neurons = Soma(shape=(layer.neurons,), taken=taken, **constants)
-        in_whole = (
-            {"weight_exp": whole.exponent, "num_weight_bits": 8, "sign_mode": lava.SignMode.MIXED}
-            if whole
-            else {}
-        )
-        self._recurrent = lava.Dense(weights=whole.recurrent if whole else layer.recurrent, **in_whole)
+        recurrent = whole.recurrent if whole else layer.recurrent
+        self._recurrent = lava.Dense(weights=recurrent, **_synapses(whole))
         source.connect(neurons.i_in)
         neurons.s_out.connect(self._recurrent.s_in)
         self._recurrent.a_out.connect(neurons.a_in)
@@ -117,16 +109,7 @@ class Chip:
         Returns:
             Spikes ``[T, N]`` of the last layer, or with ``probes`` of every layer.
         """
-        if self.network.carried:
-            scale = self._fixed[0].scale if self._whole else 1.0
-            sent = np.round(inputs * scale) if self._whole else inputs
-        else:
-            sent = np.zeros((self._steps, self._width))
-            said = np.round(inputs / self._unit) if self._whole and self.network.reach else inputs
-            sent[: self.network.ticks, : said.shape[1]] = said
-            if self._biased:
-                sent[: self.network.ticks, -1] = 1
-        for row in sent.astype(np.int32 if self._whole else float):
+        for row in self._sent(inputs):
             self._input.send(row)
         self._neurons[0].run(condition=lava.RunSteps(self._steps), run_cfg=self._config)
         trains = []
@@ -135,6 +118,19 @@ class Chip:
             behind = 0 if self.network.carried else k + 1
             trains.append(all_steps[behind : behind + self.network.ticks, :width].astype(np.uint8))
         return trains
+
+    def _sent(self, inputs: np.ndarray) -> np.ndarray:
+        """What goes in at each of Lava's steps."""
+        reach, ticks = self.network.reach, self.network.ticks
+        if self._whole and self.network.carried:
+            inputs = np.round(inputs * self._fixed[0].scale)
+        elif self._whole and reach:
+            inputs = np.round(inputs.clip(-reach, reach) / self._unit)
+        sent = np.zeros((self._steps, self._width), np.int32 if self._whole else float)
+        sent[:ticks, : inputs.shape[1]] = inputs
+        if self._biased:
+            sent[:ticks, -1] = 1
+        return sent
 
     def saturated(self) -> list[int]:
         """How often, so far, a potential of each layer was as large as potentials can be."""
@@ -159,6 +155,13 @@ class Chip:
     def stop(self) -> None:
         """End all processes."""
         self._neurons[0].stop()
+
+
+def _synapses(whole: FixedLayer | None) -> dict:
+    """How synapses in whole numbers are held; mantissas have been rounded to their bits already."""
+    if not whole:
+        return {}
+    return {"weight_exp": whole.exponent, "num_weight_bits": 8, "sign_mode": lava.SignMode.MIXED}
 
 
 def _constants(layer: Layer, whole: FixedLayer | None) -> dict:

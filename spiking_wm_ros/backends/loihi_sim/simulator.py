@@ -37,7 +37,8 @@ class Simulator:
     def __init__(self, network: ChipNetwork, options: Options, probes: bool = False):
         self.options, self.figures = options, {"decisions": 0, "seconds": 0.0}
         ours, theirs = socket.socketpair()
-        self._temporary = tempfile.TemporaryDirectory(prefix="loihi_sim")  # for sockets of Lava's memory
+        # for sockets of Lava's memory, whose paths may not be longer than 107 characters
+        self._temporary = tempfile.TemporaryDirectory(prefix=f"loihi_sim{os.getpid()}_", dir="/tmp")
         environment = os.environ | {
             "TMPDIR": self._temporary.name,
             "OMP_NUM_THREADS": "1",
