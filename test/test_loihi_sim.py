@@ -11,11 +11,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import yaml
 from diagnostic_msgs.msg import DiagnosticArray
 from hypothesis import given
 from hypothesis import strategies as st
 from spiking_wm_msgs.msg import Action
 
+from spiking_wm_ros.agents.options import override
 from spiking_wm_ros.agents.registry import agent_class, settle
 from spiking_wm_ros.agents.run import Run
 from spiking_wm_ros.agents.spaces import Spaces
@@ -375,6 +377,22 @@ def test_backends_are_found_by_name():
     assert backend_options("loihi_sim") is Options and backend_class("loihi_sim") is Backend
     with pytest.raises(UserError, match="did you mean 'loihi_sim'"):
         backend_class("loihi_sims")
+
+
+@pytest.mark.parametrize(("rate", "patience"), [("0", 0.5), ("50", 0.03)])
+def test_patience_is_a_matter_of_the_control_period(tmp_path, rate, patience):
+    given = {"run": str(tmp_path / "r"), "policy_backend": "loihi_sim", "rate_hz": rate}
+
+    def told(**more) -> Options:
+        (policy,) = (n for n in settle_graph("train", given | more).nodes if n.executable == "policy")
+        return override(Options(), yaml.safe_load(policy.parameters["backend_options"]) or {})
+
+    assert told().patience == pytest.approx(patience)
+    assert told(patience="2", weight_bits="6") == replace(told(), patience=2.0, weight_bits=6)
+    with pytest.raises(UserError, match="weight_bits"):
+        told(weight_bits="9")
+    with pytest.raises(UserError, match="unknown parameter 'weight_bits'"):
+        settle_graph("train", {"run": str(tmp_path / "r"), "weight_bits": "6"})
 
 
 # --- through ROS 2 ---

@@ -26,7 +26,6 @@ from spiking_wm_ros.graph.parts import (
 from spiking_wm_ros.robots.description import load_robot
 
 _YES_OR_NO = ("true", "false")
-_PERIODS = 1.5  # of control, until what runs the network counts as hung; the gate waits for two
 
 
 def _deploy(arguments: Mapping[str, str], options: Mapping[str, str]) -> Started:
@@ -36,8 +35,7 @@ def _deploy(arguments: Mapping[str, str], options: Mapping[str, str]) -> Started
         raise UserError(
             f"robot:={robot.name} names no driver that could be simulated: say 'driver:' in its file"
         )
-    patience = {"patience": _PERIODS * robot.period}
-    runs_on, options = backend(arguments, options, patience)
+    runs_on, options = backend(arguments, options, robot.period)
     classes = {"scheduler": (PhaseOptions, DreamBounds)} if dreams else {}
     parameters, left = route(options, classes | ({robot.driver: (BatteryOptions,)} if simulated else {}))
     of_robot, acting = {"robot": arguments["robot"]}, {"real_time": True} | runs_on

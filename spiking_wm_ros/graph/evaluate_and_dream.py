@@ -29,14 +29,15 @@ from spiking_wm_ros.graph.parts import (
 
 def _evaluate(arguments: Mapping[str, str], options: Mapping[str, str]) -> Started:
     checkpoint, run, config = checkpoint_of(arguments)
-    runs_on, options = backend(arguments, options)
+    rate = number(arguments, "rate_hz")
+    runs_on, options = backend(arguments, options, 1 / rate if rate else 0.0)
     agents = known(options_class(agent_of(config.algorithm)))
     refuse({name: value for name, value in options.items() if name not in agents}, [*arguments, *agents])
     config.settle(dict(options))  # refuses wrong values
     bridge = {
         "env": config.env,
         "evaluation_episodes": number(arguments, "episodes", int),
-        "rate_hz": number(arguments, "rate_hz"),
+        "rate_hz": rate,
     }
     bundle, changed = checkpoint / "policy.safetensors", yaml.safe_dump(dict(options)) if options else ""
     nodes = [

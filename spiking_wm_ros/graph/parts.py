@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import yaml
@@ -58,6 +57,8 @@ class Graph:
     arguments: tuple[Argument, ...]
     settle: Callable[[Mapping[str, str], Mapping[str, str]], Started]
 
+
+_PERIODS = 1.5  # of control, until what runs a network counts as hung; a gate waits for two
 
 SHARED = (
     Argument("namespace", "", "ROS namespace of all nodes"),
@@ -136,14 +137,14 @@ def route(
 
 
 def backend(
-    arguments: Mapping[str, str], options: Mapping[str, str], usual: Mapping[str, Any] = MappingProxyType({})
+    arguments: Mapping[str, str], options: Mapping[str, str], period: float = 0.0
 ) -> tuple[dict[str, Any], dict[str, str]]:
     """Parameters of the policy node that say what its network runs on, and the options that are left.
 
     Args:
         arguments: with ``policy_backend``.
         options: those of the backend are taken.
-        usual: values of such that it has and that are not given.
+        period: of control, in seconds; 0 in lock-step.
 
     Raises:
         UserError: for an unknown backend, or a value that it does not take.
@@ -151,7 +152,8 @@ def backend(
     name = arguments["policy_backend"]
     kind = backend_options(name)
     (given, left) = route(options, {"policy": (kind,)})
-    chosen = {key: value for key, value in usual.items() if key in known(kind)} | given["policy"]
+    usual = {"patience": _PERIODS * period} if period and "patience" in known(kind) else {}
+    chosen = usual | given["policy"]
     override(kind(), chosen)
     return {"backend": name, "backend_options": yaml.safe_dump(chosen) if chosen else ""}, left
 

@@ -83,7 +83,8 @@ def _energy(battery: str, options: Mapping[str, str]) -> tuple[dict[str, dict], 
 
 
 def _train(arguments: Mapping[str, str], options: Mapping[str, str]) -> Started:
-    runs_on, options = backend(arguments, options)
+    rate = number(arguments, "rate_hz")
+    runs_on, options = backend(arguments, options, 1 / rate if rate else 0.0)
     energy, options = _energy(arguments["battery"], options)
     setup, env, run, checkpoint = subject(arguments, options)
     run, schedule = run.resolve(), setup.run_options
@@ -94,7 +95,7 @@ def _train(arguments: Mapping[str, str], options: Mapping[str, str]) -> Started:
         "steps": schedule.steps,
         "evaluate_every": schedule.evaluate_every,
         "evaluation_episodes": schedule.evaluation_episodes,
-        "rate_hz": number(arguments, "rate_hz"),
+        "rate_hz": rate,
         "resume": resume,
     }
     named = {"algorithm": setup.algorithm, "env": env, "run": str(run), "resume": resume}
