@@ -312,6 +312,21 @@ def test_a_policy_acts_on_the_chip_as_it_does_here():
     assert backend._chips == {}
 
 
+def test_an_old_policy_whose_chip_is_gone_takes_nothing_from_the_new_one():
+    (old, _), (new, _) = (policy_of("popsan", ENV, actor_bits=8) for _ in range(2))
+    backend, seen = Backend(WHOLE), np.zeros(4, np.float32)
+    backend.place(old)
+    os.kill(backend._chips[old]._process.pid, signal.SIGKILL)
+    old.act(seen, None, None)
+    assert "is gone" in backend.fault
+    backend.place(new)
+    old.act(seen, None, None)  # it still acts, by the host
+    assert not backend.fault
+    new.act(seen, None, None)
+    assert backend._chips[new].figures["decisions"] == 1
+    backend.retire(None)
+
+
 def test_without_a_fallback_the_policy_ends_with_the_chip():
     policy, _ = policy_of("popsan", ENV)
     backend = Backend(replace(WHOLE, fallback="none"))

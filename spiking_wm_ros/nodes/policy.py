@@ -101,7 +101,11 @@ class PolicyNode(ManagedNode):
         spaces = self._policy.spaces if self._policy else Spaces.from_json(bundle.facts["spaces"])
         policy = make_policy(bundle, spaces, yaml.safe_load(self.options.changed) or {})
         self._backend.place(policy)
-        _try_out(policy)
+        try:
+            _try_out(policy)
+        except BaseException:
+            self._backend.retire(policy)
+            raise
         return policy, bundle.version
 
     def _on_version(self, message: PolicyVersion) -> None:

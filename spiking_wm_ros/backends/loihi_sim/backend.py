@@ -20,7 +20,7 @@ class Backend:
     """Puts policies on chips, one each, which are begun while others still act."""
 
     def __init__(self, options: Options):
-        self.options, self.fault = options, ""
+        self.options = options
         self._chips: dict[Policy, Simulator] = {}
         self._acting: Simulator | None = None
 
@@ -37,8 +37,13 @@ class Backend:
             chip.close()
             raise UserError(f"the simulated Loihi does not start ({error}): policy_backend:=host") from None
         self._chips[policy] = self._acting = chip
-        self.fault = ""
-        policy.elsewhere = _OnChip(chip, self)
+        policy.elsewhere = _OnChip(chip, self.options.fallback)
+
+    @property
+    def fault(self) -> str:
+        """What is wrong with the newest chip; empty where nothing is."""
+        gone = self._acting.gone if self._acting else ""
+        return f"the simulated Loihi is gone: {gone}" if gone else ""
 
     def _network(self, policy: Policy) -> ChipNetwork:
         own = policy.chip_network()
@@ -73,16 +78,13 @@ class _OnChip:
     A state that no decision here has ended in is the beginning of a course of events: neurons rest then.
     """
 
-    def __init__(self, chip: Simulator, backend: Backend):
-        self._chip, self._backend = chip, backend
+    def __init__(self, chip: Simulator, fallback: str):
+        self._chip, self._fallback = chip, fallback
         self._courses: dict[int, tuple[Any, int]] = {}  # by the identity of the state they have come to
         self._number = itertools.count()
 
     def __call__(self, inputs: np.ndarray, before: Any, after: Any) -> np.ndarray | None:
         """Spikes ``[T, N]`` of the last layer."""
-        backend = self._backend
-        if backend.fault:
-            return None
         known, course = self._courses.pop(id(before), (None, 0))
         fresh = known is None
         if fresh:
@@ -90,9 +92,10 @@ class _OnChip:
         try:
             spikes = self._chip.run(inputs, course, fresh)[-1]
         except ChipGone as error:
-            backend.fault = f"the simulated Loihi is gone: {error}"
-            if backend.options.fallback == "none":
-                raise UserError(f"{backend.fault}; fallback:=host goes on without it") from None
+            if self._fallback == "none":
+                raise UserError(
+                    f"the simulated Loihi is gone: {error}; fallback:=host goes on without it"
+                ) from None
             return None
         if after is not None:
             self._courses[id(after)] = after, course

@@ -54,7 +54,8 @@ class Simulator:
         self._died = os.pidfd_open(self._process.pid)
         self._pipe = Connection(ours.detach())
         self._pipe.send((network, options, probes))
-        self._started, self._gone = False, ""
+        self._started = False
+        self.gone = ""  # why it is, once it is
 
     def run(self, inputs: np.ndarray, course: int = 0, fresh: bool = False) -> list[np.ndarray]:
         """One decision, as `Chip.run`.
@@ -94,8 +95,8 @@ class Simulator:
             self._started = True
 
     def _ask(self, request: tuple | str | None, patience: float):
-        if self._gone:
-            raise ChipGone(self._gone)
+        if self.gone:
+            raise ChipGone(self.gone)
         try:
             if request is not None:
                 self._pipe.send(request)
@@ -106,17 +107,17 @@ class Simulator:
                 return self._pipe.recv()
             raise EOFError
         except (EOFError, OSError):
-            self._gone = "its process has ended"
+            self.gone = "its process has ended"
         except ChipGone as error:
-            self._gone = str(error)
-        raise ChipGone(self._gone)
+            self.gone = str(error)
+        raise ChipGone(self.gone)
 
     def close(self) -> None:
         """End it and all that it started; leaves no process, shared memory or socket."""
         self._pipe.close()
         os.close(self._died)
         with contextlib.suppress(subprocess.TimeoutExpired):
-            if not self._gone:
+            if not self.gone:
                 self._process.wait(_END)
         group = self._process.pid
         for number, seconds in ((signal.SIGTERM, _LAST), (signal.SIGKILL, _LAST)):
