@@ -224,9 +224,10 @@ def leaves_nothing(tmp_path, monkeypatch):
     """After the test there is no process, folder or shared memory of the chips that it started."""
     mark = f"SWM_TEST={tmp_path}"
     monkeypatch.setenv(*mark.split("=", 1))
+    of_others = {*_folders_of_nobody(), *_memory_of_nobody()}  # whoever was killed before
     yield
     for _ in range(50):  # chips of other tests may be ending this moment
-        if not (left := [*_processes(mark), *_folders_of_nobody(), *_memory_of_nobody()]):
+        if not (left := {*_processes(mark), *_folders_of_nobody(), *_memory_of_nobody()} - of_others):
             break
         time.sleep(0.1)
     assert not left
