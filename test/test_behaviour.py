@@ -98,8 +98,7 @@ def test_the_policy_is_the_distribution_that_it_tells():
 
 def rollouts(discrete: bool, **given):
     torch.manual_seed(0)
-    once = {"epochs": 1, "parts": 1} if given.get("gradient") == "dynamics" else {}
-    options = override(Options(), {"horizon": 4} | once | given)
+    options = override(Options(), {"horizon": 4} | given)
     spaces = Spaces(VECTOR, Discrete(3) if discrete else BOUNDED, 0.02)
     model = WorldModel(options, Observations(spaces), Actions(spaces, "spiking_wm").width)
     behaviour = Behaviour(options, Actions(spaces, "spiking_wm").width, discrete)
@@ -170,9 +169,12 @@ def test_rollouts_are_learned_from_in_parts():
     assert torch.equal(torch.cat([part.seen.spikes for part in parts], 2), goals.seen.spikes)
 
 
-def test_gradients_through_the_model_are_taken_once():
-    with pytest.raises(UserError, match="epochs:=1"):
-        rollouts(False, gradient="dynamics", epochs=2)
+@pytest.mark.parametrize(
+    "discrete, gradient, portions", [(False, "dynamics", 1), (False, "score", 6), (True, "dynamics", 6)]
+)
+def test_gradients_through_the_model_are_taken_once(discrete, gradient, portions):
+    model, behaviour, imagined = rollouts(discrete, gradient=gradient, epochs=2, parts=3)
+    assert len(behaviour.portions(behaviour.goals(model, imagined))) == portions
 
 
 def test_what_follows_an_end_does_not_count():

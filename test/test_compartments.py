@@ -5,7 +5,15 @@ import math
 import pytest
 import torch
 
-from spiking_wm_ros.snn.compartments import KINDS, TAU, THRESHOLD, AdaptiveLIF, TwoCompartments, spike
+from spiking_wm_ros.snn.compartments import (
+    KINDS,
+    TAU,
+    THRESHOLD,
+    AdaptiveLIF,
+    IntegrateAndFire,
+    TwoCompartments,
+    spike,
+)
 
 
 def scalar(kind: str, currents: list, coupling: tuple[float, float]) -> list[tuple]:
@@ -131,3 +139,22 @@ def test_gradients_reach_every_compartment(kind):
     by_port = drive.grad.unflatten(-1, (cell.ports, 3))
     assert (by_port.abs().sum((0, 1, 3)) > 0).all()
     assert (start.grad.abs().sum((1, 2)) > 0).all()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_layers_without_leak_round_what_stays(dtype):
+    """Scalar loop, rates and gradients."""
+    cell, ticks = IntegrateAndFire(7), 8
+    drive = torch.tensor([[-0.3, 0.0, 0.1, 0.26, 0.7, 1.0, 1.6]], dtype=dtype).requires_grad_()
+    spikes, after = cell(drive[None], cell.at_rest(1, like=drive), ticks)
+    for n, x in enumerate(drive[0].tolist()):
+        u, train = 0.5, []
+        for _ in range(ticks):
+            u += x
+            train.append(float(u >= 1))
+            u -= train[-1]
+        assert spikes[:, 0, n].tolist() == train and float(after.detach()[0, 0, n]) == pytest.approx(u, abs=1e-5)
+    assert spikes.mean(0)[0].tolist() == [0, 0, 1 / 8, 2 / 8, 6 / 8, 1, 1]  # of 8 x, the nearest
+    weights = torch.arange(8.0, dtype=dtype)[:, None, None]
+    (spikes * weights).sum().backward()
+    assert drive.grad[0].tolist() == [0, 0, 28, 28, 28, 0, 0]

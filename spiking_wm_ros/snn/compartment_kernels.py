@@ -59,6 +59,39 @@ def lif_back(grad_spikes, saved, grad_state, grad_drive, grad_parameters, parame
 
 
 @njit(_forward, **_compiled)
+def integrate_and_fire(drive, state, spikes, saved, parameters, constants):
+    """``u``, without leak; saves whether the current is one whose changes count."""
+    ticks, batch, neurons = spikes.shape
+    for b in range(batch):
+        u = state[0, b]
+        for t in range(ticks):
+            x, s, passes = drive[t % len(drive), b], spikes[t, b], saved[t, 0, b]
+            for n in range(neurons):
+                passes[n] = _ONE if x[n] > _ZERO and x[n] < _ONE else _ZERO
+            for n in range(neurons):
+                u[n] += x[n]
+            for n in range(neurons):
+                s[n] = _ONE if u[n] >= _ONE else _ZERO
+            for n in range(neurons):
+                u[n] -= s[n]
+
+
+@njit(_back, **_compiled)
+def integrate_and_fire_back(
+    grad_spikes, saved, grad_state, grad_drive, grad_parameters, parameters, constants
+):
+    """Undo `integrate_and_fire`."""
+    ticks, batch, neurons = grad_spikes.shape
+    for b in range(batch):
+        for t in range(ticks):
+            g_s, g_x, passes = grad_spikes[t, b], grad_drive[t, b], saved[t, 0, b]
+            for n in range(neurons):
+                g_x[n] = g_s[n] * passes[n]
+        for n in range(neurons):
+            grad_state[0, b, n] = _ZERO
+
+
+@njit(_forward, **_compiled)
 def adaptive_lif(drive, state, spikes, saved, parameters, constants):
     """``u`` and the rise ``a`` of its threshold; saves how far above that it got."""
     rate, threshold, decay, step = constants[0], constants[1], constants[2], constants[3]
@@ -202,7 +235,7 @@ def multi_compartment_back(
     grad_spikes, saved, grad_state, grad_drive, grad_parameters, parameters, constants
 ):
     """Undo `multi_compartment`."""
-    rate, gated, soft = constants[0], constants[2], constants[3]
+    rate, threshold, gated, soft = constants[0], constants[1], constants[2], constants[3]
     ticks, batch, neurons = grad_spikes.shape
     kept = np.empty(neurons, np.float32)
     for b in range(batch):
@@ -214,7 +247,7 @@ def multi_compartment_back(
             for n in range(neurons):
                 kept[n] = _ONE if above[n] <= _ZERO else soft
             for n in range(neurons):
-                g_u[n] = kept[n] * g_u[n] + g_s[n] * _slope(above[n])
+                g_u[n] = kept[n] * g_u[n] + (g_s[n] - soft * threshold * g_u[n]) * _slope(above[n])
             for n in range(neurons):
                 to_soma[n] = rate * gate[n] * g_u[n]
             for n in range(neurons):

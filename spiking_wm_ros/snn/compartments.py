@@ -5,8 +5,9 @@ of dimensions). A kind of neuron is written down tick by tick in PyTorch, the de
 precision; what trains in float32 on the CPU runs the same fused in `compartment_kernels`. The tests hold one
 against the other, and both against scalar loops.
 
-All fire above the same threshold, start from 0, and have the surrogate gradient ``max(0, 2 - 4 |x|)`` of how
-far the potential is above the threshold (QGate); no gradient goes through resets.
+All but `IntegrateAndFire` fire above the same threshold, start from 0, and have the surrogate gradient
+``max(0, 2 - 4 |x|)`` of how far the potential is above the threshold (QGate). No gradient goes through resets
+to 0; one goes through resets that subtract, for what a spike takes is not there for the next one.
 """
 
 from abc import ABC, abstractmethod
@@ -106,6 +107,29 @@ class LIF(Neurons):
         return s, (u * (1 - s.detach()))[None]
 
 
+class IntegrateAndFire(Neurons):
+    """``u += x``; ``s = [u >= 1]``; ``u -= s``: without leak, from half the threshold.
+
+    A current that stays is rounded: over ``T`` ticks there are as many spikes as ``T x`` is near to, none
+    below 0 and ``T`` above 1. So the surrogate gradient is that of what is rounded, 1 where ``0 < x < 1``,
+    and none goes through the state: what comes in at a tick goes out as spikes sooner or later.
+    """
+
+    kernels = kernels.integrate_and_fire, kernels.integrate_and_fire_back
+    constants = (0.0, 1.0)
+
+    def at_rest(self, *batch: int, like: Tensor | None = None) -> Tensor:
+        """See `Neurons.at_rest`."""
+        return super().at_rest(*batch, like=like) + 0.5
+
+    def tick(self, drive: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """See `Neurons.tick`."""
+        u = state[0].detach() + drive.detach()
+        s = (u >= 1).to(u.dtype)
+        passed = torch.where((drive > 0) & (drive < 1), drive, 0.0)
+        return s + passed - passed.detach(), (u - s)[None]
+
+
 class AdaptiveLIF(Neurons):
     """LIF whose threshold rises by ``step`` with each spike and falls back over ``adaptation`` ticks.
 
@@ -181,7 +205,7 @@ class MultiCompartment(Neurons):
         u = u + (gate * (basal - u + to_soma - leak * u) - (1 - leak) * u) / TAU
         s = spike(u - THRESHOLD)
         if self.soft:
-            return s, torch.stack([basal, apical, u - THRESHOLD * s.detach()])
+            return s, torch.stack([basal, apical, u - THRESHOLD * s])
         return s, torch.stack([basal, apical, u]) * (1 - s.detach())
 
 
@@ -221,3 +245,5 @@ KINDS: dict[str, Callable[[int], Neurons]] = {
     "mcn_paper": lambda neurons: MultiCompartment(neurons, gated_leak=False),
     "mcn_soft": lambda neurons: MultiCompartment(neurons, soft=True),
 }
+LAYERED: dict[str, Callable[[int], Neurons]] = {"lif": LIF, "integrate_and_fire": IntegrateAndFire}
+"""Kinds for layers, which start from rest in every step."""

@@ -7,7 +7,7 @@ and is multiplied once.
 import torch
 from torch import Tensor, nn
 
-from spiking_wm_ros.snn.compartments import APICAL, KINDS, LIF, MultiCompartment
+from spiking_wm_ros.snn.compartments import APICAL, KINDS, LAYERED, MultiCompartment
 from spiking_wm_ros.snn.sizes import RSSMSizes
 
 _FLOOR = 1e-3**0.5  # of normalisations
@@ -40,7 +40,7 @@ class PortNorm(nn.Module):
 
 
 class SpikingLayer(nn.Module):
-    """Linear, normalised, LIF neurons that start from rest.
+    """Linear, normalised, neurons that start from rest.
 
     Args:
         inputs: width.
@@ -51,7 +51,7 @@ class SpikingLayer(nn.Module):
         super().__init__()
         self.linear = nn.Linear(inputs, sizes.hidden, bias=False)
         self.norm = PortNorm(1, sizes.hidden, sizes.gain, sizes.bias)
-        self.neurons = LIF(sizes.hidden)
+        self.neurons = LAYERED[sizes.layered](sizes.hidden)
         self.ticks, self.averaged = sizes.ticks, sizes.averaged
 
     def forward(self, activity: Tensor, also: Tensor | None = None) -> Tensor:

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from spiking_wm_ros.snn.compartments import LIF
+from spiking_wm_ros.snn.compartments import LAYERED, Neurons
 from spiking_wm_ros.snn.layers import LAYERS, PortNorm
 from spiking_wm_ros.snn.sizes import RSSMSizes
 from spiking_wm_ros.snn.symlog import symlog
@@ -77,7 +77,7 @@ class PictureEncoder(nn.Module):
         )
         start = (sizes.gain, sizes.bias) if sizes.spiking else (1.0, 0.0)
         self.norms = nn.ModuleList(PortNorm(1, width, *start) for width in widths[1:])
-        maps = [LIF(width * side**2) for width, side in zip(widths[1:], _SIDES)]
+        maps = [LAYERED[sizes.layered](width * side**2) for width, side in zip(widths[1:], _SIDES)]
         self.neurons = nn.ModuleList(maps if sizes.spiking else len(maps) * [nn.SiLU()])
         self.spiking, self.ticks, self.averaged = sizes.spiking, sizes.ticks, sizes.averaged
         self.width = widths[-1] * _SIDES[-1] ** 2
@@ -92,7 +92,7 @@ class PictureEncoder(nn.Module):
             x = self._fire(neurons, currents) if self.spiking else neurons(currents)
         return x.reshape(len(x), *pictures.shape[:-3], self.width)
 
-    def _fire(self, neurons: LIF, currents: Tensor) -> Tensor:
+    def _fire(self, neurons: Neurons, currents: Tensor) -> Tensor:
         flat = currents.flatten(2)
         spikes, _ = neurons(flat, neurons.at_rest(flat.shape[1], like=flat), self.ticks)
         if self.averaged:

@@ -41,6 +41,7 @@ class RSSMSizes:
 
     spiking: bool = True
     kind: str = "mcn"
+    layered: str = "lif"  # kind of the neurons in layers
     carried: bool = True
     neurons: int = 128
     hidden: int = 128

@@ -170,7 +170,7 @@ class Agent(contract.Agent):
             with self._precision():
                 imagined = self.behaviour.imagine(self.model, start, self._generator)
                 goals = self.behaviour.goals(self.model, imagined)
-            for part in o.epochs * goals.parts(o.parts):
+            for part in self.behaviour.portions(goals):
                 with self._precision():
                     actor_loss, critic_loss, metrics = self.behaviour.losses(part)
                 self._step("actor", actor_loss, o.behaviour_clip)

@@ -8,7 +8,6 @@ from torch import Generator, Tensor, nn
 
 from spiking_wm_ros.agents.spiking_wm.options import Options
 from spiking_wm_ros.agents.spiking_wm.world_model import WorldModel
-from spiking_wm_ros.errors import UserError
 from spiking_wm_ros.snn.readout import Readout
 from spiking_wm_ros.snn.rssm import Features, Latent
 from spiking_wm_ros.snn.symlog import TwoHot
@@ -97,8 +96,6 @@ class Goals(NamedTuple):
 
     def parts(self, count: int) -> "list[Goals]":
         """The same, some rollouts in each."""
-        if count == 1:
-            return [self]  # graphs and all
         fields = [x.chunk(count, 1) for x in self[1:]]
         spikes, samples = self.seen.spikes.chunk(count, 2), self.seen.sample.chunk(count, 1)
         return [Goals(Features(*seen), *rest) for *seen, rest in zip(spikes, samples, zip(*fields))]
@@ -112,8 +109,6 @@ class Behaviour(nn.Module):
         self.options, self._action = options, action
         self.actor = Actor(action, discrete, options)
         self._through_model = options.gradient == "dynamics" and not discrete
-        if self._through_model and options.epochs * options.parts > 1:
-            raise UserError("gradient:=dynamics learns once from each rollout: set epochs:=1 parts:=1")
         self.critic = Readout(TwoHot.width, options.layers, options.sizes(), scale=0.0)
         self.slow_critic = copy.deepcopy(self.critic).requires_grad_(False)
         self.register_buffer("range", torch.zeros(2))
@@ -158,6 +153,11 @@ class Behaviour(nn.Module):
             slow = TwoHot(self.slow_critic(*seen).float()).mean()
         aims = (returns.detach(), slow, advantage, weight, reward.detach())
         return Goals(seen, imagined.code, log_probability, *aims)
+
+    def portions(self, goals: Goals) -> list[Goals]:
+        """What updates are made with, one after the other; through the model all at once: it is one graph."""
+        o = self.options
+        return [goals] if self._through_model else o.epochs * goals.parts(o.parts)
 
     def losses(self, goals: Goals) -> tuple[Tensor, Tensor, dict[str, float]]:
         """Of actor and critic, and what they are made of."""

@@ -25,11 +25,16 @@ class Options:
         "recurrent neurons: mcn_paper leaks even with a closed gate, mcn_soft forgets nothing as it fires",
         choices=("lif", "adaptive_lif", "two_compartments", "mcn", "mcn_paper", "mcn_soft"),
     )
+    layered: str = option(
+        "integrate_and_fire",
+        "neurons of all layers; integrate_and_fire rounds a current that stays to a rate",
+        choices=("lif", "integrate_and_fire"),
+    )
     carried: bool = option(True, "potentials of recurrent neurons go on from step to step; false: from rest")
-    ticks: int = option(2, "spike steps within one environment step", 1, 64)
+    ticks: int = option(8, "spike steps within one environment step", 1, 64)
     averaged: bool = option(True, "layers hand on mean rates over ticks; false: the spikes of every tick")
     gain: float = option(0.5, "of normalised currents to begin with; the threshold is 0.5", 0.01, 10)
-    bias: float = option(0.6, "added to those of all but recurrent neurons, to begin with", -10, 10)
+    bias: float = option(0.3, "added to those of all but recurrent neurons, to begin with", -10, 10)
     memory: float = option(
         0.0, "longest time that gates of MCNs keep a potential to begin with, in steps; 0: as drawn", 0, 1e6
     )
@@ -42,8 +47,8 @@ class Options:
     length: int = option(32, "steps of a sequence; blocks of memory hold no longer ones", 2, 960)
     replay: int = option(500_000, "steps remembered", 1000)
     warmup: int = option(1000, "steps of uniformly random actions at the start", 0)
-    layers: int = option(1, "layers of encoder, decoder, actor, critic and other heads", 1, 8)
-    model_lr: float = option(2e-3, "learning rate of the world model", 0, 1)
+    layers: int = option(2, "layers of encoder, decoder, actor, critic and other heads", 1, 8)
+    model_lr: float = option(1e-3, "learning rate of the world model", 0, 1)
     model_clip: float = option(1000.0, "largest norm of the world model's gradient", 0)
     free_nats: float = option(1.0, "divergence of posterior and prior that costs nothing", 0)
     dynamics_weight: float = option(0.5, "weight of the divergence that the prior learns from", 0, 100)
@@ -57,12 +62,12 @@ class Options:
     critic_lr: float = option(3e-4, "learning rate of the critic", 0, 1)
     behaviour_clip: float = option(100.0, "largest norm of the actor's gradient, and of the critic's", 0)
     gradient: str = option(
-        "score",
+        "dynamics",
         "continuous actions learn by that of returns, through the model; score: of log-probability",
         choices=("dynamics", "score"),
     )
-    epochs: int = option(2, "times that rollouts are learned from; 1 with gradient:=dynamics", 1, 100)
-    parts: int = option(4, "parts of rollouts, with an update of actor and critic by each; likewise", 1, 100)
+    epochs: int = option(2, "times that rollouts are learned from by score; by dynamics it is once", 1, 100)
+    parts: int = option(4, "parts of rollouts, with an update by each; by dynamics it is one", 1, 100)
     entropy: float = option(3e-4, "weight of the policy's entropy", 0, 100)
     target_rate: float = option(0.02, "share of the critic that its slow copy takes per update", 0, 1)
     # computing
@@ -75,6 +80,7 @@ class Options:
         return RSSMSizes(
             spiking=self.spiking,
             kind=self.neuron,
+            layered=self.layered,
             carried=self.carried,
             neurons=of["neurons"],
             hidden=of["hidden"],
