@@ -40,6 +40,20 @@ class _Spike(torch.autograd.Function):
         return grad * (2 - 4 * above.abs()).clamp_min(0)
 
 
+class _Rounded(torch.autograd.Function):
+    """Rate of `IntegrateAndFire` over so many ticks of a current."""
+
+    @staticmethod
+    def forward(ctx, current: Tensor, start: Tensor, ticks: int) -> Tensor:
+        ctx.save_for_backward(current)
+        return torch.add(start, current, alpha=ticks).floor_().clamp_(0, ticks).div_(ticks)
+
+    @staticmethod
+    def backward(ctx, grad: Tensor) -> tuple[Tensor, None, None]:
+        (current,) = ctx.saved_tensors
+        return grad * ((current > 0) & (current < 1)), None, None
+
+
 spike = _Spike.apply
 
 
@@ -93,6 +107,11 @@ class Neurons(torch.nn.Module, ABC):
             spikes.append(fired)
         return torch.stack(spikes), state
 
+    def rates(self, drive: Tensor, state: Tensor, ticks: int) -> tuple[Tensor, Tensor]:
+        """As `forward`, but the mean of spikes over ticks ``[1, B, N]``."""
+        spikes, state = self(drive, state, ticks)
+        return spikes.mean(0, keepdim=True), state
+
 
 class LIF(Neurons):
     """``u += (x - u) / tau``; ``s = [u > threshold]``; ``u = 0`` where it fired."""
@@ -128,6 +147,13 @@ class IntegrateAndFire(Neurons):
         s = (u >= 1).to(u.dtype)
         passed = torch.where((drive > 0) & (drive < 1), drive, 0.0)
         return s + passed - passed.detach(), (u - s)[None]
+
+    def rates(self, drive: Tensor, state: Tensor, ticks: int) -> tuple[Tensor, Tensor]:
+        """See `Neurons.rates`; of a current that stays, without going through ticks."""
+        if len(drive) > 1:
+            return super().rates(drive, state, ticks)
+        rates = _Rounded.apply(drive, state, ticks)
+        return rates, state.detach() + ticks * (drive - rates).detach()
 
 
 class AdaptiveLIF(Neurons):

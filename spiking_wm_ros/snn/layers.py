@@ -64,8 +64,7 @@ class SpikingLayer(nn.Module):
         currents = self.linear(activity)
         drive = self.norm(currents if also is None else currents + also)
         rest = self.neurons.at_rest(*drive.shape[1:-1], like=drive)
-        spikes, _ = self.neurons(drive, rest, self.ticks)
-        return spikes.mean(0, keepdim=True) if self.averaged else spikes
+        return (self.neurons.rates if self.averaged else self.neurons)(drive, rest, self.ticks)[0]
 
 
 class DenseLayer(nn.Module):
@@ -138,9 +137,8 @@ class SpikingCell(nn.Module):
             own = nn.functional.pad(own, (0, currents.shape[-1] - own.shape[-1]))
         if not self.carried:
             potentials = torch.zeros_like(potentials)
-        fired, potentials = self.neurons(self.norm(currents + own), potentials, self.ticks)
-        if self.averaged:
-            fired = fired.mean(0, keepdim=True)
+        fire = self.neurons.rates if self.averaged else self.neurons
+        fired, potentials = fire(self.norm(currents + own), potentials, self.ticks)
         return fired if self.kept is None else fired.lerp(spikes, self.kept.to(fired)), potentials
 
 

@@ -94,9 +94,8 @@ class PictureEncoder(nn.Module):
 
     def _fire(self, neurons: Neurons, currents: Tensor) -> Tensor:
         flat = currents.flatten(2)
-        spikes, _ = neurons(flat, neurons.at_rest(flat.shape[1], like=flat), self.ticks)
-        if self.averaged:
-            spikes = spikes.mean(0, keepdim=True)
+        fire = neurons.rates if self.averaged else neurons
+        spikes, _ = fire(flat, neurons.at_rest(flat.shape[1], like=flat), self.ticks)
         return spikes.unflatten(-1, currents.shape[2:])
 
 
