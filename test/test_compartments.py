@@ -153,7 +153,8 @@ def test_layers_without_leak_round_what_stays(dtype):
             u += x
             train.append(float(u >= 1))
             u -= train[-1]
-        assert spikes[:, 0, n].tolist() == train and float(after.detach()[0, 0, n]) == pytest.approx(u, abs=1e-5)
+        assert spikes[:, 0, n].tolist() == train
+        assert float(after.detach()[0, 0, n]) == pytest.approx(u, abs=1e-5)
     assert spikes.mean(0)[0].tolist() == [0, 0, 1 / 8, 2 / 8, 6 / 8, 1, 1]  # of 8 x, the nearest
     rates, state = cell.rates(drive[None], cell.at_rest(1, like=drive), ticks)
     assert torch.equal(rates[0], spikes.mean(0)) and torch.allclose(state, after, atol=1e-5)
