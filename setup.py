@@ -40,6 +40,7 @@ setup(
             f"gate = {NAME}.nodes.gate:main",
             f"rover_driver = {NAME}.nodes.rover_driver:main",
             f"scheduler = {NAME}.nodes.scheduler:main",
+            f"viewer = {NAME}.nodes.viewer:main",
             f"recorder = {NAME}.nodes.recorder:main",
         ]
     },

@@ -147,9 +147,7 @@ def export(arguments: Arguments = None) -> None:
 
 @app.command()
 def launch(
-    file: Annotated[
-        str, typer.Argument(help="train.launch.py, dream.launch.py, evaluate.launch.py or deploy.launch.py")
-    ],
+    file: Annotated[str, typer.Argument(help="train, dream, evaluate, deploy or view, and .launch.py")],
     arguments: Arguments = None,
     show_args: ShowArguments = False,
 ) -> None:
@@ -180,6 +178,12 @@ def evaluate(arguments: Arguments = None, show_args: ShowArguments = False) -> N
 def deploy(arguments: Arguments = None, show_args: ShowArguments = False) -> None:
     """Let a policy drive a robot behind a safety gate: robot:=NAME policy:=RUN."""
     _launch("deploy", arguments, show_args)
+
+
+@app.command()
+def view(arguments: Arguments = None, show_args: ShowArguments = False) -> None:
+    """Show what runs on this machine on a page: viewer_port:=8642; also with viewer:=true of every graph."""
+    _launch("view", arguments, show_args)
 
 
 @app.command(context_settings=_PASS_ON)

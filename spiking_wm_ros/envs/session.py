@@ -108,6 +108,11 @@ class Session:
         return self._judging is not None
 
     @property
+    def env(self) -> gym.Env:
+        """The environment that acts now."""
+        return self._evaluation if self.evaluating else self._training
+
+    @property
     def training_step(self) -> int:
         """Training steps taken so far."""
         return self._training_pending.step

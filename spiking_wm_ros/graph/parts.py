@@ -42,6 +42,8 @@ class Started:
     log_level: str = "info"
     params_file: str = ""
     record: str = "false"
+    viewer: str = "false"
+    viewer_port: str = "8642"
     steps: int = 0
 
 
@@ -60,10 +62,13 @@ class Graph:
 
 _PERIODS = 1.5  # of control, until what runs a network counts as hung; a gate waits for two
 
+VIEWER_PORT = Argument("viewer_port", "8642", "of 127.0.0.1, where that page is")
 SHARED = (
     Argument("namespace", "", "ROS namespace of all nodes"),
     Argument("params_file", "", "ROS parameter file (YAML) applied on top"),
     Argument("record", "false", "write all topics to MCAP files in the run's bags/", ("true", "false")),
+    Argument("viewer", "false", "show all on a page of this machine", ("true", "false")),
+    VIEWER_PORT,
     Argument("log_level", "info", "log level", ("debug", "info", "warn", "error")),
 )
 CHECKPOINT = Argument("checkpoint", "", "run folder, for its newest checkpoint, or a checkpoint in one")

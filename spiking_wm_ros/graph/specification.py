@@ -9,10 +9,17 @@ from spiking_wm_ros.agents.options import suggestion
 from spiking_wm_ros.errors import UserError
 from spiking_wm_ros.graph.deploy import DEPLOY
 from spiking_wm_ros.graph.evaluate_and_dream import DREAM, EVALUATE
-from spiking_wm_ros.graph.parts import Graph, NodeSpec, Started
+from spiking_wm_ros.graph.parts import Graph, NodeSpec, Started, number
 from spiking_wm_ros.graph.train import TRAIN
+from spiking_wm_ros.graph.view import VIEW
 
-GRAPHS: dict[str, Graph] = {"train": TRAIN, "dream": DREAM, "evaluate": EVALUATE, "deploy": DEPLOY}
+GRAPHS: dict[str, Graph] = {
+    "train": TRAIN,
+    "dream": DREAM,
+    "evaluate": EVALUATE,
+    "deploy": DEPLOY,
+    "view": VIEW,
+}
 
 
 def settle_graph(name: str, given: Mapping[str, str]) -> Started:
@@ -31,8 +38,16 @@ def settle_graph(name: str, given: Mapping[str, str]) -> Started:
     if arguments["params_file"] and not Path(arguments["params_file"]).exists():
         raise UserError(f"params_file:={arguments['params_file']} does not exist")
     started = graph.settle(arguments, {k: v for k, v in given.items() if k not in declared})
-    if started.record != "true":
-        return started
-    folder = started.run.resolve() / "bags" / time.strftime("%Y%m%d-%H%M%S")
-    recorder = NodeSpec("recorder", {"folder": str(folder)}, vital=False)
-    return replace(started, nodes=[recorder, *started.nodes])
+    return replace(started, nodes=[*_onlookers(started, arguments), *started.nodes])
+
+
+def _onlookers(started: Started, arguments: Mapping[str, str]) -> list[NodeSpec]:
+    """Nodes that record and show what the others do; the others go on without them."""
+    nodes = []
+    if started.record == "true":
+        folder = started.run.resolve() / "bags" / time.strftime("%Y%m%d-%H%M%S")
+        nodes.append(NodeSpec("recorder", {"folder": str(folder)}, vital=False))
+    if started.viewer == "true":
+        shows = {"port": number(arguments, "viewer_port", int), "robot": arguments.get("robot", "")}
+        nodes.append(NodeSpec("viewer", shows, vital=False))
+    return nodes

@@ -22,6 +22,7 @@ from spiking_wm_ros.energy.battery import BatteryOptions
 from spiking_wm_ros.envs.battery import BATTERIES, NONE
 from spiking_wm_ros.envs.session import Session
 from spiking_wm_ros.nodes import qos
+from spiking_wm_ros.nodes.camera import CameraPublisher
 from spiking_wm_ros.nodes.health import Health, spread
 from spiking_wm_ros.nodes.main import run
 from spiking_wm_ros.nodes.managed import ManagedNode
@@ -92,6 +93,7 @@ class Bridge(ManagedNode):
         self.create_timer(0.1, self._look_after)
         if o.rate_hz:
             self.create_timer(1 / o.rate_hz, self._tick)
+        self._camera = CameraPublisher(self, lambda: self._session.env)
         Health(self, self._report)
 
     def _make_session(self) -> Session:
@@ -309,6 +311,10 @@ class Bridge(ManagedNode):
         }
         figures |= spread("period", self._periods)
         return level, message, figures
+
+    def release(self) -> None:
+        """End the camera."""
+        self._camera.close()
 
     def close(self) -> None:
         """Close the environment."""

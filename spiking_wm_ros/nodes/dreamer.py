@@ -10,9 +10,9 @@ from diagnostic_msgs.msg import DiagnosticStatus
 from rclpy.action import ActionServer, CancelResponse
 from rclpy.action.server import ServerGoalHandle
 from spiking_wm_msgs.action import Dream
-from spiking_wm_msgs.msg import PolicyVersion
+from spiking_wm_msgs.msg import PolicyVersion, Stretch
 from spiking_wm_msgs.msg import Transition as TransitionMessage
-from std_msgs.msg import String
+from std_msgs.msg import Header, String
 from std_srvs.srv import Trigger
 
 from spiking_wm_ros.agents.contract import Budget
@@ -28,11 +28,11 @@ from spiking_wm_ros.nodes.health import Health
 from spiking_wm_ros.nodes.learner_process import LearnerProcess
 from spiking_wm_ros.nodes.main import run
 from spiking_wm_ros.nodes.managed import ManagedNode
-from spiking_wm_ros.nodes.messages import from_transition
+from spiking_wm_ros.nodes.messages import from_transition, to_stretch
 from spiking_wm_ros.nodes.parameters import declare, refuse_unknown
 
 _SAVING_TIME = 4.5  # seconds for the last checkpoint after SIGTERM
-_FEEDBACK_EVERY = 0.2  # seconds
+_FEEDBACK_EVERY, _STRETCH_EVERY = 0.2, 2.0  # seconds
 TRAIN, ONCE, AT_REST = "train", "once", "at_rest"
 _UNTOLD = ("dream_started", "stopped")  # events that the status tells anyway
 
@@ -90,6 +90,8 @@ class Dreamer(ManagedNode):
         self._fed_back_at = 0.0
 
         self._versions = self.create_publisher(PolicyVersion, "policy_version", qos.LATCHED)
+        self._stretches = self.create_publisher(Stretch, "stretch", qos.OFFERED_NEWEST)
+        self.create_timer(_STRETCH_EVERY, self._ask_for_stretch)
         self.create_service(Trigger, "~/dream", self._on_dream)
         self.create_service(Trigger, "~/wake", self._on_wake)
         self.create_service(Trigger, "~/save_checkpoint", self._on_save)
@@ -154,7 +156,10 @@ class Dreamer(ManagedNode):
                 getattr(self, f"_event_{kind}")(*content)
 
     def _event_status(self, status: dict) -> None:
+        changed = status["phase"] != self._status["phase"]
         self._status = status
+        if changed:
+            self._health.publish()  # a dream may be over before the next beat
 
     def _event_released(self, version: int, first_step: int, until_step: int, path: str, digest: str) -> None:
         self._version = PolicyVersion(
@@ -191,6 +196,15 @@ class Dreamer(ManagedNode):
         if self._status["phase"] == "finished":
             raise SystemExit(0)
         raise UserError("the learner process ended without a word: see its traceback above")
+
+    def _ask_for_stretch(self) -> None:
+        """Have dream held against reality where somebody looks."""
+        if self._learner and self._stretches.get_subscription_count():
+            self._learner.send("stretch")
+
+    def _event_stretch(self, stretch: dict) -> None:
+        header = Header(stamp=self.get_clock().now().to_msg())
+        self._stretches.publish(to_stretch(stretch, header))
 
     # --- dreaming on request ---
 

@@ -98,6 +98,9 @@ class _Child(LearningRun):
             self.learner.wake()
         elif kind == "bag":
             self._learn_from(Path(content[0]))
+        elif kind == "stretch":
+            if stretch := self.learner.agent.dream_against_reality():
+                self._pipe.send(("stretch", stretch))
         elif kind == "save":
             path = self.save()
             self._pipe.send(("saved", str(path) if path else ""))

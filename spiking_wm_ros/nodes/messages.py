@@ -1,6 +1,7 @@
 """Between ROS messages and what agents and environments use."""
 
 import array
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from builtin_interfaces.msg import Time
@@ -30,6 +31,31 @@ def from_array(message: msg.Array, dtype: np.dtype = np.float32) -> np.ndarray:
     """
     data = np.array(message.pixels, np.uint8) if message.pixels else np.array(message.values, np.float32)
     return data.reshape(tuple(message.shape)).astype(dtype, copy=False)
+
+
+def to_spikes(trains: Sequence[np.ndarray], policy_version: int, header: Header) -> msg.Spikes:
+    """Spike trains ``[T, N]`` of layers as a message."""
+    return msg.Spikes(
+        header=header,
+        policy_version=policy_version,
+        ticks=array.array("I", [len(train) for train in trains]),
+        neurons=array.array("I", [train.shape[1] for train in trains]),
+        spikes=array.array("B", b"".join(train.tobytes() for train in trains)),
+    )
+
+
+def from_spikes(message: msg.Spikes) -> list[np.ndarray]:
+    """Undo `to_spikes`."""
+    spikes, trains = np.array(message.spikes, np.uint8), []
+    for ticks, neurons in zip(message.ticks, message.neurons):
+        trains.append(spikes[: ticks * neurons].reshape(ticks, neurons))
+        spikes = spikes[ticks * neurons :]
+    return trains
+
+
+def to_stretch(stretch: Mapping[str, np.ndarray], header: Header) -> msg.Stretch:
+    """What `Agent.dream_against_reality` gives as a message."""
+    return msg.Stretch(header=header, **{name: to_array(values) for name, values in stretch.items()})
 
 
 def to_header(seconds: float) -> Header:

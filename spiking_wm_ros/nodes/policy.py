@@ -4,6 +4,7 @@ import sys
 import time
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import numpy as np
 import yaml
 from diagnostic_msgs.msg import DiagnosticStatus
-from spiking_wm_msgs.msg import Action, Observation, PolicyVersion
+from spiking_wm_msgs.msg import Action, Observation, PolicyVersion, Spikes
 
 from spiking_wm_ros.agents.bundle import load_bundle, make_policy
 from spiking_wm_ros.agents.contract import Policy
@@ -25,11 +26,13 @@ from spiking_wm_ros.nodes import qos
 from spiking_wm_ros.nodes.health import Health, spread
 from spiking_wm_ros.nodes.main import run
 from spiking_wm_ros.nodes.managed import ManagedNode
-from spiking_wm_ros.nodes.messages import from_array, to_array
+from spiking_wm_ros.nodes.messages import from_array, to_array, to_spikes
 from spiking_wm_ros.nodes.parameters import declare, refuse_unknown
 from spiking_wm_ros.process import prepare_to_compute
+from spiking_wm_ros.snn import probe
 
 _FOREVER = 2**63 - 1
+_SPIKES_EVERY = 0.2  # seconds between decisions whose spikes are shown
 _GIVES_WAY_WITHIN = 0.0002  # seconds that acting waits for a version being loaded; by default 0.005
 
 
@@ -69,7 +72,9 @@ class PolicyNode(ManagedNode):
         self._exploration = Exploration(self.options.seed)
         self._latencies = deque(maxlen=1000)
         self._refused = ""
+        self._shown_at = 0.0  # when spikes were
 
+        self._spikes = self.create_publisher(Spikes, "spikes", qos.OFFERED_NEWEST)
         self._actions = self.create_publisher(Action, "action", qos.OFFERED_NEWEST)
         self.create_subscription(Observation, "observation", self._on_observation, qos.NEWEST)
         if self.options.bundle:
@@ -162,7 +167,9 @@ class PolicyNode(ManagedNode):
             last = self._states[message.evaluation]
             self._states[message.evaluation] = self._policy.rewarded(last, message.reward)
         rng = None if message.evaluation else self._exploration.at(message.step)
-        action, state = self._policy.act(observation, self._states[message.evaluation], rng)
+        shows = began > self._shown_at + _SPIKES_EVERY and self._spikes.get_subscription_count()
+        with probe.listen() if shows else nullcontext([]) as trains:
+            action, state = self._policy.act(observation, self._states[message.evaluation], rng)
         self._states[message.evaluation] = state
         self._answered = message
         self._answer = Action(
@@ -175,6 +182,9 @@ class PolicyNode(ManagedNode):
         )
         self._actions.publish(self._answer)
         self._latencies.append(time.perf_counter() - began)
+        if shows:
+            self._shown_at = began
+            self._spikes.publish(to_spikes(trains, self._version, message.header))
 
     # --- health and end ---
 

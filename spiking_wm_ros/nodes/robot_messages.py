@@ -62,6 +62,14 @@ def command_writer(robot: Robot) -> Callable[[np.ndarray, Time], Any]:
     return _WRITERS[robot.command.type](robot.command, robot.period)
 
 
+def command_values(robot: Robot, message: Any) -> list[float]:
+    """Undo `command_writer`."""
+    if robot.command.type == "geometry_msgs/TwistStamped":
+        parts = (name.split(".") for name in robot.command.fields)
+        return [getattr(getattr(message.twist, part), axis) for part, axis in parts]
+    return list(message.points[-1].positions if hasattr(message, "points") else message.data)
+
+
 def _multi_array(command: Command, period: float) -> Callable:
     return lambda values, now: Float64MultiArray(data=array.array("d", values))
 

@@ -18,6 +18,7 @@ from spiking_wm_ros.agents.options import option
 from spiking_wm_ros.energy.battery import BatteryOptions
 from spiking_wm_ros.envs.rover import Rover
 from spiking_wm_ros.nodes import qos
+from spiking_wm_ros.nodes.camera import CameraPublisher
 from spiking_wm_ros.nodes.main import run
 from spiking_wm_ros.nodes.messages import to_battery_state
 from spiking_wm_ros.nodes.node import Node
@@ -61,6 +62,7 @@ class RoverDriver(Node):
         self.create_subscription(
             Float64MultiArray, "wheel_controller/commands", self._on_command, qos.COMMAND
         )
+        self._camera = CameraPublisher(self, lambda: self._rover)
         self.create_timer(self._rover.dt, self._step)
         self.act_in_real_time()  # as the hardware would
 
@@ -75,6 +77,10 @@ class RoverDriver(Node):
         speeds = self._speeds if in_time and self._rover.battery.energy_j else np.zeros(2)
         self._publish(self._rover.step(speeds / _MAX_SPEED)[0])
         self._steps += 1
+
+    def close(self) -> None:
+        """End the camera."""
+        self._camera.close()
 
     def _publish(self, seen: np.ndarray) -> None:
         """Publish what the rover measures; ``seen`` is as its environment's table has it."""

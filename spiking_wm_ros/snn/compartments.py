@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from spiking_wm_ros.snn import compartment_kernels as kernels
+from spiking_wm_ros.snn import probe
 from spiking_wm_ros.snn.neurons import fused
 
 THRESHOLD = 0.5
@@ -100,9 +101,15 @@ class Neurons(torch.nn.Module, ABC):
             flat = drive.reshape(len(drive), -1, drive.shape[-1])
             flat_state = state.reshape(len(state), -1, self.neurons)
             spikes, after = _Fused.apply(flat, flat_state, self.parameters_by_neuron(), self, ticks)
-            return spikes.view(ticks, *drive.shape[1:-1], self.neurons), after.view(state.shape)
+            spikes, after = spikes.view(ticks, *drive.shape[1:-1], self.neurons), after.view(state.shape)
+        else:
+            spikes, after = self._by_tick(drive.expand(ticks, *drive.shape[1:]), state)
+        probe.fired(spikes)
+        return spikes, after
+
+    def _by_tick(self, drive: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         spikes = []
-        for current in drive.expand(ticks, *drive.shape[1:]):
+        for current in drive:
             fired, state = self.tick(current, state)
             spikes.append(fired)
         return torch.stack(spikes), state
@@ -150,7 +157,7 @@ class IntegrateAndFire(Neurons):
 
     def rates(self, drive: Tensor, state: Tensor, ticks: int) -> tuple[Tensor, Tensor]:
         """See `Neurons.rates`; of a current that stays, without going through ticks."""
-        if len(drive) > 1:
+        if len(drive) > 1 or probe.heard():
             return super().rates(drive, state, ticks)
         rates = _Rounded.apply(drive, state, ticks)
         return rates, state.detach() + ticks * (drive - rates).detach()

@@ -11,6 +11,7 @@ from spikingjelly.activation_based import surrogate
 from torch import Tensor
 
 from spiking_wm_ros.snn import integrate_and_fire_kernels as kernels
+from spiking_wm_ros.snn import probe
 from spiking_wm_ros.snn.neurons import fused
 
 _ALPHA = 2.0  # of the surrogate gradient, arctan's
@@ -54,11 +55,14 @@ def fire(drive: Tensor, ticks: int, constants: Constants) -> tuple[Tensor, Tenso
     Returns:
         Spikes ``[T, B, N]`` (0 or 1), and potentials ``[B, N]`` after them.
     """
-    if not fused(drive):
-        return _by_tick(drive, ticks, constants)
-    flat = drive.reshape(len(drive), drive.shape[1], -1)
-    spikes, potential = _Fused.apply(flat, ticks, constants)
-    return spikes.view(ticks, *drive.shape[1:]), potential.view(drive.shape[1:])
+    if fused(drive):
+        flat = drive.reshape(len(drive), drive.shape[1], -1)
+        spikes, potential = _Fused.apply(flat, ticks, constants)
+        spikes, potential = spikes.view(ticks, *drive.shape[1:]), potential.view(drive.shape[1:])
+    else:
+        spikes, potential = _by_tick(drive, ticks, constants)
+    probe.fired(spikes)
+    return spikes, potential
 
 
 def _by_tick(drive: Tensor, ticks: int, c: Constants) -> tuple[Tensor, Tensor]:

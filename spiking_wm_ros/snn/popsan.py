@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from spiking_wm_ros.snn import kernels
+from spiking_wm_ros.snn import kernels, probe
 from spiking_wm_ros.snn.chip_grid import MANTISSAS, binary_unit, step
 from spiking_wm_ros.snn.chip_network import Layer
 from spiking_wm_ros.snn.clif_layers import Synapses, firing_rates, spike_trains
@@ -125,6 +125,8 @@ class EventDrivenPopSAN:
             spikes = np.empty((ticks, len(bias)), np.float32)
             kernels.clif_events(trains[-1], weight, bias, spikes, *CLIFConstants())
             trains.append(spikes)
+        for train in trains:
+            probe.fired(train[:, None])
         return trains
 
     def decode(self, train: np.ndarray) -> np.ndarray:

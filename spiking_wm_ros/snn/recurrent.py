@@ -12,6 +12,7 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from spiking_wm_ros.snn import probe
 from spiking_wm_ros.snn import recurrent_kernels as kernels
 from spiking_wm_ros.snn.chip_network import Layer
 
@@ -131,6 +132,7 @@ class RecurrentNetwork:
         seen = self._see(inputs, last)
         last[:] = inputs
         kernels.lif_tick(self.weights, self.input_weights, seen, *states, learning, *self._numbers)
+        probe.fired(activity.spikes[None])
         return activity.readout
 
     def currents(self, activity: Activity, inputs: Array) -> Array:

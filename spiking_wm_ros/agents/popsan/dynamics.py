@@ -24,6 +24,7 @@ class Step(NamedTuple):
     reward: Tensor
     terminated: Tensor
     uncertainty: Tensor
+    variance: Tensor | None = None  # between members, of normalised changes, [B, S]; the mean is uncertainty
 
 
 class Dream(NamedTuple):
@@ -101,21 +102,28 @@ class Dynamics(nn.Module):
         """Predict the step after ``[B, S]`` and ``[B, A]``; uncertainty is the members' variance."""
         change_scale, reward_scale = self.scales()
         p = self.network(self.normaliser(observation), action)
+        variance = p.delta.var(0) * self.calibration
         return Step(
             observation + p.delta.mean(0) * change_scale,
             p.reward.mean(0) * reward_scale,
             p.termination_logit.mean(0) > 0,
-            p.delta.var(0).mean(-1) * self.calibration,
+            variance.mean(-1),
+            variance,
         )
 
     @torch.no_grad()
-    def open_loop(self, batch: dict[str, Tensor]) -> Tensor:
-        """Predicted observations ``[W, H, S]`` after each action of ``[W, H, ...]`` stretches."""
-        observation, predicted = batch["observation"][:, 0], []
+    def open_loop(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Predicted observations ``[W, H, S]`` after each action of ``[W, H, ...]`` stretches.
+
+        And the standard deviation of each step between members, ``[W, H, S]``.
+        """
+        observation, predicted, deviations = batch["observation"][:, 0], [], []
         for action in batch["action"].unbind(1):
-            observation = self.step(observation, action).next_observation
+            step = self.step(observation, action)
+            observation = step.next_observation
             predicted.append(observation)
-        return torch.stack(predicted, 1)
+            deviations.append(step.variance.sqrt() * self.scales()[0])
+        return torch.stack(predicted, 1), torch.stack(deviations, 1)
 
     @torch.no_grad()
     def calibrate(self, replay: Replay) -> None:
@@ -143,7 +151,7 @@ class Dynamics(nn.Module):
             batch = replay.at(windows)
             real, start = batch["next_observation"][:, -1], batch["observation"][:, 0]
             scale = self.normaliser.scale
-            missed = ((self.open_loop(batch)[:, -1] - real) / scale).square().mean()
+            missed = ((self.open_loop(batch)[0][:, -1] - real) / scale).square().mean()
             trivial = ((start - real) / scale).square().mean()
             errors[f"model_error_{horizon}_step"] = float(missed / trivial.clamp(min=1e-12))
         return errors
@@ -204,9 +212,11 @@ class Dynamics(nn.Module):
             self.threshold.mul_(0.95).clamp_(min=0.01)
 
     def longest_held_out(self, replay: Replay, horizon: int) -> dict[str, np.ndarray]:
-        """The newest held-out stretch, real and dreamed, ``[H, S]`` each."""
+        """The newest held-out stretch, as `Agent.dream_against_reality` gives it."""
         windows = replay.held_out(horizon)[-1:]
         if not len(windows):
             return {}
         batch = replay.at(windows)
-        return {"real": batch["next_observation"][0].numpy(), "dream": self.open_loop(batch)[0].numpy()}
+        dream, uncertainty = self.open_loop(batch)
+        stretch = {"real": batch["next_observation"], "dream": dream, "uncertainty": uncertainty}
+        return {name: values[0].numpy() for name, values in stretch.items()}

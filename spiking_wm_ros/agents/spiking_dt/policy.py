@@ -13,6 +13,7 @@ from spiking_wm_ros.agents.contract import Weights
 from spiking_wm_ros.agents.spaces import Spaces
 from spiking_wm_ros.agents.spiking_dt.decider import Decider
 from spiking_wm_ros.agents.spiking_dt.options import Options
+from spiking_wm_ros.snn import probe
 from spiking_wm_ros.snn.decision_stream import EventDrivenTransformer
 from spiking_wm_ros.snn.decision_transformer import Cache
 
@@ -87,6 +88,8 @@ class DecisionPolicy(contract.Policy):
         seen = torch.as_tensor(observation)
         tokens, steps = self._decider.tokens(state.asked, seen, state.code, state.step)
         features, cache = self._streaming.stream(tokens, steps, state.cache)
+        if probe.heard():  # what acts is fused, this is the same neuron by neuron
+            self._decider.network.stream(tokens, steps, state.cache)
         noise = None
         if rng is not None:
             draw = rng.gumbel if self._actions.discrete else rng.normal

@@ -51,6 +51,9 @@ class Options:
     model_lr: float = option(1e-3, "learning rate of the world model", 0, 1)
     model_clip: float = option(1000.0, "largest norm of the world model's gradient", 0)
     free_nats: float = option(1.0, "divergence of posterior and prior that costs nothing", 0)
+    observation_weight: float = option(
+        1.0, "weight of what is decoded of vectors; more tells small differences apart sooner", 0, 1e4
+    )
     dynamics_weight: float = option(0.5, "weight of the divergence that the prior learns from", 0, 100)
     representation_weight: float = option(0.1, "weight of it that the posterior learns from", 0, 100)
     # behaviour

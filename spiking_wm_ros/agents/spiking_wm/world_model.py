@@ -72,7 +72,7 @@ class WorldModel(nn.Module):
         decoded = self.decoder(*features).float()
         if self._pictures:
             return (decoded - (observation / 255 - 0.5)).square().sum((-3, -2, -1))
-        return (decoded - symlog(observation)).square().sum(-1)
+        return self.options.observation_weight * (decoded - symlog(observation)).square().sum(-1)
 
     def decode(self, features: Features) -> Tensor:
         """Observations, vectors or pictures of 0 to 255."""

@@ -10,6 +10,7 @@ from spiking_wm_ros.agents.contract import Policy
 from spiking_wm_ros.backends.loihi_sim.options import Options
 from spiking_wm_ros.backends.loihi_sim.simulator import ChipGone, Simulator
 from spiking_wm_ros.errors import UserError
+from spiking_wm_ros.snn import probe
 from spiking_wm_ros.snn.chip_network import ChipNetwork
 from spiking_wm_ros.snn.nir_files import read
 
@@ -90,7 +91,7 @@ class _OnChip:
         if fresh:
             course = next(self._number)
         try:
-            spikes = self._chip.run(inputs, course, fresh)[-1]
+            trains = self._chip.run(inputs, course, fresh)
         except ChipGone as error:
             if self._fallback == "none":
                 raise UserError(
@@ -101,4 +102,6 @@ class _OnChip:
             self._courses[id(after)] = after, course
             while len(self._courses) > _REMEMBERED:
                 self._courses.pop(next(iter(self._courses)))
-        return spikes
+        for train in trains:
+            probe.fired(train[:, None])
+        return trains[-1]

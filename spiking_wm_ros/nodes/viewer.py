@@ -1,0 +1,203 @@
+"""Watches the graph and shows it on a page of this machine; its buttons act on the graph."""
+
+import os
+import sys
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import rclpy
+import rclpy.node
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from lifecycle_msgs.msg import Transition as Lifecycle
+from lifecycle_msgs.srv import ChangeState
+from rclpy.qos import QoSProfile
+from sensor_msgs.msg import BatteryState, CompressedImage
+from spiking_wm_msgs.msg import Action, Phase, PolicyVersion, Spikes, Stretch
+from std_srvs.srv import Trigger
+
+from spiking_wm_ros.agents.options import option
+from spiking_wm_ros.nodes import qos
+from spiking_wm_ros.nodes.health import Health
+from spiking_wm_ros.nodes.main import run
+from spiking_wm_ros.nodes.messages import from_array, from_spikes
+from spiking_wm_ros.nodes.node import Node
+from spiking_wm_ros.nodes.parameters import declare, refuse_unknown
+from spiking_wm_ros.nodes.robot_messages import command_values, message_type
+from spiking_wm_ros.robots.description import load_robot
+from spiking_wm_ros.viewer.page import page
+from spiking_wm_ros.viewer.server import Server
+from spiking_wm_ros.viewer.watched import Watched
+
+_NICENESS = 10  # who looks must not slow down who acts
+_TAKES_EVERY = 0.1  # seconds between two looks at what comes too often to be heard
+_PHASES = {Phase.AWAKE: "awake", Phase.IDLE: "idle", Phase.DREAMING: "dreaming", Phase.STOPPED: "stopped"}
+# what a button calls, of what is there: all of a group, and groups in order until one is there
+_CALLS = {
+    "dream now": (("scheduler/sleep",), ("dreamer/dream",)),
+    "wake": (("scheduler/wake",), ("dreamer/wake",)),
+    "save": (("dreamer/save_checkpoint",),),
+    "emergency stop": (("scheduler/stop", "gate/stop"), ("bridge/change_state",)),
+    "resume": (("scheduler/resume", "gate/resume"), ("manager/bring_up",)),
+}
+
+
+@dataclass(frozen=True)
+class ViewerOptions:
+    """Parameters of the viewer."""
+
+    port: int = option(8642, "of 127.0.0.1, where the page is; 0: any that is free", 0, 65535)
+    robot: str = option("", "robot whose commands are shown: name of a file in config/robots, or path of one")
+
+
+class Tap:
+    """The newest message of a topic, taken when it is asked for: most are never made Python of.
+
+    Args:
+        ears: a node that no executor spins.
+        kind, topic: of the messages.
+        profile: quality of service.
+    """
+
+    def __init__(self, ears: rclpy.node.Node, kind: type, topic: str, profile: QoSProfile):
+        self._subscription = ears.create_subscription(kind, topic, lambda _: None, profile)
+
+    def take(self) -> Any:
+        """The newest message since the last time, or None."""
+        with self._subscription.handle:
+            taken = self._subscription.handle.take_message(self._subscription.msg_type, False)
+        return taken[0] if taken else None
+
+
+class ViewerNode(Node):
+    """Hears what the graph says, shows it, and calls its services."""
+
+    def __init__(self):
+        super().__init__("viewer")
+        os.nice(_NICENESS)
+        self.options = declare(self, ViewerOptions)
+        refuse_unknown(self)
+        self._watched, self._visitors = Watched(), 0
+        self._asked: dict[str, Any] = {}  # subscriptions that are for visitors alone
+        self._callers: dict[str, Any] = {}
+        self._robot = load_robot(self.options.robot) if self.options.robot else None
+        self._listen()
+        buttons = {label: partial(self.call_soon, partial(self._press, label)) for label in _CALLS}
+        build = page(self._watched, buttons, partial(self._visit, 1), partial(self._visit, -1))
+        self._server = Server(self.options.port, f"spiking_wm_ros {self.get_namespace()}", build)
+        self.get_logger().info(f"watch at {self._server.address}")
+        Health(self, self._report)
+
+    def _listen(self) -> None:
+        hear, watched = self.create_subscription, self._watched
+        hear(DiagnosticArray, "/diagnostics", self._on_diagnostics, 10)
+        hear(Phase, "phase", lambda m: watched.phase(_PHASES[m.phase], m.reason), qos.LATCHED)
+        hear(BatteryState, "battery_state", lambda m: watched.charge(m.percentage), qos.SENSOR)
+        hear(PolicyVersion, "policy_version", self._on_version, qos.LATCHED)
+        self._ears = rclpy.create_node(
+            "viewer_taps",
+            namespace=self.get_namespace(),
+            use_global_arguments=False,
+            start_parameter_services=False,
+        )
+        self._actions = Tap(self._ears, Action, "action", qos.NEWEST)
+        self._commands = None
+        if self._robot:
+            command = self._robot.command
+            self._commands = Tap(self._ears, message_type(command.type), command.topic, qos.NEWEST)
+        self.create_timer(_TAKES_EVERY, self._take)
+
+    def _on_diagnostics(self, message: DiagnosticArray) -> None:
+        namespace = self.get_namespace().strip("/")
+        for status in message.status:
+            where, _, name = status.name.rpartition("/")
+            if where == namespace:
+                figures = {value.key: value.value for value in status.values}
+                self._watched.health(name, int.from_bytes(status.level), status.message, figures)
+
+    def _on_version(self, message: PolicyVersion) -> None:
+        self._watched.policy_version = message.version
+
+    def _take(self) -> None:
+        if action := self._actions.take():
+            values = from_array(action.action)
+            self._watched.action((self._robot.command.convert(values) if self._robot else values).ravel())
+        if self._commands and (command := self._commands.take()):
+            self._watched.command(command_values(self._robot, command))
+
+    # --- for visitors ---
+
+    def _visit(self, change: int) -> None:  # in the server's thread
+        self.call_soon(partial(self._on_visit, change))
+
+    def _on_visit(self, change: int) -> None:
+        """Ask for what costs something only while somebody looks."""
+        self._visitors += change
+        if self._visitors and not self._asked:
+            hear, watched = self.create_subscription, self._watched
+            self._asked = {
+                "spikes": hear(Spikes, "spikes", lambda m: watched.fired(from_spikes(m)), qos.NEWEST),
+                "stretch": hear(Stretch, "stretch", self._on_stretch, qos.NEWEST),
+                "camera": hear(CompressedImage, "camera/image_raw/compressed", self._on_picture, qos.NEWEST),
+            }
+        elif not self._visitors:
+            for subscription in self._asked.values():
+                self.destroy_subscription(subscription)
+            self._asked = {}
+
+    def _on_stretch(self, message: Stretch) -> None:
+        stretch = {name: getattr(message, name) for name in ("real", "dream", "uncertainty")}
+        self._watched.stretch = {name: from_array(a) for name, a in stretch.items() if len(a.shape)}
+
+    def _on_picture(self, message: CompressedImage) -> None:
+        self._watched.picture = bytes(message.data)
+
+    # --- buttons ---
+
+    def _press(self, label: str) -> None:
+        for group in _CALLS[label]:
+            there = [name for name in group if self._caller(name).service_is_ready()]
+            if there:
+                for name in there:
+                    self._call(label, name)
+                return
+        self._watched.said = f"{label}: no node here does that ({' or '.join(sum(_CALLS[label], ()))})"
+
+    def _caller(self, name: str) -> Any:
+        if name not in self._callers:
+            kind = ChangeState if name.endswith("change_state") else Trigger
+            self._callers[name] = self.create_client(kind, name)
+        return self._callers[name]
+
+    def _call(self, label: str, name: str) -> None:
+        caller = self._caller(name)
+        request = caller.srv_type.Request()
+        if isinstance(request, ChangeState.Request):
+            request.transition.id = Lifecycle.TRANSITION_DEACTIVATE
+        self._watched.said = f"{label}: asking {name}"
+        caller.call_async(request).add_done_callback(partial(self._on_answer, label, name))
+
+    def _on_answer(self, label: str, name: str, answer) -> None:
+        response = answer.result()
+        told = getattr(response, "message", "") or ("done" if response.success else "refused")
+        self._watched.said = f"{label}: {name} says {told}"
+
+    # --- health and end ---
+
+    def _report(self) -> tuple[bytes, str, dict]:
+        figures = {"address": self._server.address, "visitors": self._visitors}
+        return DiagnosticStatus.OK, f"watch at {self._server.address}", figures
+
+    def close(self) -> None:
+        """End the server."""
+        self._server.close()
+        self._ears.destroy_node()
+
+
+def main() -> None:
+    """Entry point of ``ros2 run spiking_wm_ros viewer``."""
+    sys.exit(run(ViewerNode))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,149 @@
+"""What is watched, as options of ECharts and as pictures. Times are seconds before now."""
+
+import base64
+from io import BytesIO
+
+import numpy as np
+from PIL import Image
+
+from spiking_wm_ros.viewer.watched import Watched
+
+PHASES = ("stopped", "idle", "dreaming", "awake")
+WIDEST = 512  # neurons in a line of a raster
+_SHOWN = 4  # dimensions of observations, of those that change most
+_LEGEND = {"right": 10, "top": 2}
+_COLOURS = ("#4269d0", "#efb118", "#ff725c", "#6cc5b0", "#3ca951", "#ff8ab7")
+
+
+def blank(title: str, x: str = "s", **more) -> dict:
+    """A chart with nothing in it."""
+    return {
+        "animation": False,
+        "color": list(_COLOURS),
+        "title": {"text": title, "textStyle": {"fontSize": 13}},
+        "grid": {"left": 55, "right": 15, "top": 35, "bottom": 30},
+        "tooltip": {"trigger": "axis"},
+        "xAxis": {"type": "value", "name": x, "nameLocation": "middle", "nameGap": 18, "scale": True},
+        "yAxis": {"type": "value", "scale": True},
+        "series": [],
+    } | more
+
+
+def line(points: list, name: str = "", **more) -> dict:
+    """A line through ``[[x, y], ...]``."""
+    return {"type": "line", "name": name, "data": points, "showSymbol": False} | more
+
+
+def phases(watched: Watched) -> dict:
+    """Which phase when."""
+    now = watched.clock()
+    points = [[when - now, PHASES.index(phase)] for when, phase, _ in list(watched.phases) if phase in PHASES]
+    if points:
+        points.append([0, points[-1][1]])
+    axis = {"type": "category", "data": list(PHASES)}
+    # beside an axis of names, "start" is where ECharts goes on until the next point
+    series = [line([[round(t, 2), k] for t, k in points], step="start")]
+    return blank("phase", yAxis=axis, series=series)
+
+
+def battery(watched: Watched) -> dict:
+    """Charge in percent."""
+    now = watched.clock()
+    points = [[round(when - now, 2), round(100 * charge, 2)] for when, charge in list(watched.battery)]
+    return blank("battery, %", yAxis={"type": "value", "min": 0, "max": 100}, series=[line(points)])
+
+
+def returns(watched: Watched) -> dict:
+    """Of episodes and evaluations, over environment steps."""
+    looks = {"episode": {"lineStyle": {"width": 1, "opacity": 0.5}}, "evaluation": {"showSymbol": True}}
+    series = [line([list(p) for p in watched.returns.get(kind, [])], kind, **looks[kind]) for kind in looks]
+    return blank("return", x="steps", legend=_LEGEND, series=series)
+
+
+def actions(watched: Watched, dimension: int = 0) -> dict:
+    """One dimension before the safety gate and after it."""
+    now = watched.clock()
+
+    def course(samples) -> list:
+        return [
+            [round(when - now, 2), round(values[dimension], 4)]
+            for when, values in list(samples)
+            if dimension < len(values)
+        ]
+
+    series = [
+        line(course(watched.actions), "policy"),
+        line(course(watched.commands), "actuators", step="end"),
+    ]
+    return blank(f"action {dimension}: policy, and what actuators get", legend=_LEGEND, series=series)
+
+
+def dream(watched: Watched) -> dict:
+    """Real and imagined observations, those dimensions that change most."""
+    stretch, series = watched.stretch, []
+    if stretch and stretch["real"].ndim == 2:
+        real, imagined = stretch["real"], stretch["dream"]
+        unsure = stretch.get("uncertainty")
+        for rank, k in enumerate(np.argsort(-np.ptp(real, 0))[:_SHOWN]):
+            colour = {"color": _COLOURS[rank]}
+            series += [
+                line(_course(real[:, k]), f"{k}", itemStyle=colour, lineStyle=colour),
+                line(
+                    _course(imagined[:, k]),
+                    f"{k} dreamed",
+                    itemStyle=colour,
+                    lineStyle=colour | {"type": "dashed"},
+                ),
+            ]
+            if unsure is not None and unsure.size:
+                series += _band(imagined[:, k], 2 * unsure[:, k], colour, f"band {k}")
+    return blank("dream (dashed, ± 2 std of the models) beside reality", x="steps", series=series)
+
+
+def _course(values: np.ndarray) -> list:
+    return [[step + 1, round(float(value), 4)] for step, value in enumerate(values)]
+
+
+def _band(middle: np.ndarray, half: np.ndarray, colour: dict, name: str) -> list[dict]:
+    invisible = {"lineStyle": {"opacity": 0}, "stack": name, "tooltip": {"show": False}, "silent": True}
+    area = {"areaStyle": colour | {"opacity": 0.2}}
+    return [
+        line(_course(middle - half), name, **invisible, stackStrategy="all"),
+        line(_course(2 * half), name, **invisible, **area, stackStrategy="all"),
+    ]
+
+
+# --- pictures ---
+
+
+def raster(train: np.ndarray) -> str:
+    """A spike train ``[T, N]``, time downwards, as the source of an image; wide layers in several lines."""
+    ticks, neurons = train.shape
+    width = min(neurons, WIDEST)
+    lines = -(-neurons // width)
+    padded = np.zeros((ticks, lines * width), np.uint8)
+    padded[:, :neurons] = train
+    rows = padded.reshape(ticks, lines, width).transpose(1, 0, 2)
+    between = np.full((lines, 1, width), 2, np.uint8)  # a grey line
+    cells = np.concatenate([rows, between], 1).reshape(-1, width)[:-1]
+    return source(np.array([255, 0, 200], np.uint8)[cells])
+
+
+def strip(pictures: np.ndarray) -> str:
+    """Pictures ``[H, height, width, C]`` side by side, as the source of an image."""
+    side_by_side = np.concatenate(list(pictures.astype(np.uint8)), 1)
+    if side_by_side.shape[-1] not in (1, 3):  # kinds of things, or frames: the newest
+        side_by_side = side_by_side[..., -1:]
+    return source(side_by_side[..., 0] if side_by_side.shape[-1] == 1 else side_by_side)
+
+
+def source(picture: np.ndarray) -> str:
+    """An image as a PNG data URI."""
+    file = BytesIO()
+    Image.fromarray(picture).save(file, "PNG")
+    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
+
+
+def jpeg(picture: bytes) -> str:
+    """The source of an image that is JPEG already."""
+    return f"data:image/jpeg;base64,{base64.b64encode(picture).decode()}"

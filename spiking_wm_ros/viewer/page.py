@@ -1,0 +1,181 @@
+"""The page: everything at a glance, and the buttons."""
+
+from collections.abc import Callable, Mapping
+
+from nicegui import context, ui
+
+from spiking_wm_ros.viewer import charts
+from spiking_wm_ros.viewer.watched import Watched
+
+_EVERY = 0.5  # seconds between two updates
+_SHARP = "image-rendering: pixelated; border: 1px solid #ddd"
+_CELL = 6  # pixels of the screen for a neuron and tick
+_LEVELS = {0: "positive", 1: "warning", 2: "negative"}  # colours by level of diagnostics
+_FIGURES = (  # what is shown beside charts: node, figure, unit
+    ("policy", "latency_median_ms", "ms"),
+    ("policy", "latency_p99_ms", "ms"),
+    ("policy", "runs_on", ""),
+    ("bridge", "period_p99_ms", "ms"),
+    ("gate", "period_p99_ms", "ms"),
+    ("gate", "trips", ""),
+    ("dreamer", "dream_rollouts", ""),
+    ("dreamer", "model_error_5_step", ""),
+    ("recorder", "lost", ""),
+)
+
+
+def page(
+    watched: Watched, buttons: Mapping[str, Callable[[], None]], came: Callable, went: Callable
+) -> Callable:
+    """What builds the page for a visitor.
+
+    Args:
+        watched: what is shown.
+        buttons: what they do, by their labels.
+        came, went: called for each visitor.
+    """
+
+    def build() -> None:
+        came()
+        context.client.on_disconnect(went)
+        ui.query(".nicegui-content").classes("w-full max-w-7xl mx-auto gap-2")
+        updates = [_header(watched), _buttons(watched, buttons)]
+        with ui.grid(columns="1fr 1fr").classes("w-full gap-2"):
+            for chart in (charts.phases, charts.returns, charts.dream, charts.actions, charts.battery):
+                updates.append(_chart(watched, chart))
+            updates += [_camera(watched), _spikes(watched), _words(watched)]
+
+        def update() -> None:
+            for each in updates:
+                each()
+
+        update()
+        ui.timer(_EVERY, update)
+
+    return build
+
+
+def _header(watched: Watched) -> Callable[[], None]:
+    with ui.row().classes("w-full items-center gap-2"):
+        title = ui.label().classes("text-lg font-bold").mark("title")
+        chips = ui.row().classes("gap-1")
+    shown: dict[str, ui.badge] = {}
+
+    def update() -> None:
+        phase = watched.phases[-1][1] if watched.phases else "nothing heard yet"
+        step = watched.figure("dreamer", "step") or watched.figure("bridge", "step")
+        title.text = f"{phase} · step {step or '-'} · policy version {watched.policy_version}"
+        for name, status in list(watched.nodes.items()):
+            if name not in shown:
+                with chips:
+                    shown[name] = ui.badge(name)
+            alive = watched.alive(name)
+            shown[name].props(f"color={_LEVELS.get(status.level, 'grey') if alive else 'grey'}")
+            shown[name].text = name if alive else f"{name} (gone)"
+
+    return update
+
+
+def _buttons(watched: Watched, buttons: Mapping[str, Callable[[], None]]) -> Callable[[], None]:
+    with ui.row().classes("w-full items-center gap-2"):
+        for label, act in buttons.items():
+            danger = " color=negative" if label == "emergency stop" else " outline"
+            ui.button(label, on_click=act).props(f"dense no-caps{danger}").mark(label)
+        said = ui.label().classes("text-sm").mark("said")
+
+    def update() -> None:
+        said.text = watched.said
+
+    return update
+
+
+def _chart(watched: Watched, options: Callable[[Watched], dict]) -> Callable[[], None]:
+    with ui.card().classes("w-full p-1") as card:
+        chart = ui.echart(options(watched)).classes("w-full h-56")
+
+    def update() -> None:
+        fresh = options(watched)
+        card.visible = bool(any(series["data"] for series in fresh["series"]))
+        if card.visible and fresh != dict(chart.options):
+            chart.options.clear()
+            chart.options.update(fresh)
+            chart.update()
+
+    return update
+
+
+def _camera(watched: Watched) -> Callable[[], None]:
+    with ui.card().classes("w-full p-1"):
+        ui.label("camera").classes("text-sm font-bold")
+        image = ui.image().classes("w-full max-w-sm").props("no-transition no-spinner").mark("camera")
+        none = ui.label("no pictures: the environment draws none, or none have come").classes("text-xs")
+
+    def update() -> None:
+        none.visible = not watched.picture
+        image.visible = bool(watched.picture)
+        if watched.picture:
+            image.set_source(charts.jpeg(watched.picture))
+
+    return update
+
+
+def _spikes(watched: Watched) -> Callable[[], None]:
+    with ui.card().classes("w-full p-1"):
+        ui.label("spikes of the policy's last decision, ticks downwards").classes("text-sm font-bold")
+        column = ui.column().classes("w-full gap-1")
+        strips = ui.column().classes("w-full gap-1")
+    rows: list[tuple[ui.label, ui.html]] = []
+
+    def update() -> None:
+        layers = watched.layers()
+        if len(layers) != len(rows):
+            column.clear()
+            rows.clear()
+            with column:
+                for _ in layers:
+                    rows.append(
+                        (ui.label().classes("text-xs"), ui.html("", sanitize=False).classes("w-full"))
+                    )
+        for number, (layer, (label, image)) in enumerate(zip(layers, rows)):
+            ticks, neurons = layer.train.shape
+            label.text = (
+                f"layer {number}: {neurons} neurons, {ticks} ticks, rate {layer.rate:.3f} spikes a tick,"
+                f" {layer.silent} silent, {layer.saturated} saturated"
+            )
+            height = _CELL * ticks * -(-neurons // charts.WIDEST)
+            size = f"width: min(100%, {_CELL * neurons}px); height: {height}px"
+            image.content = f'<img src="{charts.raster(layer.train)}" style="{_SHARP}; {size}">'
+        strips.clear()
+        if watched.stretch and watched.stretch["real"].ndim == 4:
+            with strips:
+                for name in ("real", "dream"):
+                    ui.label(name).classes("text-xs")
+                    picture = charts.strip(watched.stretch[name])
+                    ui.html(f'<img src="{picture}" style="{_SHARP}; width: 100%">', sanitize=False).classes(
+                        "w-full"
+                    )
+
+    return update
+
+
+def _words(watched: Watched) -> Callable[[], None]:
+    with ui.card().classes("w-full p-1"):
+        ui.label("why, and how fast").classes("text-sm font-bold")
+        reasons = ui.label().classes("text-xs whitespace-pre-line").mark("reasons")
+        figures = ui.label().classes("text-xs whitespace-pre-line").mark("figures")
+        problems = ui.label().classes("text-xs whitespace-pre-line text-negative")
+
+    def update() -> None:
+        now = watched.clock()
+        newest = list(watched.phases)[-6:][::-1]
+        reasons.text = "\n".join(
+            f"{now - when:.0f} s ago: {phase}, {reason}" for when, phase, reason in newest
+        )
+        found = [(node, name, watched.figure(node, name), unit) for node, name, unit in _FIGURES]
+        figures.text = "\n".join(
+            f"{node} {name}: {value} {unit}" for node, name, value, unit in found if value
+        )
+        wrong = [(name, s) for name, s in list(watched.nodes.items()) if s.level and watched.alive(name)]
+        problems.text = "\n".join(f"{name}: {status.message}" for name, status in wrong)
+
+    return update

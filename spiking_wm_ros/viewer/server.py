@@ -1,0 +1,80 @@
+"""Serves the page, on this machine alone."""
+
+import socket
+import threading
+from collections.abc import Callable
+from urllib.parse import urlsplit
+
+import uvicorn
+from fastapi import FastAPI
+from nicegui import ui
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from spiking_wm_ros.errors import UserError
+
+ADDRESS = "127.0.0.1"
+_NAMES = ["127.0.0.1", "localhost"]  # that a browser here calls it by
+
+
+class OwnOriginOnly:
+    """Refuses what other pages of the same browser send here; a robot can be stopped from this page."""
+
+    def __init__(self, app: ASGIApp):
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass on, or answer 403."""
+        origin = dict(scope.get("headers", ())).get(b"origin", b"").decode()
+        if scope["type"] in ("http", "websocket") and origin and urlsplit(origin).hostname not in _NAMES:
+            if scope["type"] == "websocket":
+                await send({"type": "websocket.close", "code": 1008})
+                return
+            await send({"type": "http.response.start", "status": 403, "headers": []})
+            await send({"type": "http.response.body", "body": b"only for pages of this server"})
+            return
+        await self._app(scope, receive, send)
+
+
+class Server:
+    """A thread that serves what has been declared with NiceGUI.
+
+    Args:
+        port: of 127.0.0.1.
+        title: of the page.
+        build: what builds it for a visitor.
+
+    Raises:
+        UserError: if something else has the port.
+    """
+
+    def __init__(self, port: int, title: str, build: Callable[[], None]):
+        self._socket = socket.socket()
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            self._socket.bind((ADDRESS, port))
+        except OSError as error:
+            self._socket.close()
+            reason = f"port {port} of {ADDRESS} cannot be had ({error.strerror})"
+            raise UserError(f"{reason}: give another viewer_port:=") from None
+        app = FastAPI()
+        ui.run_with(app, root=build, title=title, show_welcome_message=False, reconnect_timeout=10)
+        app.add_middleware(TrustedHostMiddleware, allowed_hosts=_NAMES)
+        app.add_middleware(OwnOriginOnly)
+        config = uvicorn.Config(app, log_level="warning", ws="websockets-sansio", timeout_graceful_shutdown=1)
+        self._server = uvicorn.Server(config)
+        self._thread = threading.Thread(
+            target=self._server.run, kwargs={"sockets": [self._socket]}, daemon=True
+        )
+        self._thread.start()
+
+    @property
+    def address(self) -> str:
+        """Where the page is."""
+        return f"http://{ADDRESS}:{self._socket.getsockname()[1]}"
+
+    def close(self) -> None:
+        """End it."""
+        self._server.should_exit = True
+        self._thread.join(3)
+        self._socket.close()

@@ -1,0 +1,126 @@
+"""What is known of a graph that is watched: the newest of everything, and short histories."""
+
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+_PHASES, _SAMPLES, _RETURNS = 500, 600, 5000  # how much is remembered
+_DECISIONS = 50  # over which a neuron is called silent or saturated
+STALE = 3.0  # seconds after which a node that says nothing counts as gone
+
+
+@dataclass
+class Status:
+    """What a node said of itself."""
+
+    level: int  # as in diagnostics: 0 is fine, 1 a warning, 2 an error
+    message: str
+    figures: dict[str, str]
+    when: float
+
+
+@dataclass(frozen=True)
+class LayerActivity:
+    """Of a layer of the policy, over the last decisions that were heard."""
+
+    train: np.ndarray  # of the last one, [T, N]
+    rate: float  # spikes per neuron and tick
+    silent: int  # neurons that never fired
+    saturated: int  # that fired at every tick
+
+
+@dataclass
+class Watched:
+    """All of it. Written by one thread, and read by another: histories as copies (``list``), at one stroke.
+
+    Args:
+        clock: seconds that only go up.
+    """
+
+    clock: Callable[[], float] = time.monotonic
+    nodes: dict[str, Status] = field(default_factory=dict)
+    phases: deque = field(default_factory=lambda: deque(maxlen=_PHASES))  # (when, phase, reason)
+    battery: deque = field(default_factory=lambda: deque(maxlen=_SAMPLES))  # (when, 0 to 1)
+    returns: dict[str, list[tuple[int, float]]] = field(default_factory=dict)  # (step, return) by kind
+    actions: deque = field(default_factory=lambda: deque(maxlen=_SAMPLES))  # (when, values)
+    commands: deque = field(default_factory=lambda: deque(maxlen=_SAMPLES))
+    stretch: dict[str, np.ndarray] = field(default_factory=dict)  # as `Agent.dream_against_reality`
+    picture: bytes = b""  # JPEG
+    policy_version: int = 0
+    said: str = ""  # the answer to the last button
+
+    def __post_init__(self):
+        self._spikes: deque[list[np.ndarray]] = deque(maxlen=_DECISIONS)
+
+    # --- what comes in ---
+
+    def health(self, name: str, level: int, message: str, figures: Mapping[str, str]) -> None:
+        """A node's diagnostics."""
+        self.nodes[name] = Status(level, message, dict(figures), self.clock())
+        if figures.get("phase") and name.endswith("dreamer") and not self._scheduled():
+            self.phase(figures["phase"], f"step {figures['step']}" if "step" in figures else "")
+        for kind, at in (("episode", "step"), ("evaluation", "evaluation_step")):
+            if f"{kind}_return" in figures and at in figures:
+                self._returned(kind, int(float(figures[at])), float(figures[f"{kind}_return"]))
+
+    def _scheduled(self) -> bool:
+        return any(name.endswith("scheduler") for name in self.nodes)
+
+    def _returned(self, kind: str, step: int, value: float) -> None:
+        curve = self.returns.setdefault(kind, [])
+        if curve and step < curve[-1][0]:
+            curve.clear()  # another run
+        if not curve or (step > curve[-1][0] and value != curve[-1][1]):
+            curve.append((step, value))
+        if len(curve) > _RETURNS:
+            del curve[1:-1:2]  # every second, so that what is kept covers all of it
+
+    def phase(self, phase: str, reason: str) -> None:
+        """The robot is in a phase; what it was in already changes nothing."""
+        if not self.phases or self.phases[-1][1] != phase:
+            self.phases.append((self.clock(), phase, reason))
+
+    def charge(self, percentage: float) -> None:
+        """The battery's, 0 to 1."""
+        if not self.battery or self.clock() - self.battery[-1][0] > 0.5:
+            self.battery.append((self.clock(), percentage))
+
+    def action(self, values: Sequence[float]) -> None:
+        """The policy's, before the gate."""
+        self.actions.append((self.clock(), list(values)))
+
+    def command(self, values: Sequence[float]) -> None:
+        """What went to the actuators, after the gate."""
+        self.commands.append((self.clock(), list(values)))
+
+    def fired(self, trains: list[np.ndarray]) -> None:
+        """Spike trains ``[T, N]`` of every layer in a decision."""
+        if self._spikes and [t.shape for t in self._spikes[-1]] != [t.shape for t in trains]:
+            self._spikes.clear()  # another network
+        self._spikes.append(trains)
+
+    # --- what is shown ---
+
+    def layers(self) -> list[LayerActivity]:
+        """What the policy's layers do."""
+        heard = list(self._spikes)
+        found = []
+        for trains in zip(*heard):
+            rates = np.mean([train.mean(0) for train in trains], 0)
+            silent, saturated = int((rates == 0).sum()), int((rates == 1).sum())
+            found.append(LayerActivity(trains[-1], float(rates.mean()), silent, saturated))
+        return found
+
+    def alive(self, name: str) -> bool:
+        """Whether a node has said something lately."""
+        return name in self.nodes and self.clock() - self.nodes[name].when < STALE
+
+    def figure(self, node: str, name: str) -> str:
+        """One of the figures of a node, by the end of its name; empty where it has none."""
+        for full, status in self.nodes.items():
+            if full.rpartition("/")[2] == node and self.alive(full):
+                return status.figures.get(name, "")
+        return ""
