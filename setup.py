@@ -21,6 +21,7 @@ setup(
         (f"share/{NAME}", ["package.xml", "LICENSE"]),
         *data("launch", "*.launch.py"),
         *data("config", "*.yaml"),
+        *data("config", "*.json"),
         *data("sim", "*.xml"),
     ],
     install_requires=["setuptools"],

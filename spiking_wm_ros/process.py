@@ -5,14 +5,15 @@ torch takes two seconds to load, and most nodes do not compute: it is loaded whe
 
 import ctypes
 import os
+import shutil
 import struct
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
-_LOWEST = 19  # niceness
+# before a command: it runs when nobody else has something to do, also if who starts it acts in real time
+LOWEST = [*(["chrt", "--other", "0"] if shutil.which("chrt") else []), "nice", "-n", "19"]
 _REAL_TIME_PRIORITY = 10  # of 1 to 99; above all that has none, below drivers
 _WAKE_UP = Path("/dev/cpu_dma_latency")  # while it is open, processors wake up within what was written to it
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3
@@ -49,13 +50,6 @@ def act_in_real_time() -> bool:
     except (AttributeError, OSError):  # not Linux, or not allowed
         return False
     return True
-
-
-def give_way() -> None:
-    """Have this thread run when no other has something to do, also in a process that acts in real time."""
-    with suppress(AttributeError, OSError):  # not Linux
-        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _LOWEST)
 
 
 @cache

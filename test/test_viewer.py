@@ -1,6 +1,7 @@
 """The page that shows a graph: what it knows, what it draws, and in a browser with a graph that runs."""
 
 import base64
+import json
 import re
 import socket
 import time
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from httpx import get
 from PIL import Image
 from selenium.webdriver.support.wait import WebDriverWait
@@ -172,6 +174,28 @@ def test_only_this_machine_and_only_the_page_itself():
             Server(port, "test", lambda: None)
     finally:
         server.close()
+
+
+def test_foxglove_is_shown_topics_and_services_that_there_are(tmp_path, tiny):
+    folder = Path(__file__).resolve().parents[1] / "config/foxglove"
+    layout = json.loads((folder / "layout.json").read_text())
+    places = re.findall(r'"(\w+![a-z]+)"', json.dumps(layout["layout"]))
+    assert sorted(places) == sorted(layout["configById"])
+    bridge = yaml.safe_load((folder / "foxglove_bridge.yaml").read_text())["/**"]["ros__parameters"]
+    shown = set(
+        re.findall(r'"(?:value|topicPath|imageTopic|topicToRender)": "(/[a-z_/]+)', json.dumps(layout))
+    )
+    called = set(re.findall(r'"serviceName": "([^"]+)"', json.dumps(layout)))
+    assert shown <= set(bridge["topic_whitelist"]) and bridge["address"] == "127.0.0.1"
+    assert all(any(re.fullmatch(p, name) for p in bridge["service_whitelist"]) for name in called)
+    with client() as made, start(tmp_path, endless(tiny)):
+
+        def there() -> set[str]:
+            node = made.node
+            return {name for name, _ in node.get_topic_names_and_types() + node.get_service_names_and_types()}
+
+        of_a_robot = {"/phase", "/battery_state", "/wheel_controller/commands", "/gate/stop"}
+        made.until(lambda: (shown | called) - of_a_robot <= there())
 
 
 # --- in a browser ---

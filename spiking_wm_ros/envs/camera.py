@@ -1,8 +1,8 @@
-"""Pictures of a simulation: snapshots take next to no time, drawing them is for another thread."""
+"""Pictures of a simulation: snapshots take next to no time, and another process can draw them."""
 
 import os
-from collections.abc import Callable
 from contextlib import suppress
+from typing import Any, NamedTuple
 
 import gymnasium as gym
 import numpy as np
@@ -11,13 +11,19 @@ HEIGHT, WIDTH = 240, 320  # of MuJoCo's pictures
 if "DISPLAY" not in os.environ:  # else MuJoCo looks for one
     os.environ.setdefault("MUJOCO_GL", "egl")
 
-Draw = Callable[[], np.ndarray]  # gives RGB [height, width, 3]
+
+class State(NamedTuple):
+    """What a picture of MuJoCo depends on."""
+
+    qpos: np.ndarray
+    mocap_pos: np.ndarray
+    mocap_quat: np.ndarray
 
 
 class Camera:
-    """What looks at an environment; `snap` where the environment steps, what it gives in one other thread.
+    """What looks at an environment, in the process where that steps.
 
-    MuJoCo's state is copied and drawn from the copy; others draw themselves, at once, if they can.
+    Of MuJoCo it takes the state, for a `Painter` anywhere; others draw themselves, at once, if they can.
 
     Args:
         env: to be looked at.
@@ -25,66 +31,58 @@ class Camera:
 
     def __init__(self, env: gym.Env):
         self._env = env.unwrapped
+        self.model: Any = None  # of MuJoCo, if it is that
+        self.name: str | int = -1  # of the camera to look through; -1: MuJoCo's own
         physics = getattr(getattr(self._env, "_env", None), "physics", None)  # of dm_control
-        self._mujoco = _MuJoCo(*_simulation(self._env, physics)) if _simulation(self._env, physics) else None
-        if self._mujoco is None and "rgb_array" in self._env.metadata.get("render_modes", ()):
+        if physics is not None:
+            self.model, self._data = physics.model.ptr, physics.data.ptr
+        elif hasattr(self._env, "model") and hasattr(self._env, "data"):
+            self.model, self._data = self._env.model, self._env.data
+        if self.model is not None:
+            cameras = [self.model.camera(k).name for k in range(self.model.ncam)]
+            named = getattr(self._env, "camera_name", None)
+            self.name = named if named in cameras else 0 if cameras else -1
+        elif "rgb_array" in self._env.metadata.get("render_modes", ()):
             with suppress(AttributeError):  # classic control asks for it when it is made
                 self._env.render_mode = "rgb_array"
 
-    def snap(self) -> Draw | None:
-        """A picture of now, to be drawn; None where there is nothing to be seen."""
-        if self._mujoco:
-            return self._mujoco.snap()
+    def snap(self) -> State | np.ndarray | None:
+        """What there is to be seen now: for a painter, or drawn; None where there is nothing."""
+        if self.model is not None:
+            data = self._data
+            return State(data.qpos.copy(), data.mocap_pos.copy(), data.mocap_quat.copy())
         if getattr(self._env, "render_mode", None) != "rgb_array":
             return None
         try:
-            picture = self._env.render()
+            return np.asarray(self._env.render())
         except gym.error.Error:  # what it draws with is not installed
             return None
-        return lambda: np.asarray(picture)
-
-    def close(self) -> None:
-        """Give the renderer back; in the thread that drew."""
-        if self._mujoco:
-            self._mujoco.close()
 
 
-def _simulation(env: gym.Env, physics) -> tuple | None:
-    """Model and data of MuJoCo, and the camera's name or number."""
-    if physics is not None:
-        return physics.model.ptr, physics.data.ptr, 0
-    if hasattr(env, "model") and hasattr(env, "data"):
-        return env.model, env.data, getattr(env, "camera_name", None)
-    return None
+class Painter:
+    """Draws states of a model of MuJoCo.
 
+    Args:
+        model: as `Camera.model`.
+        camera: as `Camera.name`.
+    """
 
-class _MuJoCo:
-    def __init__(self, model, data, camera: str | int | None):
+    def __init__(self, model: Any, camera: str | int):
         import mujoco
 
-        self._mujoco, self._model, self._data = mujoco, model, data
-        self._copy, self._renderer = mujoco.MjData(model), None
-        names = [model.camera(k).name for k in range(model.ncam)]
-        if camera in names:
-            self._camera = camera
-        else:  # the model's first, else MuJoCo's own
-            self._camera = 0 if names else -1
+        self._mujoco, self._model, self._camera = mujoco, model, camera
+        self._data = mujoco.MjData(model)
+        self._renderer = mujoco.Renderer(model, HEIGHT, WIDTH)
 
-    def snap(self) -> Draw:
+    def draw(self, state: State) -> np.ndarray:
+        """RGB ``[height, width, 3]``."""
         data = self._data
-        state = data.qpos.copy(), data.mocap_pos.copy(), data.mocap_quat.copy()
-        return lambda: self._draw(*state)
-
-    def _draw(self, qpos: np.ndarray, mocap_pos: np.ndarray, mocap_quat: np.ndarray) -> np.ndarray:
-        if self._renderer is None:
-            self._renderer = self._mujoco.Renderer(self._model, HEIGHT, WIDTH)
-        copy = self._copy
-        copy.qpos[:], copy.mocap_pos[:], copy.mocap_quat[:] = qpos, mocap_pos, mocap_quat
-        self._mujoco.mj_kinematics(self._model, copy)
-        self._mujoco.mj_camlight(self._model, copy)
-        self._renderer.update_scene(copy, self._camera)
+        data.qpos[:], data.mocap_pos[:], data.mocap_quat[:] = state
+        self._mujoco.mj_kinematics(self._model, data)
+        self._mujoco.mj_camlight(self._model, data)
+        self._renderer.update_scene(data, self._camera)
         return self._renderer.render()
 
     def close(self) -> None:
-        if self._renderer is not None:
-            self._renderer.close()
+        """Give the renderer back."""
+        self._renderer.close()

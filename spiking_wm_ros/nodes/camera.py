@@ -1,29 +1,33 @@
 """Pictures of a node's simulation for those who look; where nobody does, nothing is drawn."""
 
+import socket
+import subprocess
+import sys
+import threading
+from array import array
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from io import BytesIO
+from contextlib import suppress
+from functools import partial
+from multiprocessing.connection import Connection
 
 import gymnasium as gym
-from builtin_interfaces.msg import Time
-from PIL import Image
 from sensor_msgs.msg import CompressedImage
 from std_msgs.msg import Header
 
-from spiking_wm_ros.envs.camera import Camera, Draw
+from spiking_wm_ros.envs.camera import Camera
 from spiking_wm_ros.nodes import qos
 from spiking_wm_ros.nodes.node import Node
-from spiking_wm_ros.process import give_way
+from spiking_wm_ros.process import LOWEST
 
 _EVERY = 0.2  # seconds
-_QUALITY = 80  # of JPEG, percent
+_ENDS_WITHIN = 2.0  # seconds
 
 
 class CameraPublisher:
-    """Publishes JPEG pictures on ``camera/image_raw/compressed``.
+    """Publishes JPEG pictures on ``camera/image_raw/compressed``; `camera_child` draws them.
 
     Args:
-        node: whose; its executor takes snapshots, a thread of this draws them.
+        node: whose; its executor takes snapshots.
         env: gives what is to be looked at now.
     """
 
@@ -32,34 +36,57 @@ class CameraPublisher:
         self._cameras: dict[int, Camera] = {}  # by the identity of what they look at
         topic = "camera/image_raw/compressed"
         self._publisher = node.create_publisher(CompressedImage, topic, qos.OFFERED_SENSOR)
-        self._drawing = ThreadPoolExecutor(1, initializer=give_way)
-        self._busy = False
+        self._child: subprocess.Popen | None = None
+        self._ready, self._stamp = False, None  # the child; of what is being drawn
         node.create_timer(_EVERY, self._look)
 
     def _look(self) -> None:
-        if self._busy or not self._publisher.get_subscription_count():
+        if self._stamp or not self._publisher.get_subscription_count():
             return
         env = self._env()
         if id(env) not in self._cameras:
             self._cameras[id(env)] = Camera(env)
-        if draw := self._cameras[id(env)].snap():
-            self._busy = True
-            self._drawing.submit(self._draw, draw, self._node.get_clock().now().to_msg())
+        camera = self._cameras[id(env)]
+        if (seen := camera.snap()) is None:
+            return
+        if self._child is None:
+            self._start(camera)
+        if not self._ready:
+            return
+        self._stamp = self._node.get_clock().now().to_msg()
+        with suppress(OSError):  # it has ended, which is told
+            self._pipe.send(seen)
 
-    def _draw(self, draw: Draw, stamp: Time) -> None:  # in the thread
+    def _start(self, camera: Camera) -> None:
+        ours, theirs = socket.socketpair()
+        module = "spiking_wm_ros.nodes.camera_child"
+        command = [*LOWEST, sys.executable, "-m", module, str(theirs.fileno())]
+        self._child = subprocess.Popen(command, pass_fds=[theirs.fileno()])
+        theirs.close()
+        self._pipe = Connection(ours.detach())
+        threading.Thread(target=self._receive, args=(camera,), daemon=True).start()
+
+    def _receive(self, camera: Camera) -> None:  # in a thread that waits
         try:
-            file = BytesIO()
-            Image.fromarray(draw()).save(file, "JPEG", quality=_QUALITY)
-            header = Header(stamp=stamp, frame_id="camera")
-            message = CompressedImage(header=header, format="jpeg", data=file.getvalue())
-            self._node.call_soon(lambda: self._publisher.publish(message))
-        except Exception as error:  # a machine that cannot draw can still learn
-            self._node.get_logger().warning(f"no pictures of the simulation: {error}", once=True)
-        finally:
-            self._busy = False
+            self._pipe.send((camera.model, camera.name))  # until the child has loaded all that it needs
+            self._ready = True
+            while True:
+                picture = self._pipe.recv_bytes()
+                self._node.call_soon(partial(self._publish, picture))
+        except (EOFError, OSError):
+            if self._child:  # nobody has ended it
+                self._node.get_logger().warning("no pictures of the simulation: see above")
+
+    def _publish(self, picture: bytes) -> None:
+        header = Header(stamp=self._stamp, frame_id="camera")
+        data = array("B", picture)  # bytes would be looked at one by one
+        self._publisher.publish(CompressedImage(header=header, format="jpeg", data=data))
+        self._stamp = None
 
     def close(self) -> None:
-        """End the thread."""
-        for camera in self._cameras.values():
-            self._drawing.submit(camera.close)
-        self._drawing.shutdown()
+        """End the drawing."""
+        child, self._child = self._child, None
+        if child:
+            child.terminate()
+            child.wait(_ENDS_WITHIN)
+            self._pipe.close()

@@ -7,7 +7,7 @@ from nicegui import context, ui
 from spiking_wm_ros.viewer import charts
 from spiking_wm_ros.viewer.watched import Watched
 
-_EVERY = 0.5  # seconds between two updates
+_WORDS_EVERY, _PICTURES_EVERY = 0.4, 0.8  # seconds between two updates; browsers are slow to draw
 _SHARP = "image-rendering: pixelated; border: 1px solid #ddd"
 _CELL = 6  # pixels of the screen for a neuron and tick
 _LEVELS = {0: "positive", 1: "warning", 2: "negative"}  # colours by level of diagnostics
@@ -39,18 +39,14 @@ def page(
         came()
         context.client.on_disconnect(went)
         ui.query(".nicegui-content").classes("w-full max-w-7xl mx-auto gap-2")
-        updates = [_header(watched), _buttons(watched, buttons)]
+        words, pictures = [_header(watched), _buttons(watched, buttons)], []
         with ui.grid(columns="1fr 1fr").classes("w-full gap-2"):
             for chart in (charts.phases, charts.returns, charts.dream, charts.actions, charts.battery):
-                updates.append(_chart(watched, chart))
-            updates += [_camera(watched), _spikes(watched), _words(watched)]
-
-        def update() -> None:
-            for each in updates:
-                each()
-
-        update()
-        ui.timer(_EVERY, update)
+                pictures.append(_chart(watched, chart))
+            pictures += [_camera(watched), _spikes(watched)]
+            words.append(_words(watched))
+        for updates, every in ((words, _WORDS_EVERY), (pictures, _PICTURES_EVERY)):
+            ui.timer(every, lambda updates=updates: [update() for update in updates])
 
     return build
 

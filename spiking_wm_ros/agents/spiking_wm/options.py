@@ -52,13 +52,13 @@ class Options:
     model_clip: float = option(1000.0, "largest norm of the world model's gradient", 0)
     free_nats: float = option(1.0, "divergence of posterior and prior that costs nothing", 0)
     observation_weight: float = option(
-        1.0, "weight of what is decoded of vectors; more tells small differences apart sooner", 0, 1e4
+        10.0, "weight of what is decoded of vectors; more tells small differences apart sooner", 0, 1e4
     )
     dynamics_weight: float = option(0.5, "weight of the divergence that the prior learns from", 0, 100)
     representation_weight: float = option(0.1, "weight of it that the posterior learns from", 0, 100)
     # behaviour
     horizon: int = option(15, "steps of an imagined rollout", 1, 1000)
-    starts: int = option(256, "states of the batch that are imagined from; 0: all", 0)
+    starts: int = option(128, "states of the batch that are imagined from; 0: all", 0)
     discount: float = option(0.997, "discount factor per step", 0, 1)
     trace_decay: float = option(0.95, "decay of longer returns (lambda)", 0, 1)
     actor_lr: float = option(3e-4, "learning rate of the actor", 0, 1)
