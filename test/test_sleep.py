@@ -15,6 +15,8 @@ from std_msgs.msg import Bool
 from std_srvs.srv import Trigger
 
 from spiking_wm_ros.agents.options import UserError
+from spiking_wm_ros.agents.run import Run
+from spiking_wm_ros.cli.report import report
 from spiking_wm_ros.graph.specification import settle_graph
 from spiking_wm_ros.nodes import qos
 from test.graph import client, run_to_end
@@ -85,6 +87,11 @@ def test_a_low_battery_makes_the_rover_dream_on_its_dock(tmp_path, tiny):
         assert all(o.episode_start for o in robot.observations if o.step == last.step + 1)
         assert first.observation.values[17] == pytest.approx(0.6, abs=0.2)  # the charge went on
         made.until(lambda: int(dreamer_figures(health[-1]).get("dream_rollouts", 0)) > 0)
+    run = Run(tmp_path / "run")
+    told = [(row["phase"], row["reason"]) for row in run.table("phases")]
+    assert told[0] == ("awake", "started") and ("dreaming", asleep.reason) in told
+    assert ("awake", "battery charged") in told
+    assert f"<td>dreaming</td><td>{asleep.reason}</td>" in report(run).read_text()
 
 
 def test_an_evaluation_is_finished_before_the_rover_goes_to_its_dock(tmp_path, tiny):

@@ -68,6 +68,11 @@ class Recorder(Observer):
         self._run.append("dreams", row | model_error | times)
         self._scalars(step, result.metrics | model_error)
 
+    def phase_changed(self, step: int, phase: str, reason: str) -> None:
+        """A row about what the robot does from now on, and why."""
+        seconds = round(time.monotonic() - self._started, 1)
+        self._run.append("phases", {"step": step, "seconds": seconds, "phase": phase, "reason": reason})
+
     def close(self) -> None:
         """Flush TensorBoard."""
         self._board.close()

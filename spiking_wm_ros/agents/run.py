@@ -40,6 +40,7 @@ _TABLES = {
         "began",  # seconds since the start of the process, as in evaluations
         "seconds",  # that it took
     ),
+    "phases": ("step", "seconds", "phase", "reason"),  # of the robot, where a scheduler tells
 }
 
 

@@ -26,6 +26,7 @@ from spiking_wm_ros.errors import UserError
 
 _GAMES, _FIRST_GAME, _LONGEST = 3, 6_000_011, 1000  # of each policy around a dream; steps of a game
 _PATIENCE = 30.0  # seconds after which no further dream is judged
+_REASONS = 200  # of phases
 _DECISIONS = 300  # that spikes are counted on
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #222 }
@@ -108,10 +109,22 @@ def _learning(run: Run) -> Iterator[Section]:
 
 def _phases(run: Run) -> Iterator[Section]:
     dreams = [row for row in run.table("dreams") if row.get("began")]
+    body = _reasons(run)
     if dreams:
         asleep = sum(float(row["seconds"]) for row in dreams)
-        body = f"<p>{asleep:.0f} s asleep in {len(dreams)} phases.</p>"
-        yield Section("Phases over time", _picture(figures.phases(run, dreams)) + body)
+        told = f"<p>{asleep:.0f} s asleep in {len(dreams)} phases.</p>"
+        body = _picture(figures.phases(run, dreams)) + told + body
+    if body:
+        yield Section("Phases over time", body)
+
+
+def _reasons(run: Run) -> str:
+    """What the scheduler told, the last times."""
+    told = run.table("phases")
+    names = ("seconds", "step", "phase", "reason")
+    rows = [tuple(html.escape(row[name]) for name in names) for row in told[-_REASONS:]]
+    summary = f"<summary>the robot's phases and why: {len(told)}, the last {len(rows)} of them</summary>"
+    return f"<details>{summary}{_table(list(names), rows)}</details>" if told else ""
 
 
 def _model(run: Run) -> Iterator[Section]:

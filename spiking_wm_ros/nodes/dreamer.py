@@ -10,7 +10,7 @@ from diagnostic_msgs.msg import DiagnosticStatus
 from rclpy.action import ActionServer, CancelResponse
 from rclpy.action.server import ServerGoalHandle
 from spiking_wm_msgs.action import Dream
-from spiking_wm_msgs.msg import PolicyVersion, Stretch
+from spiking_wm_msgs.msg import Phase, PolicyVersion, Stretch
 from spiking_wm_msgs.msg import Transition as TransitionMessage
 from std_msgs.msg import Header, String
 from std_srvs.srv import Trigger
@@ -28,7 +28,7 @@ from spiking_wm_ros.nodes.health import Health
 from spiking_wm_ros.nodes.learner_process import LearnerProcess
 from spiking_wm_ros.nodes.main import run
 from spiking_wm_ros.nodes.managed import ManagedNode
-from spiking_wm_ros.nodes.messages import from_transition, to_stretch
+from spiking_wm_ros.nodes.messages import PHASES, from_transition, to_stretch
 from spiking_wm_ros.nodes.parameters import declare, refuse_unknown
 
 _SAVING_TIME = 4.5  # seconds for the last checkpoint after SIGTERM
@@ -78,6 +78,7 @@ class Dreamer(ManagedNode):
         self._status = {"phase": "waiting for the bridge", "can_dream": False}
         self._figures: dict[str, float] = {}
         self._warning = ""
+        self._phase: tuple[str, str] | None = None  # the robot's, and why
         self._listens = self._failed = False
 
     def configure(self) -> None:
@@ -104,6 +105,7 @@ class Dreamer(ManagedNode):
             cancel_callback=self._on_cancel,
         )
         self._health = Health(self, self._report)
+        self.create_subscription(Phase, "phase", self._on_phase, qos.LATCHED)
         if self.options.mode == TRAIN:
             self.create_subscription(TransitionMessage, "transition", self._on_transition, qos.EVERY)
             self.create_subscription(String, "spaces", self._on_spaces, qos.LATCHED)
@@ -139,6 +141,14 @@ class Dreamer(ManagedNode):
         self._spaces = spaces
         self._status["phase"] = "starting"
         self._learner = LearnerProcess(path, spaces, resume, self._on_event)
+        if self._phase:
+            self._learner.send("phase", *self._phase)
+
+    def _on_phase(self, message: Phase) -> None:
+        """Have it kept with the run."""
+        self._phase = PHASES[message.phase], message.reason
+        if self._learner:
+            self._learner.send("phase", *self._phase)
 
     def _on_transition(self, message: TransitionMessage) -> None:
         if self._learner:

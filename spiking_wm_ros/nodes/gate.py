@@ -16,14 +16,13 @@ from spiking_wm_ros.nodes import qos
 from spiking_wm_ros.nodes.health import Health, spread
 from spiking_wm_ros.nodes.main import run
 from spiking_wm_ros.nodes.managed import ManagedNode
-from spiking_wm_ros.nodes.messages import from_array
+from spiking_wm_ros.nodes.messages import PHASES, from_array
 from spiking_wm_ros.nodes.parameters import declare, refuse_unknown
 from spiking_wm_ros.nodes.robot_messages import check_messages, command_writer, message_type
 from spiking_wm_ros.robots.description import load_robot
 from spiking_wm_ros.safety.gate import Gate
 
 _REMEMBERED = 10  # observations whose time is known, to tell the age of what answers them
-_PHASES = {Phase.IDLE: "idle", Phase.DREAMING: "dreaming", Phase.STOPPED: "stopped"}
 
 
 @dataclass(frozen=True)
@@ -144,7 +143,7 @@ class GateNode(ManagedNode):
         if not self.active:
             self._gate.rest("inactive")
         elif self._phase.phase != Phase.AWAKE:
-            self._gate.rest(f"{_PHASES[self._phase.phase]}: {self._phase.reason}")
+            self._gate.rest(f"{PHASES[self._phase.phase]}: {self._phase.reason}")
         else:
             self._gate.wake()
         if self._button or self._phase.phase == Phase.STOPPED:

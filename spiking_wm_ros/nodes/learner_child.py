@@ -101,6 +101,8 @@ class _Child(LearningRun):
         elif kind == "stretch":
             if stretch := self.learner.agent.dream_against_reality():
                 self._pipe.send(("stretch", stretch))
+        elif kind == "phase":
+            self.phase_changed(self.learner.step, *content)
         elif kind == "save":
             path = self.save()
             self._pipe.send(("saved", str(path) if path else ""))

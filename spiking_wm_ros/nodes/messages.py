@@ -11,6 +11,13 @@ from std_msgs.msg import Header
 
 from spiking_wm_ros.agents.contract import Transition
 
+PHASES = {
+    msg.Phase.AWAKE: "awake",
+    msg.Phase.IDLE: "idle",
+    msg.Phase.DREAMING: "dreaming",
+    msg.Phase.STOPPED: "stopped",
+}
+
 
 def to_array(values: np.ndarray) -> msg.Array:
     """A vector, an image, or a discrete action, as a message."""

@@ -20,7 +20,7 @@ from spiking_wm_ros.agents.options import option
 from spiking_wm_ros.nodes import qos
 from spiking_wm_ros.nodes.health import Health
 from spiking_wm_ros.nodes.main import run
-from spiking_wm_ros.nodes.messages import from_array, from_spikes
+from spiking_wm_ros.nodes.messages import PHASES, from_array, from_spikes
 from spiking_wm_ros.nodes.node import Node
 from spiking_wm_ros.nodes.parameters import declare, refuse_unknown
 from spiking_wm_ros.nodes.robot_messages import command_values, message_type
@@ -31,7 +31,6 @@ from spiking_wm_ros.viewer.watched import Watched
 
 _NICENESS = 10  # who looks must not slow down who acts
 _TAKES_EVERY = 0.1  # seconds between two looks at what comes too often to be heard
-_PHASES = {Phase.AWAKE: "awake", Phase.IDLE: "idle", Phase.DREAMING: "dreaming", Phase.STOPPED: "stopped"}
 # what a button calls, of what is there: all of a group, and groups in order until one is there
 _CALLS = {
     "dream now": (("scheduler/sleep",), ("dreamer/dream",)),
@@ -91,7 +90,7 @@ class ViewerNode(Node):
     def _listen(self) -> None:
         hear, watched = self.create_subscription, self._watched
         hear(DiagnosticArray, "/diagnostics", self._on_diagnostics, 10)
-        hear(Phase, "phase", lambda m: watched.phase(_PHASES[m.phase], m.reason), qos.LATCHED)
+        hear(Phase, "phase", lambda m: watched.phase(PHASES[m.phase], m.reason), qos.LATCHED)
         hear(BatteryState, "battery_state", lambda m: watched.charge(m.percentage), qos.SENSOR)
         hear(PolicyVersion, "policy_version", self._on_version, qos.LATCHED)
         self._ears = rclpy.create_node(
