@@ -106,8 +106,8 @@ def test_an_evaluation_is_finished_before_the_rover_goes_to_its_dock(tmp_path, t
         made.until(lambda: robot.resting[-1].data)
         made.until(lambda count=len(robot.charges): len(robot.charges) > count + 5)
         assert robot.charges[-1].power_supply_status == BatteryState.POWER_SUPPLY_STATUS_CHARGING
-        made.until(lambda: not robot.transitions[-1].evaluation)
-        assert robot.transitions[-1].truncated
+        # the evaluation may have ended before the phase came; the last step is one of training all the same
+        made.until(lambda: robot.transitions[-1].truncated and not robot.transitions[-1].evaluation)
         assert robot.ask("wake").success and robot.acts()
 
 
