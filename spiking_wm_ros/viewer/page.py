@@ -1,6 +1,7 @@
 """The page: everything at a glance, and the buttons."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 
 from nicegui import context, ui
 
@@ -46,9 +47,15 @@ def page(
             pictures += [_camera(watched), _spikes(watched)]
             words.append(_words(watched))
         for updates, every in ((words, _WORDS_EVERY), (pictures, _PICTURES_EVERY)):
-            ui.timer(every, lambda updates=updates: [update() for update in updates])
+            _all(updates)
+            ui.timer(every, partial(_all, updates))
 
     return build
+
+
+def _all(updates: list[Callable[[], None]]) -> None:
+    for update in updates:
+        update()
 
 
 def _header(watched: Watched) -> Callable[[], None]:
