@@ -9,7 +9,13 @@ from spiking_wm_ros.agents.actions import Actions
 from spiking_wm_ros.agents.options import override
 from spiking_wm_ros.agents.sequences import Batch
 from spiking_wm_ros.agents.spaces import Spaces
-from spiking_wm_ros.agents.spiking_wm.behaviour import Actor, Behaviour, done, lambda_returns
+from spiking_wm_ros.agents.spiking_wm.behaviour import (
+    Actor,
+    Behaviour,
+    done,
+    lambda_returns,
+    replayed_returns,
+)
 from spiking_wm_ros.agents.spiking_wm.codes import Observations
 from spiking_wm_ros.agents.spiking_wm.options import Options
 from spiking_wm_ros.agents.spiking_wm.world_model import WorldModel, divergence
@@ -228,3 +234,33 @@ def test_each_divergence_teaches_its_own_side():
         assert getattr(model.rssm, taught).bias.grad.abs().sum() > 0
         grad = getattr(model.rssm, untaught).bias.grad
         assert grad is None or grad.abs().sum() == 0
+
+
+def test_returns_that_really_came_end_with_their_episodes():
+    generator = torch.Generator().manual_seed(0)
+    reward, values = (torch.rand(6, 2, generator=generator) for _ in range(2))
+    first, terminal = torch.zeros(6, 2), torch.zeros(6, 2)
+    first[0], first[3, 0], terminal[2, 0], terminal[4, 1] = 1, 1, 1, 1
+    batch = Batch(torch.zeros(6, 2, 1), torch.zeros(6, 2, 1), reward, first, terminal)
+    got = replayed_returns(batch, 0.9 * (1 - terminal), values, 0.8)
+    for b in range(2):
+        later = float(values[5, b])
+        for t in range(4, -1, -1):
+            goes_on = 0.0 if terminal[t + 1, b] else 0.9
+            later = float(reward[t + 1, b]) + goes_on * (0.2 * float(values[t + 1, b]) + 0.8 * later)
+            if first[t + 1, b]:
+                later = float(values[t, b])
+            assert float(got[t, b]) == pytest.approx(later, rel=1e-5)
+
+
+def test_the_critic_learns_from_what_really_came():
+    _, behaviour, _ = rollouts(False)
+    generator = torch.Generator().manual_seed(0)
+    course = Features(
+        torch.rand(1, 6, 3, 256, generator=generator), torch.rand(6, 3, 256, generator=generator)
+    )
+    nothing = torch.zeros(6, 3)
+    batch = Batch(nothing, nothing, nothing + 1, nothing, nothing)
+    behaviour.replay_loss(course, batch).backward()
+    assert all(p.grad.abs().sum() > 0 for p in behaviour.critic.parameters())
+    assert all(p.grad is None for p in [*behaviour.actor.parameters(), *behaviour.slow_critic.parameters()])

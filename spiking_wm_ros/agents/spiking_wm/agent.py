@@ -142,15 +142,16 @@ class Agent(contract.Agent):
         """One update of the world model, and one of actor and critic from the states that it went through."""
         if len(self.replay) < self.options.length:
             return {}
-        course, metrics = self._learn_model()
-        return metrics | self._learn_behaviour(course, self._most_starts())
+        batch = self._sample()
+        course, metrics = self._learn_model(batch)
+        return metrics | self._learn_behaviour(batch, course.detach(), self._most_starts())
 
     def _sample(self) -> Batch:
         batch = self.replay.sample(self.options.batch, self.options.length, self._generator)
         return Batch(*(field.to(self.options.device) for field in batch))
 
-    def _learn_model(self) -> tuple[Latent, Metrics]:
-        o, batch = self.options, self._sample()
+    def _learn_model(self, batch: Batch) -> tuple[Latent, Metrics]:
+        o = self.options
         with self._precision():
             loss, course, metrics = self.model.loss(batch, self._chances(o.length, o.batch))
         metrics["model_gradient"] = self._step("model", loss, o.model_clip)
@@ -160,9 +161,9 @@ class Agent(contract.Agent):
         o = self.options
         return min(o.starts or o.batch * o.length, o.batch * o.length)
 
-    def _learn_behaviour(self, course: Latent, rollouts: int) -> Metrics:
-        """So many of them, from states ``[L, ...]`` of the model."""
-        o, states = self.options, course.flat().detach()
+    def _learn_behaviour(self, batch: Batch, course: Latent, rollouts: int) -> Metrics:
+        """So many of them, from states ``[L, ...]`` of the model in a batch."""
+        o, states = self.options, course.flat()
         order = torch.randperm(states.sample.shape[0], generator=self._generator)
         start = states.rows(order[:rollouts].to(o.device))
         self.model.requires_grad_(False)  # it is not what learns
@@ -173,6 +174,9 @@ class Agent(contract.Agent):
             for part in self.behaviour.portions(goals):
                 with self._precision():
                     actor_loss, critic_loss, metrics = self.behaviour.losses(part)
+                    if o.replayed:
+                        really = self.behaviour.replay_loss(course.course(), batch)
+                        critic_loss = critic_loss + o.replayed * really
                 self._step("actor", actor_loss, o.behaviour_clip)
                 self._step("critic", critic_loss, o.behaviour_clip)
                 self.behaviour.follow()
@@ -210,14 +214,15 @@ class Agent(contract.Agent):
             left = self._most_starts()
             if budget.rollouts is not None:
                 left = min(left, budget.rollouts - rollouts)
-            metrics = self._learn_behaviour(self._replayed(), left)
+            batch = self._sample()
+            metrics = self._learn_behaviour(batch, self._replay(batch), left)
             rollouts, updates = rollouts + left, updates + 1
             yield DreamProgress(rollouts, updates, metrics)
 
     @torch.no_grad()
-    def _replayed(self) -> Latent:
+    def _replay(self, batch: Batch) -> Latent:
         """States ``[L, ...]`` that the model goes through in replayed sequences."""
-        o, batch = self.options, self._sample()
+        o = self.options
         with self._precision():
             embeddings = self.model.encoder(batch.observation)
             start = self.model.rssm.initial(o.batch, like=embeddings)

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Generator, Tensor, nn
 
+from spiking_wm_ros.agents.sequences import Batch
 from spiking_wm_ros.agents.spiking_wm.options import Options
 from spiking_wm_ros.agents.spiking_wm.world_model import WorldModel
 from spiking_wm_ros.snn.readout import Readout
@@ -179,6 +180,20 @@ class Behaviour(nn.Module):
         }
         return actor_loss, critic_loss, metrics
 
+    def replay_loss(self, course: Features, batch: Batch) -> Tensor:
+        """Of the critic, by what came after replayed states (as in DreamerV3's later versions).
+
+        Args:
+            course: the model's states in them, ``[T, L, B, N]``.
+            batch: the sequences, ``[L, B]``.
+        """
+        with torch.no_grad():
+            values = TwoHot(self.slow_critic(*course).float()).mean()
+            discount = self.options.discount * (1 - batch.terminal)
+            returns = replayed_returns(batch, discount, values, self.options.trace_decay)
+        seen = Features(course.spikes[:, :-1], course.sample[:-1])
+        return -TwoHot(self.critic(*seen).float()).log_probability(returns).mean()
+
     def _spread(self, returns: Tensor) -> Tensor:
         """Range of most returns, at least 1, so that small ones are not blown up."""
         now = torch.quantile(returns.flatten(), returns.new_tensor(_QUANTILES))
@@ -190,6 +205,20 @@ class Behaviour(nn.Module):
         with torch.no_grad():
             for slow, fast in zip(self.slow_critic.parameters(), self.critic.parameters()):
                 slow.lerp_(fast, self.options.target_rate)
+
+
+def replayed_returns(batch: Batch, discount: Tensor, values: Tensor, decay: float) -> Tensor:
+    """`lambda_returns` of sequences that go through ends of episodes, ``[L - 1, B]``.
+
+    Where an episode is over, or its sequence, a state is worth what its value says.
+    """
+    later, returns = values[-1], []
+    for t in range(len(values) - 2, -1, -1):
+        ahead = (1 - decay) * values[t + 1] + decay * later
+        later = batch.reward[t + 1] + discount[t + 1] * ahead
+        later = torch.where(batch.first[t + 1] > 0, values[t], later)
+        returns.append(later)
+    return torch.stack(returns[::-1])
 
 
 def lambda_returns(reward: Tensor, discount: Tensor, values: Tensor, decay: float) -> Tensor:
