@@ -26,6 +26,7 @@ from spiking_wm_ros.viewer import charts
 from spiking_wm_ros.viewer.server import Server
 from spiking_wm_ros.viewer.watched import STALE, Watched
 from test.browser import browser, needs_chromium, press, text
+from test.deployed import deployed
 from test.graph import client, send
 from test.test_graph import endless, start
 
@@ -284,3 +285,26 @@ def test_a_change_is_on_the_page_within_a_second_and_the_page_outlives_the_graph
             start(tmp_path / "on", endless(tiny)),
         ):
             until(driver, lambda d: "(gone)" not in text(d) and step_of(d) > 60, 60)
+
+
+@needs_chromium
+def test_the_page_stops_a_robot_and_shows_what_its_actuators_get(trained):
+    port = free_port()
+    with deployed(trained, viewer="true", viewer_port=str(port)) as rover, browser() as driver:
+        until(driver, lambda d: _open(d, port))
+        rover.until_it_moves()
+        until(driver, lambda d: "action 0" in _charts(d) and "battery" in _charts(d))
+        until(driver, lambda d: d.find_elements("css selector", 'img[src^="data:image/jpeg"]'))
+        press(driver, "emergency stop")
+        until(driver, lambda d: "gate/stop says" in text(d))
+        assert rover.stays()
+        press(driver, "resume")
+        until(driver, lambda d: "gate/resume says" in text(d))
+        assert rover.drives()
+
+
+def _charts(driver) -> str:
+    """Titles of the charts that are shown."""
+    found = """return [...document.querySelectorAll('.nicegui-echart')].filter(e => e.offsetParent)
+        .map(e => getElement(e.id.slice(1)).chart.getOption().title[0].text).join(', ')"""
+    return driver.execute_script(found)
