@@ -16,8 +16,8 @@ from spiking_wm_ros.agents.trainer import train
 from spiking_wm_ros.cli.report import _far_apart_first, report, write_report
 from spiking_wm_ros.envs.greedy import play
 from spiking_wm_ros.errors import UserError
+from test.chips import policy_of
 from test.conftest import ENV
-from test.test_loihi_sim import policy_of
 
 ROOT = Path(__file__).resolve().parents[1]
 
