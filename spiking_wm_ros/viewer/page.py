@@ -44,7 +44,7 @@ def page(
         with ui.grid(columns="1fr 1fr").classes("w-full gap-2"):
             for chart in (charts.phases, charts.returns, charts.dream, charts.actions, charts.battery):
                 pictures.append(_chart(watched, chart))
-            pictures += [_camera(watched), _spikes(watched)]
+            pictures += [_frames(watched), _camera(watched), _spikes(watched)]
             words.append(_words(watched))
         for updates, every in ((words, _WORDS_EVERY), (pictures, _PICTURES_EVERY)):
             _all(updates)
@@ -126,7 +126,6 @@ def _spikes(watched: Watched) -> Callable[[], None]:
     with ui.card().classes("w-full p-1"):
         ui.label("spikes of the policy's last decision, ticks downwards").classes("text-sm font-bold")
         column = ui.column().classes("w-full gap-1")
-        strips = ui.column().classes("w-full gap-1")
     rows: list[tuple[ui.label, ui.html]] = []
 
     def update() -> None:
@@ -148,15 +147,22 @@ def _spikes(watched: Watched) -> Callable[[], None]:
             height = _CELL * ticks * -(-neurons // charts.WIDEST)
             size = f"width: min(100%, {_CELL * neurons}px); height: {height}px"
             image.content = f'<img src="{charts.raster(layer.train)}" style="{_SHARP}; {size}">'
-        strips.clear()
-        if watched.stretch and watched.stretch["real"].ndim == 4:
-            with strips:
-                for name in ("real", "dream"):
-                    ui.label(name).classes("text-xs")
-                    picture = charts.strip(watched.stretch[name])
-                    ui.html(f'<img src="{picture}" style="{_SHARP}; width: 100%">', sanitize=False).classes(
-                        "w-full"
-                    )
+
+    return update
+
+
+def _frames(watched: Watched) -> Callable[[], None]:
+    """Dream and reality where observations are pictures."""
+    with ui.card().classes("w-full p-1") as card:
+        ui.label("dream (below) beside reality").classes("text-sm font-bold")
+        strips = [ui.html("", sanitize=False).classes("w-full") for _ in range(2)]
+
+    def update() -> None:
+        stretch = watched.stretch
+        card.visible = bool(stretch) and stretch["real"].ndim == 4
+        if card.visible:
+            for strip, name in zip(strips, ("real", "dream")):
+                strip.content = f'<img src="{charts.strip(stretch[name])}" style="{_SHARP}; width: 100%">'
 
     return update
 
