@@ -64,7 +64,7 @@ class Options:
     actor_lr: float = option(3e-4, "learning rate of the actor", 0, 1)
     critic_lr: float = option(3e-4, "learning rate of the critic", 0, 1)
     replayed: float = option(
-        0.0, "weight of what the critic learns of returns that really came, beside imagined ones", 0, 100
+        0.3, "weight of what the critic learns of returns that really came, beside imagined ones", 0, 100
     )
     behaviour_clip: float = option(100.0, "largest norm of the actor's gradient, and of the critic's", 0)
     gradient: str = option(
