@@ -158,9 +158,9 @@ def test_only_this_machine_and_only_the_page_itself():
     server = Server(0, "test", lambda: None)
     try:
         port = int(server.address.rpartition(":")[2])
-        assert get(server.address).status_code == 200
-        assert get(server.address, headers={"Host": "evil.example"}).status_code == 400
-        assert get(server.address, headers={"Origin": "http://evil.example"}).status_code == 403
+        assert get(server.address, timeout=60).status_code == 200
+        for header, code in (({"Host": "evil.example"}, 400), ({"Origin": "http://evil.example"}, 403)):
+            assert get(server.address, headers=header, timeout=60).status_code == code
         web_socket = f"ws://127.0.0.1:{port}/_nicegui_ws/socket.io/?EIO=4&transport=websocket"
         with pytest.raises(InvalidStatus):
             connect(web_socket, origin="http://evil.example")

@@ -53,6 +53,7 @@ class Server:
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             self._socket.bind((ADDRESS, port))
+            self._socket.listen()  # who comes before the server is up waits for it
         except OSError as error:
             self._socket.close()
             reason = f"port {port} of {ADDRESS} cannot be had ({error.strerror})"
