@@ -20,7 +20,6 @@ from spiking_wm_ros.nodes.node import Node
 from spiking_wm_ros.process import LOWEST
 
 _EVERY = 0.2  # seconds
-_ENDS_WITHIN = 2.0  # seconds
 
 
 class CameraPublisher:
@@ -78,6 +77,8 @@ class CameraPublisher:
                 self._node.get_logger().warning("no pictures of the simulation: see above")
 
     def _publish(self, picture: bytes) -> None:
+        if self._child is None:  # it was on its way when the publisher went
+            return
         header = Header(stamp=self._stamp, frame_id="camera")
         data = array("B", picture)  # bytes would be looked at one by one
         self._publisher.publish(CompressedImage(header=header, format="jpeg", data=data))
@@ -87,6 +88,6 @@ class CameraPublisher:
         """End the drawing."""
         child, self._child = self._child, None
         if child:
-            child.terminate()
-            child.wait(_ENDS_WITHIN)
+            child.kill()
+            child.wait()
             self._pipe.close()

@@ -76,13 +76,15 @@ class ViewerNode(Node):
         os.nice(_NICENESS)
         self.options = declare(self, ViewerOptions)
         refuse_unknown(self)
-        self._watched, self._visitors = Watched(), 0
+        self._watched = Watched()
+        self._visitors: set[str] = set()
         self._asked: dict[str, Any] = {}  # subscriptions that are for visitors alone
-        self._callers: dict[str, Any] = {}
+        # made at once: a client has to have discovered its server when a button is pressed
+        self._callers = {name: self._caller(name) for groups in _CALLS.values() for name in sum(groups, ())}
         self._robot = load_robot(self.options.robot) if self.options.robot else None
         self._listen()
         buttons = {label: partial(self.call_soon, partial(self._press, label)) for label in _CALLS}
-        build = page(self._watched, buttons, partial(self._visit, 1), partial(self._visit, -1))
+        build = page(self._watched, buttons, partial(self._visit, True), partial(self._visit, False))
         self._server = Server(self.options.port, f"spiking_wm_ros {self.get_namespace()}", build)
         self.get_logger().info(f"watch at {self._server.address}")
         Health(self, self._report)
@@ -126,12 +128,12 @@ class ViewerNode(Node):
 
     # --- for visitors ---
 
-    def _visit(self, change: int) -> None:  # in the server's thread
-        self.call_soon(partial(self._on_visit, change))
+    def _visit(self, here: bool, name: str) -> None:  # in the server's thread
+        self.call_soon(partial(self._on_visit, here, name))
 
-    def _on_visit(self, change: int) -> None:
+    def _on_visit(self, here: bool, name: str) -> None:
         """Ask for what costs something only while somebody looks."""
-        self._visitors += change
+        (self._visitors.add if here else self._visitors.discard)(name)
         if self._visitors and not self._asked:
             hear, watched = self.create_subscription, self._watched
             self._asked = {
@@ -155,7 +157,7 @@ class ViewerNode(Node):
 
     def _press(self, label: str) -> None:
         for group in _CALLS[label]:
-            there = [name for name in group if self._caller(name).service_is_ready()]
+            there = [name for name in group if self._callers[name].service_is_ready()]
             if there:
                 for name in there:
                     self._call(label, name)
@@ -163,13 +165,10 @@ class ViewerNode(Node):
         self._watched.said = f"{label}: no node here does that ({' or '.join(sum(_CALLS[label], ()))})"
 
     def _caller(self, name: str) -> Any:
-        if name not in self._callers:
-            kind = ChangeState if name.endswith("change_state") else Trigger
-            self._callers[name] = self.create_client(kind, name)
-        return self._callers[name]
+        return self.create_client(ChangeState if name.endswith("change_state") else Trigger, name)
 
     def _call(self, label: str, name: str) -> None:
-        caller = self._caller(name)
+        caller = self._callers[name]
         request = caller.srv_type.Request()
         if isinstance(request, ChangeState.Request):
             request.transition.id = Lifecycle.TRANSITION_DEACTIVATE
@@ -184,7 +183,7 @@ class ViewerNode(Node):
     # --- health and end ---
 
     def _report(self) -> tuple[bytes, str, dict]:
-        figures = {"address": self._server.address, "visitors": self._visitors}
+        figures = {"address": self._server.address, "visitors": len(self._visitors)}
         return DiagnosticStatus.OK, f"watch at {self._server.address}", figures
 
     def close(self) -> None:

@@ -26,19 +26,23 @@ _FIGURES = (  # what is shown beside charts: node, figure, unit
 
 
 def page(
-    watched: Watched, buttons: Mapping[str, Callable[[], None]], came: Callable, went: Callable
+    watched: Watched,
+    buttons: Mapping[str, Callable[[], None]],
+    came: Callable[[str], None],
+    went: Callable[[str], None],
 ) -> Callable:
     """What builds the page for a visitor.
 
     Args:
         watched: what is shown.
         buttons: what they do, by their labels.
-        came, went: called for each visitor.
+        came, went: called for each visitor, with a name of its own, whenever it connects or is gone.
     """
 
     def build() -> None:
-        came()
-        context.client.on_disconnect(went)
+        client = context.client
+        client.on_connect(partial(came, client.id))
+        client.on_disconnect(partial(went, client.id))
         ui.query(".nicegui-content").classes("w-full max-w-7xl mx-auto gap-2")
         words, pictures = [_header(watched), _buttons(watched, buttons)], []
         with ui.grid(columns="1fr 1fr").classes("w-full gap-2"):
