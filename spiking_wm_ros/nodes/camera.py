@@ -19,7 +19,7 @@ from spiking_wm_ros.nodes import qos
 from spiking_wm_ros.nodes.node import Node
 from spiking_wm_ros.process import LOWEST
 
-_EVERY = 0.2  # seconds
+_EVERY = 0.4  # seconds
 
 
 class CameraPublisher:

@@ -40,19 +40,22 @@ def from_array(message: msg.Array, dtype: np.dtype = np.float32) -> np.ndarray:
     return data.reshape(tuple(message.shape)).astype(dtype, copy=False)
 
 
-def to_spikes(trains: Sequence[np.ndarray], policy_version: int, header: Header) -> msg.Spikes:
-    """Spike trains ``[T, N]`` of layers as a message."""
-    return msg.Spikes(
+def to_decision(
+    action: np.ndarray, trains: Sequence[np.ndarray], policy_version: int, header: Header
+) -> msg.Decision:
+    """An action, and spike trains ``[T, N]`` of layers, as a message."""
+    return msg.Decision(
         header=header,
         policy_version=policy_version,
+        action=to_array(action),
         ticks=array.array("I", [len(train) for train in trains]),
         neurons=array.array("I", [train.shape[1] for train in trains]),
         spikes=array.array("B", b"".join(train.tobytes() for train in trains)),
     )
 
 
-def from_spikes(message: msg.Spikes) -> list[np.ndarray]:
-    """Undo `to_spikes`."""
+def spike_trains(message: msg.Decision) -> list[np.ndarray]:
+    """Those of every layer, ``[T, N]``."""
     spikes, trains = np.array(message.spikes, np.uint8), []
     for ticks, neurons in zip(message.ticks, message.neurons):
         trains.append(spikes[: ticks * neurons].reshape(ticks, neurons))

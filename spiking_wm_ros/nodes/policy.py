@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import yaml
 from diagnostic_msgs.msg import DiagnosticStatus
-from spiking_wm_msgs.msg import Action, Observation, PolicyVersion, Spikes
+from spiking_wm_msgs.msg import Action, Decision, Observation, PolicyVersion
 
 from spiking_wm_ros.agents.bundle import load_bundle, make_policy
 from spiking_wm_ros.agents.contract import Policy
@@ -26,13 +26,13 @@ from spiking_wm_ros.nodes import qos
 from spiking_wm_ros.nodes.health import Health, spread
 from spiking_wm_ros.nodes.main import run
 from spiking_wm_ros.nodes.managed import ManagedNode
-from spiking_wm_ros.nodes.messages import from_array, to_array, to_spikes
+from spiking_wm_ros.nodes.messages import from_array, to_array, to_decision
 from spiking_wm_ros.nodes.parameters import declare, refuse_unknown
 from spiking_wm_ros.process import prepare_to_compute
 from spiking_wm_ros.snn import probe
 
 _FOREVER = 2**63 - 1
-_SPIKES_EVERY = 0.2  # seconds between decisions whose spikes are shown
+_SHOWN_EVERY = 0.2  # seconds between decisions that are told with their spikes
 _GIVES_WAY_WITHIN = 0.0002  # seconds that acting waits for a version being loaded; by default 0.005
 
 
@@ -72,9 +72,9 @@ class PolicyNode(ManagedNode):
         self._exploration = Exploration(self.options.seed)
         self._latencies = deque(maxlen=1000)
         self._refused = ""
-        self._shown_at = 0.0  # when spikes were
+        self._shown_at = 0.0  # the last decision that was told with its spikes
 
-        self._spikes = self.create_publisher(Spikes, "spikes", qos.OFFERED_NEWEST)
+        self._decisions = self.create_publisher(Decision, "decision", qos.OFFERED_NEWEST)
         self._actions = self.create_publisher(Action, "action", qos.OFFERED_NEWEST)
         self.create_subscription(Observation, "observation", self._on_observation, qos.NEWEST)
         if self.options.bundle:
@@ -167,7 +167,7 @@ class PolicyNode(ManagedNode):
             last = self._states[message.evaluation]
             self._states[message.evaluation] = self._policy.rewarded(last, message.reward)
         rng = None if message.evaluation else self._exploration.at(message.step)
-        shows = began > self._shown_at + _SPIKES_EVERY and self._spikes.get_subscription_count()
+        shows = began > self._shown_at + _SHOWN_EVERY and self._decisions.get_subscription_count()
         with probe.listen() if shows else nullcontext([]) as trains:
             action, state = self._policy.act(observation, self._states[message.evaluation], rng)
         self._states[message.evaluation] = state
@@ -184,7 +184,7 @@ class PolicyNode(ManagedNode):
         self._latencies.append(time.perf_counter() - began)
         if shows:
             self._shown_at = began
-            self._spikes.publish(to_spikes(trains, self._version, message.header))
+            self._decisions.publish(to_decision(action, trains, self._version, message.header))
 
     # --- health and end ---
 

@@ -2,22 +2,26 @@
 
 import sys
 import time
+from bisect import bisect_left
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 
 from diagnostic_msgs.msg import DiagnosticStatus
 from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.subscription import Subscription
 
 from spiking_wm_ros.agents.options import option
 from spiking_wm_ros.errors import UserError
 from spiking_wm_ros.nodes.bag import Bag, message_class
+from spiking_wm_ros.nodes.ears import Ears, taken
 from spiking_wm_ros.nodes.health import Health
 from spiking_wm_ros.nodes.main import run
 from spiking_wm_ros.nodes.node import Node
 from spiking_wm_ros.nodes.parameters import declare, refuse_unknown
 
-_LOOK_EVERY, _FLUSH_EVERY = 0.5, 0.2  # seconds
+_LOOK_EVERY, _WRITE_EVERY, _FLUSH_EVERY = 0.5, 0.05, 0.2  # seconds
 _GLOBAL = ("/clock", "/diagnostics")
 _NOT_OURS = ("parameter_events", "rosout", "transition_event")  # of every node of ROS
 _WAITING = 1000  # messages of a topic that may wait to be written
@@ -42,10 +46,13 @@ class RecorderNode(Node):
         if not self.options.folder:
             raise UserError("folder:= is missing: say where the recorder's files are to go")
         self._bag = Bag(Path(self.options.folder), self.options.split_mb * 1e6, self.options.split_s)
-        self._heard: set[str] = set()
+        self._ears = Ears(self)  # to be woken up by each message would cost more than to write it
+        self._heard: dict[str, tuple[str, Subscription] | None] = {}  # by topic; None: cannot be heard
+        self._waiting: list[tuple[int, str, str, bytes]] = []  # when it came, topic, kind, message
         self._lost = 0
         self._look()
         self.create_timer(_LOOK_EVERY, self._look)
+        self.create_timer(_WRITE_EVERY, self._write)
         self.create_timer(_FLUSH_EVERY, self._bag.flush)
         Health(self, self._report)
 
@@ -57,16 +64,16 @@ class RecorderNode(Node):
             if topic in self._heard or not ours or topic.rpartition("/")[2] in _NOT_OURS:
                 continue
             if offered := self.get_publishers_info_by_topic(topic):
-                self._heard.add(topic)
-                self._listen(topic, kind, [info.qos_profile for info in offered])
+                profiles = [info.qos_profile for info in offered]
+                self._heard[topic] = self._listen(topic, kind, profiles)
 
-    def _listen(self, topic: str, kind: str, offered: list[QoSProfile]) -> None:
+    def _listen(self, topic: str, kind: str, offered: list[QoSProfile]) -> tuple[str, Subscription] | None:
         """As reliably, and as far back, as all of its publishers offer."""
         try:
             heard_as = message_class(kind)
         except (ImportError, AttributeError):
             self.get_logger().warning(f"{topic} is not recorded: no messages {kind} are installed here")
-            return
+            return None
         reliable = all(of.reliability == ReliabilityPolicy.RELIABLE for of in offered)
         latched = all(of.durability == DurabilityPolicy.TRANSIENT_LOCAL for of in offered)
         profile = QoSProfile(
@@ -75,18 +82,21 @@ class RecorderNode(Node):
             reliability=ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT,
             durability=DurabilityPolicy.TRANSIENT_LOCAL if latched else DurabilityPolicy.VOLATILE,
         )
+        events = SubscriptionEventCallbacks(message_lost=self._on_lost)
+        return kind, self._ears.hear(heard_as, topic, profile, raw=True, events=events)
 
-        def write(message: bytes) -> None:
-            self._bag.write(topic, kind, message, time.time_ns())
-
-        self.create_subscription(
-            heard_as,
-            topic,
-            write,
-            profile,
-            raw=True,
-            event_callbacks=SubscriptionEventCallbacks(message_lost=self._on_lost),
-        )
+    def _write(self) -> None:
+        """What came before now, in the order in which it came; what comes meanwhile waits."""
+        now = time.time_ns()
+        for topic, heard in self._heard.items():
+            if heard:
+                kind, subscription = heard
+                self._waiting += [(when, topic, kind, message) for message, when in taken(subscription)]
+        self._waiting.sort(key=itemgetter(0))
+        count = bisect_left(self._waiting, now, key=itemgetter(0))
+        for when, topic, kind, message in self._waiting[:count]:
+            self._bag.write(topic, kind, message, when)
+        del self._waiting[:count]
 
     def _on_lost(self, event) -> None:
         self._lost += event.total_count_change
@@ -98,6 +108,8 @@ class RecorderNode(Node):
 
     def close(self) -> None:
         """Finish the file."""
+        self._write()
+        self._ears.close()
         self._bag.close()
 
 

@@ -6,21 +6,20 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import rclpy
-import rclpy.node
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from lifecycle_msgs.msg import Transition as Lifecycle
 from lifecycle_msgs.srv import ChangeState
-from rclpy.qos import QoSProfile
+from rclpy.subscription import Subscription
 from sensor_msgs.msg import BatteryState, CompressedImage
-from spiking_wm_msgs.msg import Action, Phase, PolicyVersion, Spikes, Stretch
+from spiking_wm_msgs.msg import Decision, Phase, PolicyVersion, Stretch
 from std_srvs.srv import Trigger
 
 from spiking_wm_ros.agents.options import option
 from spiking_wm_ros.nodes import qos
+from spiking_wm_ros.nodes.ears import Ears, taken
 from spiking_wm_ros.nodes.health import Health
 from spiking_wm_ros.nodes.main import run
-from spiking_wm_ros.nodes.messages import PHASES, from_array, from_spikes
+from spiking_wm_ros.nodes.messages import PHASES, from_array, spike_trains
 from spiking_wm_ros.nodes.node import Node
 from spiking_wm_ros.nodes.parameters import declare, refuse_unknown
 from spiking_wm_ros.nodes.robot_messages import command_values, message_type
@@ -30,7 +29,7 @@ from spiking_wm_ros.viewer.server import Server
 from spiking_wm_ros.viewer.watched import Watched
 
 _NICENESS = 10  # who looks must not slow down who acts
-_TAKES_EVERY = 0.1  # seconds between two looks at what comes too often to be heard
+_COMMANDS_EVERY = 0.1  # seconds between two that are shown
 # what a button calls, of what is there: all of a group, and groups in order until one is there
 _CALLS = {
     "dream now": (("scheduler/sleep",), ("dreamer/dream",)),
@@ -47,25 +46,6 @@ class ViewerOptions:
 
     port: int = option(8642, "of 127.0.0.1, where the page is; 0: any that is free", 0, 65535)
     robot: str = option("", "robot whose commands are shown: name of a file in config/robots, or path of one")
-
-
-class Tap:
-    """The newest message of a topic, taken when it is asked for: most are never made Python of.
-
-    Args:
-        ears: a node that no executor spins.
-        kind, topic: of the messages.
-        profile: quality of service.
-    """
-
-    def __init__(self, ears: rclpy.node.Node, kind: type, topic: str, profile: QoSProfile):
-        self._subscription = ears.create_subscription(kind, topic, lambda _: None, profile)
-
-    def take(self) -> Any:
-        """The newest message since the last time, or None."""
-        with self._subscription.handle:
-            taken = self._subscription.handle.take_message(self._subscription.msg_type, False)
-        return taken[0] if taken else None
 
 
 class ViewerNode(Node):
@@ -95,18 +75,11 @@ class ViewerNode(Node):
         hear(Phase, "phase", lambda m: watched.phase(PHASES[m.phase], m.reason), qos.LATCHED)
         hear(BatteryState, "battery_state", lambda m: watched.charge(m.percentage), qos.SENSOR)
         hear(PolicyVersion, "policy_version", self._on_version, qos.LATCHED)
-        self._ears = rclpy.create_node(
-            "viewer_taps",
-            namespace=self.get_namespace(),
-            use_global_arguments=False,
-            start_parameter_services=False,
-        )
-        self._actions = Tap(self._ears, Action, "action", qos.NEWEST)
-        self._commands = None
+        self._ears = Ears(self)
         if self._robot:
             command = self._robot.command
-            self._commands = Tap(self._ears, message_type(command.type), command.topic, qos.NEWEST)
-        self.create_timer(_TAKES_EVERY, self._take)
+            heard = self._ears.hear(message_type(command.type), command.topic, qos.NEWEST)
+            self.create_timer(_COMMANDS_EVERY, partial(self._take_command, heard))
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
         namespace = self.get_namespace().strip("/")
@@ -119,11 +92,8 @@ class ViewerNode(Node):
     def _on_version(self, message: PolicyVersion) -> None:
         self._watched.policy_version = message.version
 
-    def _take(self) -> None:
-        if action := self._actions.take():
-            values = from_array(action.action)
-            self._watched.action((self._robot.command.convert(values) if self._robot else values).ravel())
-        if self._commands and (command := self._commands.take()):
+    def _take_command(self, heard: Subscription) -> None:
+        for command, _ in taken(heard):
             self._watched.command(command_values(self._robot, command))
 
     # --- for visitors ---
@@ -135,9 +105,9 @@ class ViewerNode(Node):
         """Ask for what costs something only while somebody looks."""
         (self._visitors.add if here else self._visitors.discard)(name)
         if self._visitors and not self._asked:
-            hear, watched = self.create_subscription, self._watched
+            hear = self.create_subscription
             self._asked = {
-                "spikes": hear(Spikes, "spikes", lambda m: watched.fired(from_spikes(m)), qos.NEWEST),
+                "decision": hear(Decision, "decision", self._on_decision, qos.NEWEST),
                 "stretch": hear(Stretch, "stretch", self._on_stretch, qos.NEWEST),
                 "camera": hear(CompressedImage, "camera/image_raw/compressed", self._on_picture, qos.NEWEST),
             }
@@ -145,6 +115,11 @@ class ViewerNode(Node):
             for subscription in self._asked.values():
                 self.destroy_subscription(subscription)
             self._asked = {}
+
+    def _on_decision(self, message: Decision) -> None:
+        values = from_array(message.action)
+        self._watched.action((self._robot.command.convert(values) if self._robot else values).ravel())
+        self._watched.fired(spike_trains(message))
 
     def _on_stretch(self, message: Stretch) -> None:
         stretch = {name: getattr(message, name) for name in ("real", "dream", "uncertainty")}
@@ -189,7 +164,7 @@ class ViewerNode(Node):
     def close(self) -> None:
         """End the server."""
         self._server.close()
-        self._ears.destroy_node()
+        self._ears.close()
 
 
 def main() -> None:

@@ -1,6 +1,7 @@
 """What is watched, as options of ECharts and as pictures. Times are seconds before now."""
 
 import base64
+import math
 from io import BytesIO
 
 import numpy as np
@@ -36,8 +37,9 @@ def line(points: list, name: str = "", **more) -> dict:
 
 def phases(watched: Watched) -> dict:
     """Which phase when."""
-    now = watched.clock()
-    points = [[when - now, PHASES.index(phase)] for when, phase, _ in list(watched.phases) if phase in PHASES]
+    told = [(when, PHASES.index(phase)) for when, phase, _ in list(watched.phases) if phase in PHASES]
+    now = _now(watched, told[0][0]) if told else 0.0
+    points = [[min(when - now, 0.0), level] for when, level in told]
     if points:
         points.append([0, points[-1][1]])
     axis = {"type": "category", "data": list(PHASES)}
@@ -46,10 +48,17 @@ def phases(watched: Watched) -> dict:
     return blank("phase", yAxis=axis, series=series)
 
 
+def _now(watched: Watched, since: float) -> float:
+    """The time in steps that can be seen, so that what does not change is not drawn again."""
+    step = 2.0 ** math.floor(math.log2(max(watched.clock() - since, 64.0) / 64))
+    return step * math.floor(watched.clock() / step)
+
+
 def battery(watched: Watched) -> dict:
     """Charge in percent."""
-    now = watched.clock()
-    points = [[round(when - now, 2), round(100 * charge, 2)] for when, charge in list(watched.battery)]
+    charges = list(watched.battery)
+    now = _now(watched, charges[0][0]) if charges else 0.0
+    points = [[round(min(when - now, 0.0), 2), round(100 * charge, 2)] for when, charge in charges]
     return blank("battery, %", yAxis={"type": "value", "min": 0, "max": 100}, series=[line(points)])
 
 

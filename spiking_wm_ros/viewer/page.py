@@ -114,14 +114,14 @@ def _chart(watched: Watched, options: Callable[[Watched], dict]) -> Callable[[],
 def _camera(watched: Watched) -> Callable[[], None]:
     with ui.card().classes("w-full p-1"):
         ui.label("camera").classes("text-sm font-bold")
-        image = ui.image().classes("w-full max-w-sm").props("no-transition no-spinner").mark("camera")
+        image = ui.element("img").classes("w-full max-w-sm").mark("camera")
         none = ui.label("no pictures: the environment draws none, or none have come").classes("text-xs")
 
     def update() -> None:
         none.visible = not watched.picture
         image.visible = bool(watched.picture)
         if watched.picture:
-            image.set_source(charts.jpeg(watched.picture))
+            image.props["src"] = charts.jpeg(watched.picture)
 
     return update
 

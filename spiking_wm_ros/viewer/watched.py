@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-_PHASES, _SAMPLES, _RETURNS = 500, 600, 5000  # how much is remembered
+_PHASES, _CHARGES, _SAMPLES, _RETURNS = 500, 1000, 300, 5000  # how much is remembered
 _DECISIONS = 50  # over which a neuron is called silent or saturated
 STALE = 3.0  # seconds after which a node that says nothing counts as gone
 
@@ -43,7 +43,7 @@ class Watched:
     clock: Callable[[], float] = time.monotonic
     nodes: dict[str, Status] = field(default_factory=dict)
     phases: deque = field(default_factory=lambda: deque(maxlen=_PHASES))  # (when, phase, reason)
-    battery: deque = field(default_factory=lambda: deque(maxlen=_SAMPLES))  # (when, 0 to 1)
+    battery: deque = field(default_factory=lambda: deque(maxlen=_CHARGES))  # (when, 0 to 1)
     returns: dict[str, list[tuple[int, float]]] = field(default_factory=dict)  # (step, return) by kind
     actions: deque = field(default_factory=lambda: deque(maxlen=_SAMPLES))  # (when, values)
     commands: deque = field(default_factory=lambda: deque(maxlen=_SAMPLES))
