@@ -180,6 +180,7 @@ class Agent(contract.Agent):
                 self._step("actor", actor_loss, o.behaviour_clip)
                 self._step("critic", critic_loss, o.behaviour_clip)
                 self.behaviour.follow()
+            self.behaviour.rise(goals)
         finally:
             self.model.requires_grad_(True)
         return metrics

@@ -113,12 +113,17 @@ class Behaviour(nn.Module):
         self.critic = Readout(TwoHot.width, options.layers, options.sizes(), scale=0.0)
         self.slow_critic = copy.deepcopy(self.critic).requires_grad_(False)
         self.register_buffer("range", torch.zeros(2))
+        self.register_buffer("common", torch.zeros(()))  # part of all values
 
     def noise(self, shape: tuple[int, ...], generator: Generator) -> Tensor:
         """What `Actor.draw` takes."""
         if not self.actor.discrete:
             return torch.randn(*shape, self._action, generator=generator)
         return -(-torch.rand(*shape, self._action, generator=generator).log()).log()
+
+    def value(self, critic: Readout, features: Features) -> Tensor:
+        """Of states ``[..., N]``, by the critic or its slow copy."""
+        return TwoHot(critic(*features).float()).mean() + self.common
 
     def imagine(self, model: WorldModel, start: Latent, generator: Generator) -> Imagined:
         """Act in the model from latents of ``R`` rows; a gradient goes through it where it is to teach."""
@@ -144,14 +149,14 @@ class Behaviour(nn.Module):
         with torch.set_grad_enabled(self._through_model):
             reward = TwoHot(model.reward(*later).float()).mean()
             discount = o.discount * model.goes_on(*later)[..., 0].float().sigmoid()
-            values = TwoHot(self.critic(*features).float()).mean()
+            values = self.value(self.critic, features)
             returns = lambda_returns(reward, discount, values[1:], o.trace_decay)
             advantage = (returns - values[:-1]) / self._spread(returns.detach())
         # how likely it is that the step is reached
         weight = torch.cat([torch.ones_like(discount[:1]), discount[:-1]]).cumprod(0).detach()
         with torch.no_grad():
             log_probability, _ = self.actor.judge(seen, imagined.code)
-            slow = TwoHot(self.slow_critic(*seen).float()).mean()
+            slow = self.value(self.slow_critic, seen)
         aims = (returns.detach(), slow, advantage, weight, reward.detach())
         return Goals(seen, imagined.code, log_probability, *aims)
 
@@ -169,7 +174,8 @@ class Behaviour(nn.Module):
             gain = torch.minimum(ratio * gain, ratio.clamp(1 - _CLIP, 1 + _CLIP) * gain)
         actor_loss = -(goals.weight * (gain + self.options.entropy * entropy)).mean()
         values = TwoHot(self.critic(*goals.seen).float())
-        likely = values.log_probability(goals.returns) + values.log_probability(goals.slow_value)
+        targets = goals.returns - self.common, goals.slow_value - self.common
+        likely = sum(values.log_probability(target) for target in targets)
         critic_loss = -(goals.weight * likely).mean()
         metrics = {
             "imagined_return": float(goals.returns.mean()),
@@ -188,17 +194,26 @@ class Behaviour(nn.Module):
             batch: the sequences, ``[L, B]``.
         """
         with torch.no_grad():
-            values = TwoHot(self.slow_critic(*course).float()).mean()
+            values = self.value(self.slow_critic, course)
             discount = self.options.discount * (1 - batch.terminal)
             returns = replayed_returns(batch, discount, values, self.options.trace_decay)
         seen = Features(course.spikes[:, :-1], course.sample[:-1])
-        return -TwoHot(self.critic(*seen).float()).log_probability(returns).mean()
+        return -TwoHot(self.critic(*seen).float()).log_probability(returns - self.common).mean()
 
     def _spread(self, returns: Tensor) -> Tensor:
         """Range of most returns, at least 1, so that small ones are not blown up."""
         now = torch.quantile(returns.flatten(), returns.new_tensor(_QUANTILES))
         self.range.lerp_(now, _RANGE_RATE)
         return (self.range[1] - self.range[0]).clamp_min(_LEAST_RANGE)
+
+    def rise(self, goals: Goals) -> None:
+        """Have all values rise by some of what returns are above them on the mean (fall, if below).
+
+        A critic alone is slow to: bootstrapped values grow by a horizon's rewards at a time. Differences of
+        states are all that is left to it (as where rewards are centred, Naik et al. 2024).
+        """
+        ahead = goals.weight * (goals.returns - goals.slow_value)
+        self.common += self.options.common_rate * ahead.sum() / goals.weight.sum()
 
     def follow(self) -> None:
         """Take the slow critic a little nearer."""

@@ -66,6 +66,9 @@ class Options:
     replayed: float = option(
         0.3, "weight of what the critic learns of returns that really came, beside imagined ones", 0, 100
     )
+    common_rate: float = option(
+        0.5, "share of what returns are above values, on the mean, that all values rise by at once", 0, 1
+    )
     behaviour_clip: float = option(100.0, "largest norm of the actor's gradient, and of the critic's", 0)
     gradient: str = option(
         "dynamics",
