@@ -193,6 +193,22 @@ def test_what_follows_an_end_does_not_count():
     assert metrics["imagined_return"] == pytest.approx(float(reward.mean()), rel=1e-4)
 
 
+def test_all_values_rise_to_what_rewards_amount_to():
+    model, behaviour, _ = rollouts(False, discount=0.9)
+    for readout in (model.reward, behaviour.critic, behaviour.slow_critic):
+        torch.nn.init.zeros_(readout.linear.weight)
+    with torch.no_grad():  # 1.5 in every step, for ever
+        model.reward.linear.bias[:] = 1000 * torch.eye(TwoHot.width)[127 + 6]
+        model.goes_on.linear.bias[:] = 1000
+        each = float(TwoHot(model.reward.linear.bias).mean())
+    start, generator = model.rssm.initial(6, like=torch.zeros(1)), torch.Generator().manual_seed(1)
+    for _ in range(80):
+        behaviour.rise(behaviour.goals(model, behaviour.imagine(model, start, generator)))
+    goals = behaviour.goals(model, behaviour.imagine(model, start, generator))
+    assert each > 1 and goals.returns.flatten().tolist() == pytest.approx([each / 0.1] * 24, rel=1e-3)
+    assert float(behaviour.common) == pytest.approx(each / 0.1, rel=1e-3)
+
+
 def test_the_slow_critic_follows():
     _, behaviour, _ = rollouts(False)
     slow, fast = behaviour.slow_critic.linear.weight.detach(), behaviour.critic.linear.weight.detach()

@@ -37,11 +37,12 @@ class TwoHot:
         return (weighted[..., :middle].flip(-1) + weighted[..., middle + 1 :]).sum(-1) + weighted[..., middle]
 
     def log_probability(self, x: Tensor) -> Tensor:
-        """Of numbers ``[...]``: each a mixture of the two bins that it lies between."""
+        """Of numbers ``[...]``: each the mixture of the two bins that it lies between whose mean it is."""
         place = (symlog(x).clamp(-_REACH, _REACH) + _REACH) * ((_BINS - 1) / (2 * _REACH))
-        below = place.floor().clamp(0, _BINS - 2)
-        share = (place - below).to(self._logits.dtype)
-        log_probabilities = self._logits.log_softmax(-1)
-        at = below.long()[..., None]
+        at = place.long().clamp(0, _BINS - 2)[..., None]
+        numbers, log_probabilities = symexp(self._bins), self._logits.log_softmax(-1)
+        below, above = numbers[at[..., 0]], numbers[at[..., 0] + 1]
+        # shares of symlogs would have too large a mean, and bootstrapped values would grow by that
+        share = ((x - below) / (above - below)).clamp(0, 1).to(self._logits.dtype)
         low, high = (log_probabilities.gather(-1, at + k)[..., 0] for k in (0, 1))
         return (1 - share) * low + share * high
