@@ -3,7 +3,9 @@
 import tempfile
 import warnings
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from dataclasses import replace
+from io import StringIO
 from pathlib import Path
 from typing import NamedTuple
 
@@ -89,7 +91,8 @@ def collect(env_id: str, seed: int, episodes: int, progress: Progress) -> list[s
         buffers = [replace(episode, id=number) for number, episode in enumerate(together)]
         ids.append(name_of(env_id, kind))
         if ids[-1] in minari.list_local_datasets():
-            minari.delete_dataset(ids[-1])
+            with redirect_stdout(StringIO()):  # it would print that it did
+                minari.delete_dataset(ids[-1])
         with warnings.catch_warnings():  # of facts that only those who publish data sets need to give
             warnings.simplefilter("ignore", UserWarning)
             minari.create_dataset_from_buffers(
