@@ -4,7 +4,8 @@ Run as ``./swm experiment long_sequences``, or in part, as with ``tasks:=recall 
 
 * ``recall``: one of four symbols is shown for 5 steps; then comes noise; and in the last 5 steps, ``delay``
   steps after the symbol, a cue. Read out are rates in those last steps.
-* ``digits``: the 8 x 8 pictures of scikit-learn, a pixel at a time. Read out are rates in the last 16 steps.
+* ``digits``: the 8 x 8 pictures of scikit-learn, a pixel at a time; noise is added to those that are learned
+  from. Read out are rates in the last 16 steps.
 * ``shd``, ``timit``, ``librispeech``: recordings in ``folder:=`` (see `spiking_wm_ros.datasets`): spoken
   digits as spikes, read out over the whole sequence, and features of speech whose every frame has a class.
   Not among the tasks that are done where nothing is said.
@@ -41,6 +42,7 @@ from spiking_wm_ros.snn.compartments import KINDS
 ROOT = Path(__file__).resolve().parents[1]
 SYMBOLS, SHOWN, CUED, NOISE = 4, 5, 5, 0.1
 NEURONS, BATCH, RATE = 64, 64, 1e-2
+PIXEL_NOISE = 0.15  # on digits that are learned from, or there are too few of them
 TASKS = ("recall", "digits", "shd", "timit", "librispeech")
 TESTED = 1024  # sequences of recall that are not learned from
 
@@ -89,14 +91,16 @@ def prepare(task: str, delay: int, seed: int, generator: torch.Generator, folder
         return Task(recall(delay, generator), tested, CUED, (SYMBOLS + 1, NEURONS, SYMBOLS), remembers)
     if task == "digits":
         (sequence, label), tested = digits(seed)
-        learned, told, last = Labelled(sequence, label), Labelled(*tested), 16
+        learned, told, last, noise = Labelled(sequence, label), Labelled(*tested), 16, PIXEL_NOISE
     else:
         load = shd.load if task == "shd" else speech.load
         learned, told = (load(Path(folder), part) for part in ("train", "test"))
-        last = 0 if learned.of_steps else len(learned.sequence)
+        last, noise = 0 if learned.of_steps else len(learned.sequence), 0.0
 
     def draw(count: int) -> tuple[Tensor, Tensor]:
-        return learned.rows(torch.randint(learned.sequence.shape[1], (count,), generator=generator))
+        chosen = torch.randint(learned.sequence.shape[1], (count,), generator=generator)
+        sequence, label = learned.rows(chosen)
+        return sequence + noise * torch.randn(sequence.shape, generator=generator), label
 
     tested = told.rows(torch.arange(told.sequence.shape[1]))
     # what has been seen counts, but for less and less: gates that keep it whole do not learn these
@@ -105,8 +109,9 @@ def prepare(task: str, delay: int, seed: int, generator: torch.Generator, folder
 
 
 def learn(classifier: SequenceClassifier, draw: Draw, last: int, updates: int, text: str) -> None:
-    """Adam, with gradients of norm 1 at most."""
+    """Adam, with gradients of norm 1 at most, and a rate that goes down to 0 along a cosine."""
     adam = torch.optim.Adam(classifier.parameters(), RATE, fused=True)
+    rate = torch.optim.lr_scheduler.CosineAnnealingLR(adam, updates)
     for _ in track(range(updates), text):
         sequence, label = draw(BATCH)
         logits = classifier(sequence, last)
@@ -115,6 +120,7 @@ def learn(classifier: SequenceClassifier, draw: Draw, last: int, updates: int, t
         loss.backward()
         torch.nn.utils.clip_grad_norm_(classifier.parameters(), 1.0)
         adam.step()
+        rate.step()
 
 
 def measure(task: str, kind: str, delay: int, seed: int, updates: int, folder: str) -> dict:

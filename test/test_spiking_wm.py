@@ -127,6 +127,32 @@ def test_decisions_remember_and_forget_at_the_start_of_an_episode():
     assert not np.array_equal(actions["past"], actions["none"])
 
 
+@pytest.mark.parametrize("done", DONE)
+def test_random_actions_are_held_for_a_while(done):
+    world = spaces(done=done)
+    policy, rng = Agent.policy_class(Options(held=0.75), world), np.random.default_rng(0)
+    observation, state, actions = world.observation.sample(), policy.initial_state(), []
+    for _ in range(400):
+        action, state = policy.act(observation, state, rng)
+        actions.append(action)
+    again = np.mean([np.array_equal(a, b) for a, b in itertools.pairwise(actions)])
+    assert again == pytest.approx(0.75 if done == "continuous" else 0.75 + 0.25 / 3, abs=0.07)
+
+
+def test_it_explores_more_in_the_environment_than_in_imagination():
+    world, spread = spaces(), {}
+    for least in (0.0, 0.6):
+        agent = lived({"exploration": least, "warmup": 0}, world)
+        torch.nn.init.constant_(agent.behaviour.actor.readout.linear.bias, -20.0)  # deviations at their least
+        policy, rng = Agent.policy_class(agent.options, world), np.random.default_rng(1)
+        torch.nn.init.zeros_(agent.behaviour.actor.readout.linear.bias[:2])
+        policy.load(agent.policy_weights())
+        state = policy.initial_state()
+        codes = [policy.act(np.zeros(4, np.float32), state, rng)[1][1] for _ in range(200)]
+        spread[least] = float(torch.cat(codes).std(0).mean())
+    assert spread[0.0] == pytest.approx(0.1, abs=0.03) and 0.4 < spread[0.6] < 0.6  # of what is within bounds
+
+
 def test_new_weights_leave_the_memory_of_an_episode_alone():
     agent = lived({"warmup": 0}, spaces())
     policy = agent.policy_class(agent.options, agent.spaces)

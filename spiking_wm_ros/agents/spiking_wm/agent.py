@@ -38,6 +38,7 @@ class SpikingWMPolicy(contract.Policy):
         with torch.random.fork_rng():  # weights are drawn, and then loaded
             self._model = WorldModel(options, self._observations, self._actions.width)
             self._actor = Actor(self._actions.width, self._actions.discrete, options)
+        self._exploration, self._held = options.exploration, options.held
         self._random, self._to_join = True, self.initial_state()
 
     def load(self, weights: Mapping[str, Tensor]) -> None:
@@ -73,11 +74,13 @@ class SpikingWMPolicy(contract.Policy):
         if rng is None:
             code = self._actor.greedy(latent.features())
         elif self._random:
-            code = torch.from_numpy(self._actions.random(rng))[None]
+            another = rng.random() >= self._held or not last.any()  # nothing has been done yet
+            code = torch.from_numpy(self._actions.random(rng))[None] if another else last
         else:
             shape = (1, self._actions.width)
             noise = rng.gumbel(size=shape) if self._actions.discrete else rng.normal(size=shape)
-            code = done(self._actor.draw(latent.features(), torch.from_numpy(noise.astype(np.float32))))
+            noise = torch.from_numpy(noise.astype(np.float32))
+            code = done(self._actor.draw(latent.features(), noise, self._exploration))
         return self._actions.action(code[0].numpy()), (latent, code)
 
 

@@ -51,15 +51,20 @@ class Actor(nn.Module):
         mean, _ = self.outputs(features)
         return nn.functional.one_hot(mean.argmax(-1), mean.shape[-1]).float() if self.discrete else mean
 
-    def draw(self, features: Features, noise: Tensor) -> Tensor:
+    def draw(self, features: Features, noise: Tensor, least: float = 0.0) -> Tensor:
         """Codes by Gaussian noise (or Gumbel noise, where they are discrete) ``[..., A]``.
 
         A gradient goes through continuous ones, which may lie beyond what can be done: see `done`.
+
+        Args:
+            features: of states.
+            noise: ``[..., A]``.
+            least: deviation of continuous ones that noise has at least.
         """
         mean, deviation = self.outputs(features)
         if self.discrete:
             return nn.functional.one_hot((mean + noise).argmax(-1), mean.shape[-1]).float()
-        return mean + deviation * noise
+        return mean + deviation.clamp_min(least) * noise
 
     def judge(self, features: Features, code: Tensor) -> tuple[Tensor, Tensor]:
         """Log-probability of codes drawn, and the entropy of the policy, ``[...]``."""

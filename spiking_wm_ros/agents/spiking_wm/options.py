@@ -46,7 +46,10 @@ class Options:
     batch: int = option(16, "sequences in one update", 1, 4096)
     length: int = option(32, "steps of a sequence; blocks of memory hold no longer ones", 2, 960)
     replay: int = option(500_000, "steps remembered", 1000)
-    warmup: int = option(1000, "steps of uniformly random actions at the start", 0)
+    warmup: int = option(1000, "steps of random actions at the start", 0)
+    held: float = option(
+        0.8, "chance that a random action of those is the last one again, so that they get somewhere", 0, 1
+    )
     layers: int = option(2, "layers of encoder, decoder, actor, critic and other heads", 1, 8)
     model_lr: float = option(1e-3, "learning rate of the world model", 0, 1)
     model_clip: float = option(1000.0, "largest norm of the world model's gradient", 0)
@@ -57,6 +60,9 @@ class Options:
     dynamics_weight: float = option(0.5, "weight of the divergence that the prior learns from", 0, 100)
     representation_weight: float = option(0.1, "weight of it that the posterior learns from", 0, 100)
     # behaviour
+    exploration: float = option(
+        0.3, "least deviation of continuous actions in the environment; in imagination it may be less", 0, 1
+    )
     horizon: int = option(15, "steps of an imagined rollout", 1, 1000)
     starts: int = option(128, "states of the batch that are imagined from; 0: all", 0)
     discount: float = option(0.997, "discount factor per step", 0, 1)
@@ -77,7 +83,7 @@ class Options:
     )
     epochs: int = option(2, "times that rollouts are learned from by score; by dynamics it is once", 1, 100)
     parts: int = option(4, "parts of rollouts, with an update by each; by dynamics it is one", 1, 100)
-    entropy: float = option(3e-4, "weight of the policy's entropy", 0, 100)
+    entropy: float = option(3e-3, "weight of the policy's entropy", 0, 100)
     target_rate: float = option(0.02, "share of the critic that its slow copy takes per update", 0, 1)
     # computing
     device: str = option("cpu", "what learns", choices=("cpu", "cuda"))
