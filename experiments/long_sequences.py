@@ -81,6 +81,7 @@ class Task(NamedTuple):
     last: int  # see `SequenceClassifier.forward`
     widths: tuple[int, int, int]  # of input, neurons, classes
     remembers: dict[str, float]  # by what, see `SequenceClassifier`
+    settles: bool = True  # there is so much to learn from and no more: the rate goes down to 0
 
 
 def prepare(task: str, delay: int, seed: int, generator: torch.Generator, folder: str) -> Task:
@@ -88,7 +89,7 @@ def prepare(task: str, delay: int, seed: int, generator: torch.Generator, folder
     if task == "recall":
         tested = recall(delay, torch.Generator().manual_seed(1_000_003 + seed))(TESTED)
         remembers = {"memory": 2 * len(tested[0])}
-        return Task(recall(delay, generator), tested, CUED, (SYMBOLS + 1, NEURONS, SYMBOLS), remembers)
+        return Task(recall(delay, generator), tested, CUED, (SYMBOLS + 1, NEURONS, SYMBOLS), remembers, False)
     if task == "digits":
         (sequence, label), tested = digits(seed)
         learned, told, last, noise = Labelled(sequence, label), Labelled(*tested), 16, PIXEL_NOISE
@@ -108,13 +109,13 @@ def prepare(task: str, delay: int, seed: int, generator: torch.Generator, folder
     return Task(draw, tested, last, (learned.sequence.shape[2], 4 * NEURONS, learned.classes), remembers)
 
 
-def learn(classifier: SequenceClassifier, draw: Draw, last: int, updates: int, text: str) -> None:
-    """Adam, with gradients of norm 1 at most, and a rate that goes down to 0 along a cosine."""
+def learn(classifier: SequenceClassifier, task: Task, updates: int, text: str) -> None:
+    """Adam, with gradients of norm 1 at most; where it settles, with a rate that goes down along a cosine."""
     adam = torch.optim.Adam(classifier.parameters(), RATE, fused=True)
-    rate = torch.optim.lr_scheduler.CosineAnnealingLR(adam, updates)
+    rate = torch.optim.lr_scheduler.CosineAnnealingLR(adam, updates, 0.0 if task.settles else RATE)
     for _ in track(range(updates), text):
-        sequence, label = draw(BATCH)
-        logits = classifier(sequence, last)
+        sequence, label = task.draw(BATCH)
+        logits = classifier(sequence, task.last)
         loss = torch.nn.functional.cross_entropy(logits.flatten(0, -2), label.flatten())
         adam.zero_grad()
         loss.backward()
@@ -128,11 +129,10 @@ def measure(task: str, kind: str, delay: int, seed: int, updates: int, folder: s
     torch.manual_seed(seed)
     began = time.perf_counter()
     prepared = prepare(task, delay, seed, torch.Generator().manual_seed(seed), folder)
-    tested, last = prepared.tested, prepared.last
     classifier = SequenceClassifier(*prepared.widths, kind, **prepared.remembers)
-    learn(classifier, prepared.draw, last, updates, f"{task} {delay or ''} {kind}, seed {seed}")
+    learn(classifier, prepared, updates, f"{task} {delay or ''} {kind}, seed {seed}")
     row = {"task": task, "delay": delay, "kind": kind, "seed": seed, "updates": updates}
-    right = accuracy(classifier, *tested, last)
+    right = accuracy(classifier, *prepared.tested, prepared.last)
     return row | {"accuracy": round(right, 4), "seconds": round(time.perf_counter() - began, 1)}
 
 

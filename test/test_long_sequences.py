@@ -34,11 +34,11 @@ def test_digits_are_learned_from_and_tested_with_apart():
 )
 def test_what_was_shown_is_remembered(kind, remembers):
     torch.manual_seed(0)
-    delay, cued = 60, long_sequences.CUED
-    draw = long_sequences.recall(delay, torch.Generator().manual_seed(0))
+    delay = 60
+    task = long_sequences.prepare("recall", delay, 0, torch.Generator().manual_seed(0), "")
     classifier = SequenceClassifier(5, 64, 4, kind, memory=2 * delay)
-    long_sequences.learn(classifier, draw, cued, 220, kind)
-    right = accuracy(classifier, *draw(512), cued)
+    long_sequences.learn(classifier, task, 220, kind)
+    right = accuracy(classifier, *task.draw(512), task.last)
     assert (right > 0.9) if remembers else (right < 0.7)
 
 

@@ -1,5 +1,6 @@
 """Listening to what comes often, without waking up for each message."""
 
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -49,11 +50,13 @@ class Ears:
 
 
 def taken(heard: Subscription) -> Iterator[tuple[Any, int]]:
-    """What has come since the last look, and when: nanoseconds since 1970."""
-    while True:
+    """What has come since the last look and until this one, and when: nanoseconds since 1970."""
+    now, when = time.time_ns(), 0
+    while when < now:  # who says more meanwhile is heard at the next look, or it would never end
         with heard.handle:
             found = heard.handle.take_message(heard.msg_type, heard.raw)
         if found is None:
             return
         message, told = found
-        yield message, told["received_timestamp"]
+        when = told["received_timestamp"]
+        yield message, when
