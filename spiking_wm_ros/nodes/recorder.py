@@ -88,12 +88,17 @@ class RecorderNode(Node):
     def _write(self) -> None:
         """What came before now, in the order in which it came; what comes meanwhile waits."""
         now = time.time_ns()
+        self._take()
+        self._record(bisect_left(self._waiting, now, key=itemgetter(0)))
+
+    def _take(self) -> None:
         for topic, heard in self._heard.items():
             if heard:
                 kind, subscription = heard
                 self._waiting += [(when, topic, kind, message) for message, when in taken(subscription)]
         self._waiting.sort(key=itemgetter(0))
-        count = bisect_left(self._waiting, now, key=itemgetter(0))
+
+    def _record(self, count: int) -> None:
         for when, topic, kind, message in self._waiting[:count]:
             self._bag.write(topic, kind, message, when)
         del self._waiting[:count]
@@ -107,8 +112,9 @@ class RecorderNode(Node):
         return level, f"{self._lost} messages lost" if self._lost else "recording", figures
 
     def close(self) -> None:
-        """Finish the file."""
-        self._write()
+        """Finish the file, with all that has come."""
+        self._take()
+        self._record(len(self._waiting))
         self._ears.close()
         self._bag.close()
 
