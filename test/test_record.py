@@ -144,14 +144,18 @@ def recording(folder: Path) -> Processes:
 def test_a_killed_recorder_loses_next_to_nothing(tmp_path):
     with client() as made, recording(tmp_path / "bag") as processes:
         publisher = made.node.create_publisher(String, "said", qos.EVERY)
+        hidden = made.node.create_publisher(String, "act/_action/feedback", qos.EVERY)
         made.until(lambda: publisher.get_subscription_count())
         sent, end = 0, time.monotonic() + 5
         while time.monotonic() < end:
             publisher.publish(String(data=f"{sent:06d} "))
+            hidden.publish(String())
             sent += 1
             time.sleep(0.005)
         os.killpg(processes._children["recorder"].pid, signal.SIGKILL)
-        told = [m for m in messages(tmp_path / "bag") if m.topic == "/said"]
+        recorded = list(messages(tmp_path / "bag"))
+        assert not any("/_" in m.topic for m in recorded)
+        told = [m for m in recorded if m.topic == "/said"]
         assert len({m.time for m in told}) == len(told)  # each by when it came, not when it was written
         found = [int(deserialize_message(m.data, String).data) for m in told]
         assert found == [*range(found[0], found[0] + len(found))]  # none is missing in between

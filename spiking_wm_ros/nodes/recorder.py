@@ -61,7 +61,8 @@ class RecorderNode(Node):
         namespace = self.get_namespace().rstrip("/") + "/"
         for topic, (kind, *_) in self.get_topic_names_and_types():
             ours = topic in _GLOBAL or topic.startswith(namespace)
-            if topic in self._heard or not ours or topic.rpartition("/")[2] in _NOT_OURS:
+            hidden = "/_" in topic  # an action's own, as its feedback; `ros2 bag` leaves them out too
+            if topic in self._heard or not ours or hidden or topic.rpartition("/")[2] in _NOT_OURS:
                 continue
             if offered := self.get_publishers_info_by_topic(topic):
                 profiles = [info.qos_profile for info in offered]
