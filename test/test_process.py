@@ -1,4 +1,4 @@
-"""What a process asks of the system when it acts in real time."""
+"""What a process asks of the system when it acts in real time, or computes."""
 
 import os
 import subprocess
@@ -29,3 +29,15 @@ def test_processors_stay_awake_as_long_as_a_process_acts_in_real_time():
     assert asked_for() == 0
     process.communicate("\n")
     assert asked_for() == before > 0
+
+
+def test_computing_takes_the_smallest_numbers_for_nothing():
+    compute = """
+import torch
+from spiking_wm_ros.process import prepare_to_compute
+tiny = lambda: float(torch.tensor([1e-30]) * 1e-10)
+before = tiny()
+prepare_to_compute()
+print(before > 0, tiny())
+"""
+    assert subprocess.check_output([sys.executable, "-c", compute], text=True) == "True 0.0\n"

@@ -13,6 +13,7 @@ from spiking_wm_ros.errors import UserError
 
 # the last _HELD_OUT of every _BLOCK rows are never learned from by a world model, for it to be judged by
 _BLOCK, _HELD_OUT = 400, 20
+_CPU = torch.device("cpu")
 
 
 class Batch(NamedTuple):
@@ -38,14 +39,21 @@ class Frames:
         dtype: its type, float32 or uint8.
         stacked: pictures in an observation.
         file: to be mapped for the pictures; in memory without one.
+        device: where batches are put.
     """
 
     def __init__(
-        self, capacity: int, shape: tuple[int, ...], dtype: torch.dtype, stacked: int = 1, file: str = ""
+        self,
+        capacity: int,
+        shape: tuple[int, ...],
+        dtype: torch.dtype,
+        stacked: int = 1,
+        file: str = "",
+        device: torch.device = _CPU,
     ):
         if shape[-1] % stacked:
             raise UserError(f"observations of shape {shape} are no {stacked} pictures: set stacked:=1")
-        self.capacity, self.stacked, self.written = capacity, stacked, 0
+        self.capacity, self.stacked, self.written, self._device = capacity, stacked, 0, device
         one = (capacity, *shape[:-1], shape[-1] // stacked)
         kind = str(dtype).removeprefix("torch.")
         # zeros are mapped, not written: memory is taken as it fills
@@ -134,7 +142,8 @@ class Frames:
         places = rows % self.capacity
         leap = self.fields["leap"][places].long()
         action, reward, final = (self.fields[name][places] for name in ("action", "reward", "final"))
-        return Batch(self._stack(rows), action, reward, self._stack(rows + leap), final)
+        batch = (self._stack(rows), action, reward, self._stack(rows + leap), final)
+        return Batch(*(field.to(self._device) for field in batch))
 
     def _stack(self, rows: Tensor) -> Tensor:
         """Observations ``[B, ...]`` whose newest pictures are in rows."""

@@ -35,6 +35,11 @@ def is_run(path: Path) -> bool:
     return (path / "config.yaml").exists()
 
 
+def has_begun(path: Path) -> bool:
+    """Whether a run has got so far as to have a policy: there is something to lose."""
+    return is_run(path) and (path / "policies").exists()
+
+
 def read_config(path: Path) -> RunConfig:
     """Read the config of the run in a folder.
 

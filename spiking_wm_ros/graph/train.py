@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from spiking_wm_ros.agents.registry import Setup, algorithms, settle
-from spiking_wm_ros.agents.run_config import is_run, options_of
+from spiking_wm_ros.agents.run_config import has_begun, options_of
 from spiking_wm_ros.energy.battery import BatteryOptions
 from spiking_wm_ros.energy.phases import DreamBounds, PhaseOptions
 from spiking_wm_ros.envs.battery import BATTERIES, NONE
@@ -63,7 +63,7 @@ def subject(arguments: Mapping[str, str], options: Mapping[str, str]) -> Subject
     setup = settle(arguments["algorithm"], arguments["env"], dict(options))
     check_env(arguments["env"])
     path = _new_run_path(arguments, setup)
-    if is_run(path):
+    if has_begun(path):
         raise UserError(f"{path} is a run already: choose another run:=, or resume:={path}")
     return Subject(setup, arguments["env"], path, None)
 

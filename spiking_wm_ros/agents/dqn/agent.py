@@ -11,6 +11,7 @@ from torch import Tensor
 
 from spiking_wm_ros.agents import contract
 from spiking_wm_ros.agents.contract import Budget, DreamProgress, Metrics, Transition, Weights
+from spiking_wm_ros.agents.devices import learning_device
 from spiking_wm_ros.agents.dqn.dynamics import Dynamics
 from spiking_wm_ros.agents.dqn.options import Options
 from spiking_wm_ros.agents.dqn.policy import QPolicy, actions_of, check
@@ -37,15 +38,17 @@ class Agent(contract.Agent):
         shape, actions = spaces.observation.shape, actions_of(spaces)
         check(options, shape)
         self._first_action = int(spaces.action.start)
-        self._generator = torch.Generator().manual_seed(seed)
+        self._generator, self._device = torch.Generator().manual_seed(seed), learning_device(options.device)
         with torch.random.fork_rng():
             torch.manual_seed(seed)
-            self.network = QNetwork(shape, actions, options.sizes())
+            self.network = QNetwork(shape, actions, options.sizes()).to(self._device)
             self.target = copy.deepcopy(self.network).requires_grad_(False)
-            self.dynamics = Dynamics(actions, options) if options.world_model else None
+            self.dynamics = Dynamics(actions, options).to(self._device) if options.world_model else None
         self.optimiser = torch.optim.Adam(self.network.parameters(), options.lr, fused=True)
         dtype = torch.uint8 if spaces.observation.dtype == np.uint8 else torch.float32
-        self.replay = Frames(options.replay, shape, dtype, options.stacked, options.replay_file)
+        self.replay = Frames(
+            options.replay, shape, dtype, options.stacked, options.replay_file, self._device
+        )
         self.steps = self.updates = 0
 
     # --- awake ---
@@ -63,14 +66,15 @@ class Agent(contract.Agent):
         networks = {"network": self.network.state_dict()}
         if self.options.converted:
             networks["converted"] = self._converted().state_dict()
-        weights = {name: value.clone() for name, value in flatten(networks).items()}
+        weights = {name: value.cpu().clone() for name, value in flatten(networks).items()}
         return weights | {"epsilon": torch.tensor(self.epsilon)}
 
     def _converted(self) -> QNetwork:
         o, seen = self.options, torch.ones(1, *self.spaces.observation.shape)
         if self.steps:
-            seen = self._some_observations(o.calibration)
-        return convert(self.network, seen, o.percentile, o.converted_ticks)
+            seen = self._some_observations(o.calibration).cpu()
+        network = copy.deepcopy(self.network).cpu()  # for the CPU's neurons, and where it is going to act
+        return convert(network, seen, o.percentile, o.converted_ticks)
 
     def _some_observations(self, count: int) -> Tensor:
         """Drawn by a generator of their own, so that what is released does not change what is learned."""
@@ -123,9 +127,9 @@ class Agent(contract.Agent):
         self.optimiser.step()
         return {"value_loss": float(losses.mean()), "value": float(values.mean())}
 
-    @staticmethod
-    def _precision():
-        return torch.autocast("cpu", torch.bfloat16, enabled=products_in_bfloat16())
+    def _precision(self):
+        fast = self._device.type == "cpu" and products_in_bfloat16()
+        return torch.autocast(self._device.type, torch.bfloat16, enabled=fast)
 
     # --- dreaming ---
 
@@ -142,7 +146,7 @@ class Agent(contract.Agent):
             rows = self.replay.sample(size, self._generator)
             with torch.no_grad():
                 features = self.network.features(self.replay.at(rows).observation)
-            alive = torch.ones(size)
+            alive = torch.ones(size, device=self._device)
             for _ in range(self.options.horizon):
                 features, alive, metrics = self._imagine(features, alive)
                 updates += 1
@@ -154,7 +158,7 @@ class Agent(contract.Agent):
     def _imagine(self, features: Tensor, alive: Tensor) -> tuple[Tensor, Tensor, Metrics]:
         """A step of rollouts, ``alive`` to some degree, with actions at random, and an update from it."""
         count = self.network.readout.out_features
-        action = torch.randint(count, features.shape[:1], generator=self._generator)
+        action = torch.randint(count, features.shape[:1], generator=self._generator).to(self._device)
         with torch.no_grad():
             step = self.dynamics.model(features, action)
             goes_on = 1 - step.final.sigmoid()
@@ -178,7 +182,7 @@ class Agent(contract.Agent):
         if not rows.shape[1]:
             return {}
         features = self.dynamics.foresee(self.network, self.replay, rows)
-        return {name: self.network.values(x[:, 0]).numpy() for name, x in zip(("real", "dream"), features)}
+        return {name: self.network.values(x[:, 0]).cpu().numpy() for name, x in zip(("real", "dream"), features)}
 
     def _optimisers(self) -> dict[str, torch.optim.Optimizer]:
         return {"value": self.optimiser} | ({"model": self.dynamics.optimiser} if self.dynamics else {})
@@ -197,7 +201,7 @@ class Agent(contract.Agent):
 
     def snapshot(self) -> Weights:
         """All networks, optimisers, experience and the random state."""
-        return {name: value.clone() for name, value in flatten(self._parts()).items()}
+        return {name: value.cpu().clone() for name, value in flatten(self._parts()).items()}
 
     def restore(self, snapshot: Mapping[str, Tensor]) -> None:
         """Go on from a `snapshot`."""

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from spiking_wm_ros.agents.devices import DEVICES
 from spiking_wm_ros.agents.options import option
 from spiking_wm_ros.snn.sizes import QSizes, converted_sizes
 
@@ -56,6 +57,8 @@ class Options:
     model_every: int = option(4, "updates per update of the model", 1, 10_000)
     horizon: int = option(3, "steps of an imagined rollout", 1, 1000)
     dream_batch: int = option(64, "rollouts imagined at once", 1, 65536)
+    # computing
+    device: str = option("cpu", "what learns", choices=DEVICES)
 
     def ticks_per_layer(self) -> int:
         """Ticks of a converted network in which each layer fires, one after the other."""

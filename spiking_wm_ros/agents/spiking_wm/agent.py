@@ -10,6 +10,7 @@ from torch import Tensor
 from spiking_wm_ros.agents import contract
 from spiking_wm_ros.agents.actions import Actions
 from spiking_wm_ros.agents.contract import Budget, DreamProgress, Metrics, Transition, Weights
+from spiking_wm_ros.agents.devices import learning_device
 from spiking_wm_ros.agents.exploration import Exploration
 from spiking_wm_ros.agents.sequences import Batch, Sequences
 from spiking_wm_ros.agents.spaces import Spaces
@@ -93,12 +94,12 @@ class Agent(contract.Agent):
         super().__init__(options, spaces, seed)
         self._observations, self._actions = Observations(spaces), Actions(spaces, "spiking_wm")
         seen, width = self._observations, self._actions.width
-        self._generator = torch.Generator().manual_seed(seed)
+        self._generator, self._device = torch.Generator().manual_seed(seed), learning_device(options.device)
         with torch.random.fork_rng():
             torch.manual_seed(seed)
-            self.model = WorldModel(options, seen, width).to(options.device)
+            self.model = WorldModel(options, seen, width).to(self._device)
             behaviour = Behaviour(options, width, self._actions.discrete)
-            self.behaviour = behaviour.to(options.device)
+            self.behaviour = behaviour.to(self._device)
         # acts beside the policy that really acts, so as to know what that one remembers
         self._acting, self._exploration = SpikingWMPolicy(options, spaces), Exploration(seed)
         self._memory, self._episode = self._acting.initial_state(), -1
@@ -151,7 +152,7 @@ class Agent(contract.Agent):
 
     def _sample(self) -> Batch:
         batch = self.replay.sample(self.options.batch, self.options.length, self._generator)
-        return Batch(*(field.to(self.options.device) for field in batch))
+        return Batch(*(field.to(self._device) for field in batch))
 
     def _learn_model(self, batch: Batch) -> tuple[Latent, Metrics]:
         o = self.options
@@ -168,7 +169,7 @@ class Agent(contract.Agent):
         """So many of them, from states ``[L, ...]`` of the model in a batch."""
         o, states = self.options, course.flat()
         order = torch.randperm(states.sample.shape[0], generator=self._generator)
-        start = states.rows(order[:rollouts].to(o.device))
+        start = states.rows(order[:rollouts].to(self._device))
         self.model.requires_grad_(False)  # it is not what learns
         try:
             with self._precision():
@@ -190,11 +191,11 @@ class Agent(contract.Agent):
 
     def _chances(self, *shape: int) -> Tensor:
         drawn = torch.rand(*shape, self.model.rssm.width, generator=self._generator)
-        return drawn.to(self.options.device)
+        return drawn.to(self._device)
 
     def _precision(self):
         o = self.options
-        return torch.autocast(o.device, torch.bfloat16, enabled=o.precision == "bfloat16")
+        return torch.autocast(self._device.type, torch.bfloat16, enabled=o.precision == "bfloat16")
 
     def _step(self, name: str, loss: Tensor, clip: float) -> float:
         adam = self._adams[name]
@@ -261,7 +262,7 @@ class Agent(contract.Agent):
     @torch.no_grad()
     def _foreseen(self, stretches: Batch) -> tuple[Tensor, Tensor]:
         """What came ``[15, W, ...]``, and what is imagined of it by the most probable states."""
-        rssm, device = self.model.rssm, self.options.device
+        rssm, device = self.model.rssm, self._device
         seen = Batch(*(field[:_CONTEXT].to(device) for field in stretches))
         embeddings = self.model.encoder(seen.observation)
         latent, imagined = rssm.initial(seen.reward.shape[1], like=embeddings), []

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from spiking_wm_ros.agents.devices import DEVICES
 from spiking_wm_ros.agents.options import option
 from spiking_wm_ros.snn.sizes import RSSMSizes
 
@@ -86,7 +87,7 @@ class Options:
     entropy: float = option(3e-3, "weight of the policy's entropy", 0, 100)
     target_rate: float = option(0.02, "share of the critic that its slow copy takes per update", 0, 1)
     # computing
-    device: str = option("cpu", "what learns", choices=("cpu", "cuda"))
+    device: str = option("cpu", "what learns", choices=DEVICES)
     precision: str = option("float32", "of activity in learning", choices=("float32", "bfloat16"))
 
     def sizes(self) -> RSSMSizes:
