@@ -46,9 +46,7 @@ class Agent(contract.Agent):
             self.dynamics = Dynamics(actions, options).to(self._device) if options.world_model else None
         self.optimiser = torch.optim.Adam(self.network.parameters(), options.lr, fused=True)
         dtype = torch.uint8 if spaces.observation.dtype == np.uint8 else torch.float32
-        self.replay = Frames(
-            options.replay, shape, dtype, options.stacked, options.replay_file, self._device
-        )
+        self.replay = Frames(options.replay, shape, dtype, options.stacked, options.replay_file, self._device)
         self.steps = self.updates = 0
 
     # --- awake ---
@@ -182,7 +180,9 @@ class Agent(contract.Agent):
         if not rows.shape[1]:
             return {}
         features = self.dynamics.foresee(self.network, self.replay, rows)
-        return {name: self.network.values(x[:, 0]).cpu().numpy() for name, x in zip(("real", "dream"), features)}
+        return {
+            name: self.network.values(x[:, 0]).cpu().numpy() for name, x in zip(("real", "dream"), features)
+        }
 
     def _optimisers(self) -> dict[str, torch.optim.Optimizer]:
         return {"value": self.optimiser} | ({"model": self.dynamics.optimiser} if self.dynamics else {})
