@@ -190,8 +190,8 @@ class Run:
         except (KeyError, RuntimeError, ValueError) as error:
             reason = " ".join(str(error).split())[:200]
             raise UserError(
-                f"{checkpoint} was made by algorithm:={facts['algorithm']} with other options or sizes"
-                f" ({reason}): resume it with its own"
+                f"{checkpoint} was made by algorithm:={facts['algorithm']} with other options or sizes, or by"
+                f" another version of it ({reason}): resume it with its own"
             ) from None
         actions = list(episode["actions"].numpy())
         learning.restore_counters(learner, facts["learner"], acting.weights, actions)
