@@ -31,23 +31,26 @@ def walk(steps: int, **how) -> list[Transition]:
 
 @pytest.mark.parametrize("spiking", [True, False])
 @pytest.mark.parametrize("double", [True, False])
+@pytest.mark.parametrize("n_steps", [1, 3])
 @pytest.mark.parametrize("ending", ["none", "terminated", "truncated", "life_lost"])
-def test_the_loss_is_that_of_targets_computed_by_hand(spiking, double, ending):
+def test_the_loss_is_that_of_targets_computed_by_hand(spiking, double, n_steps, ending):
     """A truncated step bootstraps, a terminated one and a lost life do not."""
-    a = agent(spiking=spiking, double=double, target_every=1000)
+    a = agent(spiking=spiking, double=double, target_every=1000, n_steps=n_steps)
     for transition in walk(30, **({} if ending == "none" else {ending: True})):
         a.observe(transition)
     a.learn()  # networks differ from here on
     rows = a.replay.sample(8, torch.Generator().set_state(a._generator.get_state()))
-    batch, network, target = a.replay.at(rows), a.network, a.target
+    batch, network, target = a.replay.at(rows, n_steps, 0.99), a.network, a.target
     expected = []
     with torch.no_grad():
         for k in range(8):
             values = target(batch.next_observation[k : k + 1])[0]
             chosen = network(batch.next_observation[k : k + 1])[0].argmax() if double else values.argmax()
-            follows = 0.0 if ending in ("terminated", "life_lost") else 0.99 * float(values[chosen])
+            follows = 0.0 if ending in ("terminated", "life_lost") else batch.weight[k] * values[chosen]
+            if ending != "none" and follows:  # each of these steps is an episode's last
+                assert batch.weight[k] == pytest.approx(0.99)
             value = float(network(batch.observation[k : k + 1])[0, batch.action[k]])
-            goal = float(batch.reward[k].sign()) + follows
+            goal = float(batch.reward[k] + follows)
             expected.append(float(F.smooth_l1_loss(torch.tensor(value), torch.tensor(goal))))
     assert a.learn()["value_loss"] == pytest.approx(np.mean(expected), rel=1e-4)
 

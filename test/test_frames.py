@@ -77,6 +77,25 @@ def test_draws_only_what_was_seen():
         assert (now.numpy().tobytes(), later.numpy().tobytes()) in pairs
 
 
+@given(st.lists(st.tuples(st.integers(1, 9), st.integers(0, 2)), min_size=1, max_size=8), st.integers(1, 5))
+def test_transitions_of_many_steps_are_those_that_follow_each_other(lengths, steps):
+    frames, seen = Frames(200, SHAPE, torch.uint8, STACKED), games(lengths)
+    for transition in seen:
+        frames.add(transition, transition.reward)
+    rows = torch.arange(STACKED - 1, frames.written)
+    batch = frames.at(rows[frames.fields["leap"][rows] > 0], steps, 0.9)
+    assert len(batch.reward) == len(seen)
+    for k, first in enumerate(seen):
+        reward, weight = 0.0, 1.0
+        for one in seen[k : k + steps]:
+            if one.episode != first.episode:
+                break
+            reward, weight, last = reward + weight * one.reward, weight * 0.9 * (1 - one.final), one
+        np.testing.assert_allclose((batch.reward[k], batch.weight[k]), (reward, weight), atol=1e-5)
+        assert batch.final[k] == first.final
+        assert weight == 0 or (batch.next_observation[k].numpy() == last.next_observation).all()
+
+
 def test_each_picture_is_kept_once():
     frames = Frames(2000, (84, 84, 4), torch.uint8, 4)
     assert sum(x.nbytes for x in frames.fields.values()) / frames.capacity < 7100  # 8 GB hold 1.1 million

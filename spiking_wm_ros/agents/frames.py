@@ -17,13 +17,14 @@ _CPU = torch.device("cpu")
 
 
 class Batch(NamedTuple):
-    """``B`` transitions."""
+    """``B`` transitions, of a step or of several."""
 
     observation: Tensor  # [B, ...]
     action: Tensor  # [B], int64
-    reward: Tensor  # [B]
-    next_observation: Tensor  # [B, ...]
-    final: Tensor  # 1 where nothing that comes later counts, [B]
+    reward: Tensor  # of all steps, [B]
+    next_observation: Tensor  # after them, [B, ...]
+    final: Tensor  # 1 where nothing counts that comes after the first of them, [B]
+    weight: Tensor  # of what comes after all of them, [B]
 
 
 class Frames:
@@ -137,13 +138,27 @@ class Frames:
         followed = (leaps == 1).all(0) & (rows[-1] % _BLOCK >= _BLOCK - _HELD_OUT)
         return rows[:, followed][:, -most:]
 
-    def at(self, rows: Tensor) -> Batch:
-        """Transitions of rows ``[B]``."""
-        places = rows % self.capacity
-        leap = self.fields["leap"][places].long()
-        action, reward, final = (self.fields[name][places] for name in ("action", "reward", "final"))
-        batch = (self._stack(rows), action, reward, self._stack(rows + leap), final)
+    def at(self, rows: Tensor, steps: int = 1, discount: float = 1.0) -> Batch:
+        """Transitions of rows ``[B]``.
+
+        Args:
+            rows: as `sample` draws them.
+            steps: that each is of; fewer where an episode ends before.
+            discount: of rewards, and of what comes after them, per step.
+        """
+        later, reward, weight = rows, torch.zeros(len(rows)), torch.ones(len(rows))
+        for _ in range(steps):
+            leap, of_step, final = (self._of(later, name) for name in ("leap", "reward", "final"))
+            goes_on = leap > 0
+            reward += torch.where(goes_on, weight * of_step, 0.0)
+            weight *= torch.where(goes_on, discount * (1 - final), 1.0)
+            later = later + leap
+        action, final = self._of(rows, "action"), self._of(rows, "final")
+        batch = (self._stack(rows), action, reward, self._stack(later), final, weight)
         return Batch(*(field.to(self._device) for field in batch))
+
+    def _of(self, rows: Tensor, name: str) -> Tensor:
+        return self.fields[name][rows % self.capacity]
 
     def _stack(self, rows: Tensor) -> Tensor:
         """Observations ``[B, ...]`` whose newest pictures are in rows."""

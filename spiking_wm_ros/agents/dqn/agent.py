@@ -95,7 +95,8 @@ class Agent(contract.Agent):
             self.target.load_state_dict(self.network.state_dict())
         rows = self.replay.sample(o.batch, self._generator)
         metrics = self._descend(
-            (self._lesson(self.replay.at(part)) for part in rows.split(o.at_once)), o.batch
+            (self._lesson(self.replay.at(part, o.n_steps, o.discount)) for part in rows.split(o.at_once)),
+            o.batch,
         )
         self.updates += 1
         if self.dynamics and self.updates % o.model_every == 0:
@@ -109,7 +110,7 @@ class Agent(contract.Agent):
                 choosing = self.network(batch.next_observation) if self.options.double else following
             values = self.network(batch.observation)
         best = following.gather(1, choosing.argmax(1, keepdim=True))[:, 0].float()
-        goal = batch.reward + self.options.discount * (1 - batch.final) * best
+        goal = batch.reward + batch.weight * best
         return values.float().gather(1, batch.action[:, None])[:, 0], goal
 
     def _descend(self, lessons: Iterable[Lesson], count: int) -> Metrics:

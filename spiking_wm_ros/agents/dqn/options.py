@@ -42,6 +42,9 @@ class Options:
     )
     lr: float = option(3e-4, "learning rate", 0, 1)
     discount: float = option(0.99, "discount factor per step", 0, 1)
+    n_steps: int = option(
+        1, "steps whose rewards are learned from before values are (n-step returns)", 1, 100
+    )
     double: bool = option(False, "targets judge the learning network's choices (van Hasselt et al. 2016)")
     target_every: int = option(250, "updates between copies to the target network", 1)
     clip_rewards: bool = option(True, "learn from the sign of rewards")
