@@ -77,16 +77,21 @@ def client(namespace: str = ""):
         made.close()
 
 
-def kill_chip(processes: Processes) -> None:
-    """Kill the simulated chip that the policy acts by."""
-    policy = processes._children["policy"].pid
+def children(process: int, named: str) -> list[int]:
+    """Processes that a process has started, whose command lines have this in them."""
+    found = []
     for folder in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
             parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
-            if parent == policy and b"loihi_sim.child" in (folder / "cmdline").read_bytes():
-                os.kill(int(folder.name), signal.SIGKILL)
-                return
-    raise AssertionError("there is no chip")
+            if parent == process and named in (folder / "cmdline").read_text():
+                found.append(int(folder.name))
+    return found
+
+
+def kill_child(processes: Processes, node: str, named: str) -> None:
+    """Kill the process that a node has started, as the policy has its simulated chip."""
+    (child,) = children(processes._children[node].pid, named)
+    os.kill(child, signal.SIGKILL)
 
 
 def send(processes: Processes, name: str, number: int) -> None:

@@ -2,13 +2,16 @@
 
 import os
 import shutil
+import signal
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
 import torch
 
 from test.conftest import TINY
+from test.graph import children
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -49,6 +52,7 @@ def bare_clone(folder: Path) -> Path:
         (("train", "params_file:=/nowhere.yaml"), "does not exist"),
         (("evaluate",), "checkpoint:= is missing"),
         (("evaluate", "checkpoint:=/nowhere"), "no checkpoint in /nowhere"),
+        (("train", "--in-process", "env:=Rover-v0", "battery:=own"), "battery:=own means nothing here"),
         (("dream", "checkpoint:=/nowhere"), "no checkpoint in /nowhere"),
         (("launch", "trian.launch.py"), "did you mean 'train.launch.py'"),
         (("bench", "popsam"), "did you mean 'popsan'"),
@@ -90,6 +94,29 @@ def test_a_wrong_parameter_file_is_refused_by_the_node(tmp_path):
         file.write_text(f"/**/dreamer:\n  ros__parameters:\n    {text}\n")
         ended = swm("train", f"params_file:={file}", f"run:={tmp_path / 'run'}")
         assert ended.returncode == 2 and message in ended.stderr, ended.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP, signal.SIGKILL])
+def test_no_node_outlives_its_console(tmp_path, number):
+    """Not when Ctrl-C is pressed at once, the terminal is closed, or the console killed."""
+    command = [
+        str(ROOT / "swm"),
+        "train",
+        f"run:={tmp_path / 'run'}",
+        *(f"{k}:={v}" for k, v in TINY.items()),
+    ]
+    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as console:
+        deadline = time.monotonic() + 60
+        while len(nodes := children(console.pid, "spiking_wm_ros.nodes.")) < 4:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        console.send_signal(number)
+        _, told = console.communicate(timeout=30)
+    while any(Path(f"/proc/{node}").exists() for node in nodes):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert "error:" not in told
+    assert console.returncode == (-9 if number == signal.SIGKILL else 0)
 
 
 def test_arguments_are_listed():

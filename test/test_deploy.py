@@ -95,6 +95,14 @@ def test_bad_arguments_are_refused_before_anything_starts(trained, given, messag
         settle_graph("deploy", {"robot": "rover", "policy": str(trained)} | given)
 
 
+def test_recordings_are_kept_with_the_run_and_not_with_what_goes(trained):
+    """Checkpoints and policies are deleted by and by."""
+    newest = next((trained / "policies").glob("policy_*.safetensors"))
+    for policy in (trained, next((trained / "checkpoints").glob("step_*")), newest):
+        started = settle_graph("deploy", {"robot": "rover", "policy": str(policy), "record": "true"})
+        assert Path(started.nodes[0].parameters["folder"]).parent == trained.resolve() / "bags"
+
+
 def test_a_policy_of_another_robot_is_refused_before_anything_starts(trained, tmp_path):
     file = tmp_path / "small.yaml"
     file.write_text(ONLY_SCAN_AND_JOINTS % "0, 1")

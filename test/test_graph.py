@@ -25,7 +25,7 @@ from spiking_wm_ros.graph.processes import Processes
 from spiking_wm_ros.graph.specification import settle_graph
 from spiking_wm_ros.nodes import qos
 from test.conftest import ENV, SMALL, tiny_dt
-from test.graph import client, run_to_end, wait_for_end
+from test.graph import client, kill_child, run_to_end, wait_for_end
 from test.test_training import assert_same_state, final_state
 
 # a policy whose decisions depend on the observation alone, and two that remember the episode
@@ -252,6 +252,14 @@ def test_sigterm_saves_and_ends_cleanly_within_five_seconds(tmp_path, tiny):
         assert time.monotonic() - began < 5
     assert codes == dict.fromkeys(("bridge", "policy", "dreamer", "manager"), 0)
     assert final_state(Run(tmp_path))[1]["step"] > 40
+
+
+def test_a_learner_that_is_killed_is_told_as_that(tmp_path, tiny, capfd):
+    with client() as made, start(tmp_path, endless(tiny)) as processes:
+        when_it_can_dream(made)
+        kill_child(processes, "dreamer", "spawn_main")
+        assert wait_for_end(processes)["dreamer"] == 2
+    assert "the learner process was killed (SIGKILL" in capfd.readouterr().err
 
 
 def test_fixed_rate_goes_on_while_versions_change(tmp_path, tiny):

@@ -31,7 +31,7 @@ from spiking_wm_ros.snn.chip_network import ChipNetwork
 from spiking_wm_ros.snn.nir_files import write
 from test.chips import FLOAT, WHOLE, network_of, observations, policy_of, popsan
 from test.conftest import ENV
-from test.graph import client, kill_chip, run_to_end, send
+from test.graph import client, kill_child, run_to_end, send
 from test.test_training import assert_same_state, final_state
 
 # --- its processes ---
@@ -262,7 +262,7 @@ def test_a_policy_node_goes_on_when_its_chip_is_killed(tmp_path, tiny):
             return any(text in s.message or any(text in v.value for v in s.values) for s in statuses)
 
         made.until(lambda: len(actions) > 20 and policy_says("loihi_sim fixed_pt"))
-        kill_chip(processes)
+        kill_child(processes, "policy", "loihi_sim.child")
         made.until(lambda: policy_says("is gone"))
         seen = len(actions)
         made.until(lambda: len(actions) > seen + 50)

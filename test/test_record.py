@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -135,6 +136,33 @@ def test_a_run_is_recorded_whole(tmp_path, tiny):
     for mine, theirs in zip(transitions, decoded):
         assert (mine.step, mine.reward, mine.terminated) == (theirs.step, theirs.reward, theirs.terminated)
         assert list(mine.observation.values) == list(theirs.observation.values)
+
+
+def test_a_full_disk_ends_a_recording_with_one_clear_error(tmp_path):
+    bag, limits = Bag(tmp_path / "bag", 1e9, 1e9), resource.getrlimit(resource.RLIMIT_FSIZE)
+    data = serialize_message(String(data="before"))
+    bag.write("/said", "std_msgs/msg/String", data, 1)
+    bag.flush()
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (16_384, limits[1]))
+        with pytest.raises(UserError, match="free some disk"):
+            for k in range(10_000):
+                noise = serialize_message(String(data=os.urandom(512).hex()))
+                bag.write("/said", "std_msgs/msg/String", noise, 2 + k)
+                bag.flush()
+        bag.close()  # and tries no more
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    first, *_ = messages(tmp_path / "bag")  # what was flushed before can be read
+    assert deserialize_message(first.data, String).data == "before"
+
+
+def test_a_file_that_nothing_reached_is_an_empty_one(tmp_path):
+    bag = Bag(tmp_path, 1e9, 1e9)
+    bag.write("/said", "std_msgs/msg/String", serialize_message(String(data="all")), 1)
+    bag.close()
+    (tmp_path / "bag_0001.mcap").touch()  # killed right after a split
+    assert [deserialize_message(m.data, String).data for m in messages(tmp_path)] == ["all"]
 
 
 def recording(folder: Path) -> Processes:

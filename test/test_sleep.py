@@ -2,14 +2,19 @@
 
 import math
 import time
+from threading import Thread
 
 import numpy as np
 import pytest
+import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from rcl_interfaces.msg import SetParametersResult
 from rcl_interfaces.srv import SetParametersAtomically
+from rclpy.action import ActionServer
+from rclpy.executors import SingleThreadedExecutor
 from rclpy.parameter import Parameter
 from sensor_msgs.msg import BatteryState
+from spiking_wm_msgs.action import Dream
 from spiking_wm_msgs.msg import Observation, Phase, Transition
 from std_msgs.msg import Bool
 from std_srvs.srv import Trigger
@@ -19,6 +24,7 @@ from spiking_wm_ros.agents.run import Run
 from spiking_wm_ros.cli.report import report
 from spiking_wm_ros.graph.specification import settle_graph
 from spiking_wm_ros.nodes import qos
+from spiking_wm_ros.nodes import scheduler as scheduling
 from test.graph import client, run_to_end
 from test.test_graph import dreamer_figures, endless, start, when_it_can_dream
 
@@ -135,6 +141,36 @@ def test_the_emergency_stop_holds_in_every_phase_until_resumed(tmp_path, tiny):
             robot.until(Phase.AWAKE)
             assert robot.acts()
         assert not robot.ask("resume").success
+
+
+def test_a_dream_of_which_nothing_is_heard_any_more_is_asked_for_again(monkeypatch):
+    """As when a dreamer is killed, and the next one is there before that can be seen."""
+    monkeypatch.setattr(scheduling, "_SILENT", 1.0)
+    goals = []
+    rclpy.init(args=[])
+    scheduler, executor = scheduling.SchedulerNode(), SingleThreadedExecutor()
+    executor.add_node(scheduler)
+    spinning = Thread(target=executor.spin)
+    spinning.start()
+    try:
+        with client() as made:  # a dreamer that takes goals, and says nothing more
+            never = lambda goal: Dream.Result()  # noqa: E731 - what is taken is not executed
+            server = ActionServer(
+                made.node, Dream, "dreamer/dream_phase", never, handle_accepted_callback=goals.append
+            )
+            resting = made.node.create_publisher(Bool, "resting", qos.LATCHED)
+            resting.publish(Bool(data=True))
+            made.until(lambda: made.call(Trigger, "scheduler/sleep")[0].success)
+            made.until(lambda: len(goals) == 1)
+            made.until(lambda: made.call(Trigger, "scheduler/sleep")[0].success)
+            made.until(lambda: len(goals) == 2)
+            server.destroy()
+    finally:
+        executor.shutdown()
+        spinning.join()
+        scheduler.end()
+        scheduler.destroy_node()
+        rclpy.try_shutdown()
 
 
 def test_sleep_and_wake_on_request(tmp_path, tiny):

@@ -12,7 +12,7 @@ from std_msgs.msg import Bool
 
 from spiking_wm_ros.nodes import qos
 from test.deployed import T, deployed
-from test.graph import kill_chip, send
+from test.graph import kill_child, send
 
 
 def test_whatever_stops_the_policy_stops_the_rover(trained):
@@ -42,7 +42,7 @@ def test_a_rover_whose_chip_is_killed_drives_on(trained):
     ) as rover:  # a crowded machine may be slow
         rover.until_it_moves()
         rover.made.until(lambda: rover.figures("policy").get("runs_on") == "loihi_sim fixed_pt")
-        kill_chip(rover.processes)
+        kill_child(rover.processes, "policy", "loihi_sim.child")
         assert rover.drives()
         rover.made.until(lambda: "is gone" in rover.status["policy"].message)
         assert rover.figures("policy")["runs_on"] == "host"
@@ -51,7 +51,7 @@ def test_a_rover_whose_chip_is_killed_drives_on(trained):
 def test_or_it_stops_where_that_is_asked_for(trained):
     with deployed(trained, policy_backend="loihi_sim", fallback="none", patience="5") as rover:
         rover.until_it_moves()
-        kill_chip(rover.processes)
+        kill_child(rover.processes, "policy", "loihi_sim.child")
         killed = rover.stops_within()
         print("ms to the safe command, chip killed:", round(killed * 1e3))
         assert rover.stays() and not rover.processes.ended()

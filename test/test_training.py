@@ -13,6 +13,7 @@ from spiking_wm_ros.agents.trainer import LearningRun, train
 from spiking_wm_ros.cli.pictures import draw
 from spiking_wm_ros.envs.session import Session
 from spiking_wm_ros.errors import UserError
+from spiking_wm_ros.graph.specification import settle_graph
 from test.conftest import ENV, SMALL, env_for
 
 
@@ -56,7 +57,16 @@ def test_run_n_and_resume_n_equals_run_2n(tmp_path, tiny, algorithm, first):
     one, two = final_state(whole), final_state(halves)
     two[1]["evaluated_at"] = one[1]["evaluated_at"]
     assert_same_state(one, two)
+    seconds = [float(row["seconds"]) for row in halves.table("evaluations")]
+    assert seconds == sorted(seconds) and len(seconds) > 2  # also over the break
     assert [r["episode"] for r in halves.table("episodes")] == [r["episode"] for r in whole.table("episodes")]
+
+
+def test_a_run_that_is_done_is_gone_on_with_only_for_more_steps(tmp_path, tiny):
+    train(start(tmp_path, tiny))
+    with pytest.raises(UserError, match="has done its 120 steps: give steps:= more"):
+        settle_graph("train", {"resume": str(tmp_path)})
+    assert settle_graph("train", {"resume": str(tmp_path), "steps": "121"}).steps == 121
 
 
 def test_rows_that_a_checkpoint_does_not_know_are_dropped(tmp_path, tiny):

@@ -59,6 +59,15 @@ def test_returns_are_points_of_a_curve_that_begins_anew_with_another_run():
     assert watched.returns["episode"] == [(5, 1.5)]
 
 
+def test_evaluations_that_are_alike_are_points_all_the_same():
+    watched = Watched(Clock())
+    for step, value in ((0, 500.0), (1, 500.0), (1, 500.0), (2, 500.0), (3, 300.0)):
+        watched._returned("evaluation", step, value)
+        watched._returned("episode", step, value)
+    assert watched.returns["evaluation"] == [(0, 500.0), (1, 500.0), (2, 500.0), (3, 300.0)]
+    assert watched.returns["episode"] == [(0, 500.0), (3, 300.0)]  # told again and again
+
+
 def test_long_curves_are_thinned_and_keep_their_ends():
     watched = Watched(Clock())
     for step in range(12_000):
@@ -83,6 +92,8 @@ def test_phases_come_from_the_scheduler_or_else_from_the_dreamer():
     clock.now = 5.0
     drawn = charts.phases(watched)["series"][0]["data"]
     assert drawn == [[-5, 3], [-5, 2], [-5, 1], [0, 1]]
+    watched.health("dreamer", 0, "", {"phase": "awake", "step": "1"})  # another graph, with no scheduler
+    assert watched.phases[-1][1:] == ("awake", "step 1")
 
 
 def test_a_node_that_says_nothing_is_gone():
@@ -159,11 +170,17 @@ def test_only_this_machine_and_only_the_page_itself():
     try:
         port = int(server.address.rpartition(":")[2])
         assert get(server.address, timeout=60).status_code == 200
-        for header, code in (({"Host": "evil.example"}, 400), ({"Origin": "http://evil.example"}, 403)):
+        others = ("http://evil.example", f"http://127.0.0.1:{port + 1}", f"http://localhost:{port}")
+        refused = [({"Host": "evil.example"}, 400)] + [({"Origin": other}, 403) for other in others]
+        for header, code in refused:
             assert get(server.address, headers=header, timeout=60).status_code == code
+        mine = get(server.address, headers={"Origin": server.address}, timeout=60)
+        assert mine.status_code == 200 and mine.headers["content-security-policy"] == "frame-ancestors 'none'"
         web_socket = f"ws://127.0.0.1:{port}/_nicegui_ws/socket.io/?EIO=4&transport=websocket"
-        with pytest.raises(InvalidStatus):
-            connect(web_socket, origin="http://evil.example")
+        for other in others:
+            with pytest.raises(InvalidStatus):
+                connect(web_socket, origin=other)
+        connect(web_socket, origin=server.address).close()
         listening = {
             tuple(line.split()[1].split(":"))
             for table in ("tcp", "tcp6")
@@ -290,16 +307,17 @@ def test_a_change_is_on_the_page_within_a_second_and_the_page_outlives_the_graph
 @needs_chromium
 def test_the_page_stops_a_robot_and_shows_what_its_actuators_get(trained):
     port = free_port()
-    with deployed(trained, viewer="true", viewer_port=str(port)) as rover, browser() as driver:
+    given = {"dream": "true", "capacity_j": "1e9", "viewer": "true", "viewer_port": str(port)}
+    with deployed(trained, **given) as rover, browser() as driver:
         until(driver, lambda d: _open(d, port))
         rover.until_it_moves()
         until(driver, lambda d: "action 0" in _charts(d) and "battery" in _charts(d))
         until(driver, lambda d: d.find_elements("css selector", 'img[src^="data:image/jpeg"]'))
         press(driver, "emergency stop")
-        until(driver, lambda d: "gate/stop says" in text(d))
+        until(driver, lambda d: "scheduler/stop says" in text(d) and "gate/stop says" in text(d))
         assert rover.stays()
-        press(driver, "resume")
-        until(driver, lambda d: "gate/resume says" in text(d))
+        press(driver, "resume")  # the scheduler, and then the gate
+        until(driver, lambda d: "resumed" in text(d) and "gate/resume says" in text(d))
         assert rover.drives()
 
 

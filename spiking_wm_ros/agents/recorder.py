@@ -23,6 +23,14 @@ class Recorder(Observer):
         self._started = self._fell_asleep = time.monotonic()
         self._last_metrics = 0
 
+    def goes_on(self) -> None:
+        """Count seconds on from where the run's tables end."""
+        ends = [0.0]
+        for table in ("evaluations", "phases", "dreams"):
+            for row in self._run.table(table)[-1:]:
+                ends.append(float(row.get("began") or 0) + float(row.get("seconds") or 0))
+        self._started -= max(ends)
+
     def _scalars(self, step: int, metrics: Metrics) -> None:
         for name, value in metrics.items():
             self._board.add_scalar(name, value, step)

@@ -9,6 +9,8 @@ import yaml
 from spiking_wm_ros.agents.files import write_atomically
 from spiking_wm_ros.agents.options import read_yaml
 from spiking_wm_ros.agents.registry import Setup, settle
+from spiking_wm_ros.agents.run_options import RunOptions
+from spiking_wm_ros.agents.storage import load_facts
 from spiking_wm_ros.errors import UserError
 
 
@@ -38,6 +40,17 @@ def is_run(path: Path) -> bool:
 def has_begun(path: Path) -> bool:
     """Whether a run has got so far as to have a policy: there is something to lose."""
     return is_run(path) and (path / "policies").exists()
+
+
+def done(checkpoint: Path, options: RunOptions) -> bool:
+    """Whether all steps are done at a checkpoint, and the last evaluation.
+
+    Raises:
+        UserError: if the checkpoint is damaged.
+    """
+    at = load_facts(checkpoint / "agent.safetensors")["learner"]
+    judged = not options.evaluate_every or at["evaluated_at"] == at["step"]
+    return at["step"] >= options.steps and judged
 
 
 def read_config(path: Path) -> RunConfig:

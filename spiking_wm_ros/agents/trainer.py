@@ -39,6 +39,7 @@ class LearningRun(Recorder):
         if resume:
             run.restore(self.learner, spaces, resume)
             run.forget_after(self.learner.step, self.learner.evaluated_at)
+            self.goes_on()
             acting = self.learner.acting
             self.released(acting._replace(weights=acting.weights | agent.policy_state()))
 

@@ -78,7 +78,7 @@ def _show_options(console: Console, *shown) -> None:
     console.print(table)
 
 
-def _launch(graph_name: str, arguments: list[str] | None, show_args: bool) -> None:
+def _launch(graph_name: str, arguments: list[str] | None, show_args: bool = False) -> None:
     given = _parse(arguments)
     if show_args:
         _show(graph_name, given)
@@ -105,12 +105,14 @@ def train(
     from spiking_wm_ros.cli.in_process import train_from_bag, train_in_process
 
     given = _parse(arguments)
-    if bag := given.pop("bag", ""):
+    if show_args:
+        _show("train", given)
+    elif bag := given.pop("bag", ""):
         train_from_bag(bag, given)
     elif in_process:
         train_in_process(given)
     else:
-        _launch("train", arguments, show_args)
+        _launch("train", arguments)
 
 
 @app.command()

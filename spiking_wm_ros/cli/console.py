@@ -9,9 +9,13 @@ from diagnostic_msgs.msg import DiagnosticArray
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
+from spiking_wm_ros.agents.files import CheckpointFolder
 from spiking_wm_ros.agents.run import Run
+from spiking_wm_ros.agents.run_config import is_run
 from spiking_wm_ros.graph.parts import Started
 from spiking_wm_ros.graph.processes import Processes
+
+_STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # the last one: the terminal is gone
 
 
 class _Stopped(Exception):
@@ -19,6 +23,8 @@ class _Stopped(Exception):
 
 
 def _stop(*_) -> None:
+    for number in _STOPPING:  # once is enough: nodes are ended in order
+        signal.signal(number, signal.SIG_IGN)
     raise _Stopped
 
 
@@ -30,17 +36,18 @@ def watch(started: Started, learning: bool) -> int:
         learning: whether there is a learner whose progress is shown.
     """
     console = Console()
-    previous = {number: signal.signal(number, _stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    previous = {number: signal.signal(number, _stop) for number in _STOPPING}
     try:
         with Processes(started) as processes:
             code = _follow(processes, started, console) if learning else _wait(processes)
     except _Stopped:
-        console.print("stopped; the newest checkpoint is kept" if learning else "stopped")
+        kept = learning and CheckpointFolder(started.run / "checkpoints").all()
+        console.print("stopped; the newest checkpoint is kept" if kept else "stopped")
         code = 0
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
-    if learning and code == 0:
+    if learning and code == 0 and is_run(started.run):  # not where it was stopped before it was one
         conclude(started.run, console)
     return code
 

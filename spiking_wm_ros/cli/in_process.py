@@ -8,13 +8,18 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from spiking_wm_ros.agents.run import Run
 from spiking_wm_ros.agents.trainer import train, train_offline
 from spiking_wm_ros.cli.console import conclude
+from spiking_wm_ros.errors import UserError
 from spiking_wm_ros.graph.parts import bag_of
 from spiking_wm_ros.graph.train import TRAIN, Subject, subject
 
 
 def train_in_process(given: dict[str, str]) -> None:
-    """Train in this process, with the arguments of the train graph."""
-    chosen = _subject(given)
+    """Train in this process, with those arguments of the train graph that are not for nodes.
+
+    Raises:
+        UserError: for one that is, and for anything that could not run.
+    """
+    chosen = _subject(given, ("algorithm", "env", "run", "resume"))
     run = Run.create(chosen.run, chosen.setup, chosen.env)
     with _bars() as progress:
         first = progress.add_task("demonstrations", total=None, visible=False)
@@ -29,15 +34,15 @@ def train_in_process(given: dict[str, str]) -> None:
 
 
 def train_from_bag(bag: str, given: dict[str, str]) -> None:
-    """Train from what was recorded, with the arguments of the train graph; nothing is simulated but the end.
+    """Train a new agent from what was recorded; nothing is simulated but the evaluation at the end.
 
     Raises:
-        UserError: if there are no recordings of that environment.
+        UserError: if there are no recordings of that environment, and for arguments that mean nothing here.
     """
     from spiking_wm_ros.nodes.bag import transitions  # knows ROS
 
     folder = Path(bag_of({"bag": bag}))
-    chosen = _subject(given)
+    chosen = _subject(given, ("algorithm", "env", "run"))
     run = Run.create(chosen.run, chosen.setup, chosen.env)
     with _bars() as progress:
         task = progress.add_task("learning from recordings", total=None)
@@ -47,8 +52,12 @@ def train_from_bag(bag: str, given: dict[str, str]) -> None:
     conclude(run.path, Console())
 
 
-def _subject(given: dict[str, str]) -> Subject:
+def _subject(given: dict[str, str], heeded: tuple[str, ...]) -> Subject:
+    """What to train by arguments of which these have a meaning where there are no nodes."""
     declared = {a.name: a.default for a in TRAIN.arguments}
+    for name, value in given.items():
+        if declared.get(name, value) != value and name not in heeded:
+            raise UserError(f"{name}:={value} means nothing here, where no nodes run: leave it out")
     arguments = declared | {k: v for k, v in given.items() if k in declared}
     return subject(arguments, {k: v for k, v in given.items() if k not in declared})
 

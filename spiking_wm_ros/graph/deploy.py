@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from spiking_wm_ros.agents.bundle import bundle_facts
-from spiking_wm_ros.agents.run_config import options_of
+from spiking_wm_ros.agents.run_config import is_run, options_of
 from spiking_wm_ros.agents.spaces import Spaces
 from spiking_wm_ros.energy.battery import BatteryOptions
 from spiking_wm_ros.energy.phases import DreamBounds, PhaseOptions
@@ -49,8 +49,7 @@ def _deploy(arguments: Mapping[str, str], options: Mapping[str, str]) -> Started
         nodes += [NodeSpec("scheduler", parameters["scheduler"], vital=False)]
     else:
         refuse(left, arguments)
-        bundle = _bundle(arguments)
-        run = bundle.parent
+        bundle, run = _bundle(arguments)
         nodes += [NodeSpec("policy", acting | {"bundle": str(bundle)}, vital=False)]
     robot.check_fits(Spaces.from_json(bundle_facts(bundle)["spaces"]))
     if simulated:
@@ -59,12 +58,13 @@ def _deploy(arguments: Mapping[str, str], options: Mapping[str, str]) -> Started
     return Started(managed(order, nodes, patience=2.0, spare="dreamer"), run, **shared(arguments))
 
 
-def _bundle(arguments: Mapping[str, str]) -> Path:
-    """The file of a policy bundle, or the newest one of a run."""
-    given = Path(arguments["policy"])
-    return (
-        given.resolve() if given.is_file() else checkpoint_of(arguments, "policy")[0] / "policy.safetensors"
-    )
+def _bundle(arguments: Mapping[str, str]) -> tuple[Path, Path]:
+    """The file of a policy bundle, or the newest one of a run; and the folder of its run, or where it is."""
+    given = Path(arguments["policy"]).resolve()
+    if given.is_file():
+        return given, next((folder for folder in given.parents if is_run(folder)), given.parent)
+    checkpoint, run, _ = checkpoint_of(arguments, "policy")
+    return checkpoint / "policy.safetensors", run
 
 
 DEPLOY = Graph(

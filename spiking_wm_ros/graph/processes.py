@@ -1,10 +1,12 @@
 """Starting a graph's nodes without ROS's own `launch`, from the same specification."""
 
+import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import yaml
@@ -12,6 +14,8 @@ import yaml
 from spiking_wm_ros.graph.parts import NodeSpec, Started
 
 _PATIENCE = 6.0  # seconds that nodes have to end after SIGTERM (the dreamer saves)
+# before a command: it is asked to end when we are killed, or a robot would drive with nobody there
+_WITH_US = ["setpriv", "--pdeathsig", "TERM"] if shutil.which("setpriv") else []
 
 
 class Processes:
@@ -22,9 +26,15 @@ class Processes:
 
     def __init__(self, started: Started):
         self._folder = tempfile.TemporaryDirectory(prefix="swm-")
-        self._children = {node.executable: self._start(node, started) for node in started.nodes}
         self._vital = {node.executable for node in started.nodes if node.vital}
         self._missed: set[str] = set()  # have ended, which was told
+        self._children: dict[str, subprocess.Popen] = {}
+        try:
+            for node in started.nodes:
+                self._children[node.executable] = self._start(node, started)
+        except BaseException:  # Ctrl-C, too
+            self.__exit__()
+            raise
 
     def _start(self, node: NodeSpec, started: Started) -> subprocess.Popen:
         file = Path(self._folder.name) / f"{node.executable}.yaml"
@@ -33,7 +43,16 @@ class Processes:
         if started.params_file:
             ros += ["--params-file", started.params_file]
         module = f"spiking_wm_ros.nodes.{node.executable}"
-        command = [sys.executable, "-m", module, "--ros-args", *ros, "--log-level", started.log_level]
+        command = [
+            *_WITH_US,
+            sys.executable,
+            "-m",
+            module,
+            "--ros-args",
+            *ros,
+            "--log-level",
+            started.log_level,
+        ]
         # its own session: Ctrl-C in the terminal reaches us alone, and we end the nodes in order
         return subprocess.Popen(command, start_new_session=True)
 
@@ -54,14 +73,19 @@ class Processes:
         return self
 
     def __exit__(self, *_) -> None:
+        try:
+            self._ask_to_end()
+        finally:
+            for child in self._children.values():
+                child.kill()
+                child.wait()
+            self._folder.cleanup()
+
+    def _ask_to_end(self) -> None:
         for child in self._children.values():
             if child.poll() is None:
                 child.send_signal(signal.SIGTERM)
         deadline = time.monotonic() + _PATIENCE
         for child in self._children.values():
-            try:
+            with suppress(subprocess.TimeoutExpired):
                 child.wait(max(0.0, deadline - time.monotonic()))
-            except subprocess.TimeoutExpired:
-                child.kill()
-                child.wait()
-        self._folder.cleanup()

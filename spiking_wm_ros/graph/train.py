@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from spiking_wm_ros.agents.registry import Setup, algorithms, settle
-from spiking_wm_ros.agents.run_config import has_begun, options_of
+from spiking_wm_ros.agents.run_config import done, has_begun, options_of
 from spiking_wm_ros.energy.battery import BatteryOptions
 from spiking_wm_ros.energy.phases import DreamBounds, PhaseOptions
 from spiking_wm_ros.envs.battery import BATTERIES, NONE
@@ -59,7 +59,10 @@ def subject(arguments: Mapping[str, str], options: Mapping[str, str]) -> Subject
     """
     if arguments["resume"]:
         checkpoint, run, config = checkpoint_of(arguments, "resume")
-        return Subject(config.settle(dict(options)), config.env, run, checkpoint)
+        setup = config.settle(dict(options))
+        if done(checkpoint, setup.run_options):
+            raise UserError(f"{run} has done its {setup.run_options.steps} steps: give steps:= more")
+        return Subject(setup, config.env, run, checkpoint)
     setup = settle(arguments["algorithm"], arguments["env"], dict(options))
     check_env(arguments["env"])
     path = _new_run_path(arguments, setup)

@@ -9,6 +9,7 @@ import importlib
 import struct
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -55,11 +56,20 @@ class Bag:
     def __init__(self, folder: Path, split_bytes: float, split_seconds: float):
         self._folder, self._bytes, self._seconds = folder, split_bytes, split_seconds
         self._files = self._messages = self._written = 0
-        try:
+        self.failed = False  # nothing more can be written
+        with self._writing():
             folder.mkdir(parents=True, exist_ok=True)
             self._open()
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
         except OSError as error:
-            raise UserError(f"{folder} cannot be written ({error.strerror}): record elsewhere") from None
+            self.failed = True
+            raise UserError(
+                f"{self._folder} cannot be written ({error.strerror}): free some disk, or record elsewhere"
+            ) from None
 
     def _open(self) -> None:
         self._stream = (self._folder / f"bag_{self._files:04d}.mcap").open("xb")
@@ -71,7 +81,15 @@ class Bag:
         self._began, self._files = time.monotonic(), self._files + 1
 
     def write(self, topic: str, kind: str, data: bytes, now: int) -> None:
-        """Add a message."""
+        """Add a message.
+
+        Raises:
+            UserError: if it cannot be written; the file then ends with what was flushed before.
+        """
+        with self._writing():
+            self._write(topic, kind, data, now)
+
+    def _write(self, topic: str, kind: str, data: bytes, now: int) -> None:
         if self._stream.tell() > self._bytes or time.monotonic() - self._began > self._seconds:
             self._finish()
             self._open()
@@ -85,9 +103,14 @@ class Bag:
         self._messages += 1
 
     def flush(self) -> None:
-        """Have all so far reach the disk's file."""
-        self._writer.flush()
-        self._stream.flush()
+        """Have all so far reach the disk's file.
+
+        Raises:
+            UserError: as `write`.
+        """
+        with self._writing():
+            self._writer.flush()
+            self._stream.flush()
 
     def figures(self) -> dict[str, int]:
         """For diagnostics."""
@@ -100,9 +123,17 @@ class Bag:
         self._stream.close()
 
     def close(self) -> None:
-        """Finish the last file."""
-        if not self._stream.closed:
-            self._finish()
+        """Finish the last file, if it can be written.
+
+        Raises:
+            UserError: as `write`.
+        """
+        if self.failed:
+            with suppress(OSError):
+                self._stream.close()
+        elif not self._stream.closed:
+            with self._writing():
+                self._finish()
 
 
 def messages(folder: Path) -> Iterator[Recorded]:
@@ -164,6 +195,8 @@ def transitions(folder: Path, spaces: Spaces) -> Iterator[Transition]:
 
 
 def _finished(file: Path) -> bool:
+    if file.stat().st_size < len(MCAP0_MAGIC):  # killed before anything reached it
+        return False
     with file.open("rb") as stream:
         stream.seek(-len(MCAP0_MAGIC), 2)
         return stream.read() == MCAP0_MAGIC

@@ -1,5 +1,6 @@
 """Learning and dreaming on the wire; the work itself is in `learner_process`."""
 
+import signal
 import sys
 import time
 from collections import deque
@@ -205,6 +206,10 @@ class Dreamer(ManagedNode):
     def _event_ended(self) -> None:
         if self._status["phase"] == "finished":
             raise SystemExit(0)
+        code = self._learner.exit_code()
+        if code is not None and code < 0:
+            name = signal.Signals(-code).name
+            raise UserError(f"the learner process was killed ({name}; for want of memory, if nobody did it)")
         raise UserError("the learner process ended without a word: see its traceback above")
 
     def _ask_for_stretch(self) -> None:
@@ -343,8 +348,9 @@ class Dreamer(ManagedNode):
 
     def close(self) -> None:
         """Save and end the learner, within the time that a SIGTERM leaves."""
-        if self._learner and not self._failed:
-            self._learner.stop(_SAVING_TIME)
+        if self._learner and not self._failed and not self._learner.stop(_SAVING_TIME):
+            told = f"no last checkpoint: it was not written within {_SAVING_TIME} s"
+            self.get_logger().error(f"{told}; resume from the one before, or call ~/save_checkpoint first")
 
 
 def main() -> None:

@@ -48,6 +48,11 @@ class LearnerProcess:
             return False
         return True
 
+    def exit_code(self) -> int | None:
+        """Of the child, which has ended: minus a signal's number where one killed it."""
+        self._process.join(1)
+        return self._process.exitcode
+
     def _receive(self, on_event: Callable[[tuple], None]) -> None:
         try:
             while True:

@@ -49,12 +49,20 @@ def run(make_node: Callable[[], Node]) -> int:
         return int(ended.code or 0)
     finally:
         if node is not None:
-            node.end()
+            _end(node)
             node.destroy_node()
         if lock is not None:
             os.close(lock)
         rclpy.try_shutdown()
     return 0
+
+
+def _end(node: Node) -> None:
+    """Whatever its end has to say, what comes after it is done."""
+    try:
+        node.end()
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr, flush=True)
 
 
 def _claim_name(node: Node) -> int:

@@ -114,8 +114,9 @@ class RecorderNode(Node):
 
     def close(self) -> None:
         """Finish the file, with all that has come."""
-        self._take()
-        self._record(len(self._waiting))
+        if not self._bag.failed:
+            self._take()
+            self._record(len(self._waiting))
         self._ears.close()
         self._bag.close()
 

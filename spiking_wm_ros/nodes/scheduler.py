@@ -2,6 +2,7 @@
 
 import sys
 import time
+from functools import partial
 
 from diagnostic_msgs.msg import DiagnosticStatus
 from rclpy.action import ActionClient
@@ -19,6 +20,7 @@ from spiking_wm_ros.nodes.node import Node
 from spiking_wm_ros.nodes.parameters import declare, refuse_unknown
 
 _EVERY = 0.1  # seconds between two looks at the battery
+_SILENT = 60.0  # seconds after which a dream of which nothing is heard is given up
 
 
 class SchedulerNode(Node):
@@ -33,7 +35,8 @@ class SchedulerNode(Node):
         self._changes = 0
         self._resting = False
         self._charge = float("nan")
-        self._asked = False  # a goal is on its way to the dreamer, or under way
+        self._asked: object | None = None  # stands for the goal on its way to the dreamer, or under way
+        self._heard = 0.0  # when the dreamer last said something of it
         self._goal = None
 
         self._phases = self.create_publisher(PhaseMessage, "phase", qos.LATCHED)
@@ -90,8 +93,9 @@ class SchedulerNode(Node):
 
     def _look(self) -> None:
         now, there = time.monotonic(), self._dreams.server_is_ready()
-        if self._asked and not there:
-            self._goal, self._asked = None, False
+        silent = now - self._heard > _SILENT  # it died, and another one came before that could be seen
+        if self._asked and (silent or not there):
+            self._goal = self._asked = None
             self._scheduler.dream_ended("the dreamer is gone", now)
         self._scheduler.can_dream = there
         self._scheduler.tick(now)
@@ -115,19 +119,30 @@ class SchedulerNode(Node):
             goal.cancel_goal_async()
 
     def _ask(self) -> None:
-        self._asked = True
+        asked = self._asked = object()
+        self._heard = time.monotonic()
         b = self._bounds
         goal = Dream.Goal(rollouts=b.rollouts, updates=b.updates, seconds=b.seconds, joules=b.joules)
-        self._dreams.send_goal_async(goal).add_done_callback(self._on_goal)
+        sent = self._dreams.send_goal_async(goal, feedback_callback=self._on_feedback)
+        sent.add_done_callback(partial(self._on_goal, asked))
 
-    def _on_goal(self, future) -> None:
-        self._goal = future.result()
-        self._goal.get_result_async().add_done_callback(self._on_result)
+    def _on_feedback(self, _) -> None:
+        self._heard = time.monotonic()
+
+    def _on_goal(self, asked: object, future) -> None:
+        goal = future.result()
+        if asked is not self._asked:  # given up meanwhile
+            goal.cancel_goal_async()
+            return
+        self._goal, self._heard = goal, time.monotonic()
+        goal.get_result_async().add_done_callback(partial(self._on_result, asked))
         self._follow()  # the phase may have changed meanwhile
 
-    def _on_result(self, future) -> None:
+    def _on_result(self, asked: object, future) -> None:
+        if asked is not self._asked:
+            return
         result = future.result().result
-        self._goal, self._asked = None, False
+        self._goal = self._asked = None
         dreamt = f"dreamt {result.rollouts} rollouts, {result.updates} updates"
         self._scheduler.dream_ended(result.message or dreamt, time.monotonic())
         self._follow()

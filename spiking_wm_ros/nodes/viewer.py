@@ -30,7 +30,7 @@ from spiking_wm_ros.viewer.watched import Watched
 
 _NICENESS = 10  # who looks must not slow down who acts
 _COMMANDS_EVERY = 0.1  # seconds between two that are shown
-# what a button calls, of what is there: all of a group, and groups in order until one is there
+# what a button calls, of what is there: all of a group at once, and groups in order until one is there
 _CALLS = {
     "dream now": (("scheduler/sleep",), ("dreamer/dream",)),
     "wake": (("scheduler/wake",), ("dreamer/wake",)),
@@ -38,6 +38,8 @@ _CALLS = {
     "emergency stop": (("scheduler/stop", "gate/stop"), ("bridge/change_state",)),
     "resume": (("scheduler/resume", "gate/resume"), ("manager/bring_up",)),
 }
+_IN_TURN = "resume"  # this one calls a group in order: the gate refuses as long as the phase is to be stopped
+_HEARD = 0.2  # seconds until what one node did is known to the others
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,7 @@ class ViewerNode(Node):
         refuse_unknown(self)
         self._watched = Watched()
         self._visitors: set[str] = set()
+        self._answers: dict[str, str] = {}  # to the last button, by service
         self._asked: dict[str, Any] = {}  # subscriptions that are for visitors alone
         # made at once: a client has to have discovered its server when a button is pressed
         self._callers = {name: self._caller(name) for groups in _CALLS.values() for name in sum(groups, ())}
@@ -134,26 +137,41 @@ class ViewerNode(Node):
         for group in _CALLS[label]:
             there = [name for name in group if self._callers[name].service_is_ready()]
             if there:
-                for name in there:
-                    self._call(label, name)
+                self._answers = {}
+                first, *later = [[name] for name in there] if label == _IN_TURN else [there]
+                self._call(label, first, later)
                 return
         self._watched.said = f"{label}: no node here does that ({' or '.join(sum(_CALLS[label], ()))})"
 
     def _caller(self, name: str) -> Any:
         return self.create_client(ChangeState if name.endswith("change_state") else Trigger, name)
 
-    def _call(self, label: str, name: str) -> None:
-        caller = self._callers[name]
-        request = caller.srv_type.Request()
-        if isinstance(request, ChangeState.Request):
-            request.transition.id = Lifecycle.TRANSITION_DEACTIVATE
-        self._watched.said = f"{label}: asking {name}"
-        caller.call_async(request).add_done_callback(partial(self._on_answer, label, name))
+    def _call(self, label: str, names: list[str], later: list[list[str]]) -> None:
+        """Call services, and ``later`` the others, when these have answered."""
+        for name in names:
+            caller = self._callers[name]
+            request = caller.srv_type.Request()
+            if isinstance(request, ChangeState.Request):
+                request.transition.id = Lifecycle.TRANSITION_DEACTIVATE
+            self._tell(label, name, "… (asked)")
+            caller.call_async(request).add_done_callback(partial(self._on_answer, label, name, later))
 
-    def _on_answer(self, label: str, name: str, answer) -> None:
+    def _on_answer(self, label: str, name: str, later: list[list[str]], answer) -> None:
         response = answer.result()
-        told = getattr(response, "message", "") or ("done" if response.success else "refused")
-        self._watched.said = f"{label}: {name} says {told}"
+        self._tell(
+            label, name, getattr(response, "message", "") or ("done" if response.success else "refused")
+        )
+        if later:
+
+            def call() -> None:
+                self.destroy_timer(timer)
+                self._call(label, later[0], later[1:])
+
+            timer = self.create_timer(_HEARD, call)
+
+    def _tell(self, label: str, name: str, answer: str) -> None:
+        self._answers[name] = answer
+        self._watched.said = f"{label}: " + "; ".join(f"{n} says {a}" for n, a in self._answers.items())
 
     # --- health and end ---
 

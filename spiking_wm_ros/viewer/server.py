@@ -9,31 +9,42 @@ import uvicorn
 from fastapi import FastAPI
 from nicegui import ui
 from starlette.middleware.trustedhost import TrustedHostMiddleware
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from spiking_wm_ros.errors import UserError
 
 ADDRESS = "127.0.0.1"
 _NAMES = ["127.0.0.1", "localhost"]  # that a browser here calls it by
+_UNFRAMED = (b"content-security-policy", b"frame-ancestors 'none'")
 
 
 class OwnOriginOnly:
-    """Refuses what other pages of the same browser send here; a robot can be stopped from this page."""
+    """Refuses what other pages of the same browser send here, and to be shown within one of them.
+
+    A robot can be stopped from this page, and resumed.
+    """
 
     def __init__(self, app: ASGIApp):
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass on, or answer 403."""
-        origin = dict(scope.get("headers", ())).get(b"origin", b"").decode()
-        if scope["type"] in ("http", "websocket") and origin and urlsplit(origin).hostname not in _NAMES:
+        headers = dict(scope.get("headers", ()))
+        origin, host = (headers.get(name, b"").decode() for name in (b"origin", b"host"))
+        if scope["type"] in ("http", "websocket") and origin and urlsplit(origin).netloc != host:
             if scope["type"] == "websocket":
                 await send({"type": "websocket.close", "code": 1008})
                 return
             await send({"type": "http.response.start", "status": 403, "headers": []})
             await send({"type": "http.response.body", "body": b"only for pages of this server"})
             return
-        await self._app(scope, receive, send)
+
+        async def send_unframed(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message.get("headers", ()), _UNFRAMED]
+            await send(message)
+
+        await self._app(scope, receive, send_unframed)
 
 
 class Server:

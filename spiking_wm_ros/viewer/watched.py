@@ -67,13 +67,13 @@ class Watched:
                 self._returned(kind, int(float(figures[at])), float(figures[f"{kind}_return"]))
 
     def _scheduled(self) -> bool:
-        return any(name.endswith("scheduler") for name in self.nodes)
+        return any(name.endswith("scheduler") and self.alive(name) for name in self.nodes)
 
     def _returned(self, kind: str, step: int, value: float) -> None:
         curve = self.returns.setdefault(kind, [])
         if curve and step < curve[-1][0]:
             curve.clear()  # another run
-        if not curve or (step > curve[-1][0] and value != curve[-1][1]):
+        if not curve or (step > curve[-1][0] and (kind == "evaluation" or value != curve[-1][1])):
             curve.append((step, value))
         if len(curve) > _RETURNS:
             del curve[1:-1:2]  # every second, so that what is kept covers all of it
