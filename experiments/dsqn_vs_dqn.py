@@ -22,12 +22,14 @@ import torch
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 from _arguments import arguments
+from _kept import check_unchanged
 from rich.progress import Progress, track
 
 from spiking_wm_ros.agents.dqn.agent import Agent
 from spiking_wm_ros.agents.files import newest_checkpoint, write_atomically
 from spiking_wm_ros.agents.registry import settle
 from spiking_wm_ros.agents.run import Run
+from spiking_wm_ros.agents.run_config import options_of, read_config
 from spiking_wm_ros.agents.storage import load, load_facts
 from spiking_wm_ros.agents.trainer import train
 from spiking_wm_ros.envs.session import Session, make_env
@@ -48,11 +50,17 @@ FIRST_GAME = 2_000_003  # seed of the first judged game
 
 
 def trained(algorithm: str, env: str, seed: int, steps: int, folder: Path, progress: Progress) -> Run:
-    """A run that is finished, after going on with it if it is not."""
+    """A run that is finished, after going on with it if it is not.
+
+    Raises:
+        UserError: if it was begun with other options.
+    """
     path = folder / f"{env.replace('/', '-')}_{algorithm}_s{seed}"
     setup = settle(algorithm, env, {"seed": seed, "steps": steps})
     task = progress.add_task(f"{algorithm}, seed {seed}", total=steps)
     resume = newest_checkpoint(path) if (path / "checkpoints").exists() else None
+    if resume:  # it may have more steps than before
+        check_unchanged(path, options_of(setup) | {"steps": 0}, read_config(path).options | {"steps": 0})
     if resume is None or load_facts(resume / "agent.safetensors")["learner"]["step"] < steps:
         train(Run.create(path, setup, env), resume, lambda step: progress.update(task, completed=step))
     progress.update(task, completed=steps)

@@ -107,14 +107,14 @@ def draw(kept: dict[str, np.ndarray], picture: Callable[[np.ndarray], np.ndarray
 def main() -> None:
     """Load what has been learned, dream, draw."""
     folder = ROOT / "runs/rsnn_pong"
-    defaults = {"env": "PongRam-v0", "seeds": 10, "folder": folder, "results": folder}
+    defaults = {"env": "PongRam-v0", "seeds": 10, "first_seed": 0, "folder": folder, "results": folder}
     given = arguments(defaults | {"realisation": 0, "start": 20, "steps": 50, "seed": 0})
-    env, seeds = given["env"], given["seeds"]
+    env, seeds, first = given["env"], given["seeds"], given["first_seed"]
     if not (picture := getattr(gym.make(env).unwrapped, "picture", None)):
         raise UserError(f"{env} has no pictures of its observations; PongRam-v0 and BoxingPixels-v0 have")
-    state = given["folder"] / f"{env}_dream_{seeds}.safetensors"
+    state = given["folder"] / f"{env}_dream_{first}-{first + seeds - 1}.safetensors"
     if not state.exists():
-        made = f"./swm experiment rsnn_pong arms:=dream env:={env} seeds:={seeds}"
+        made = f"./swm experiment rsnn_pong arms:=dream env:={env} seeds:={seeds} first_seed:={first}"
         raise UserError(f"{state} is missing: {made} makes it")
     tensors, facts = load(state)
     if not 0 <= given["realisation"] < len(tensors["seeds"]):

@@ -22,6 +22,7 @@ from scipy import stats
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 from _arguments import arguments
+from _kept import check_unchanged
 from rich.progress import track
 
 from spiking_wm_ros.agents.files import write_atomically
@@ -57,7 +58,7 @@ ARMS = {
         "rsnn_dream",
         {"awake_policy": False, "model_until": MODEL_STOPS},
     ),
-    "twice": Arm("control: awake only, as many updates as with dreams", "rsnn", {"updates_per_step": 0.02}),
+    "twice": Arm("control: awake only, two updates a game", "rsnn", {"updates_per_step": 0.02}),
     "shuffled": Arm("control: dreams in a shuffled model", "rsnn_dream", {"shuffled": True}),
     "paper": Arm("the paper's constants, with dreams", "rsnn_paper", {}),
     "published_code": Arm("the published code's constants, with dreams", "rsnn_published_code", {}),
@@ -76,8 +77,7 @@ def play(name: str, env: str, seeds: range, games: int, folder: Path) -> list[di
     options = asdict(setup.agent_options) | asdict(setup.run_options)
     if kept.exists():
         tensors, facts = load(kept)
-        if changed := [key for key in options if options[key] != facts["options"].get(key)]:
-            raise UserError(f"{kept} was begun with another {', '.join(changed)}: delete it to begin anew")
+        check_unchanged(kept, options, facts["options"])
         played.pair.restore(tensors)
         played.counts, rows = facts["counts"], facts["rows"]
     for _ in track(range(len(rows), games // EVERY), f"{name}, {len(seeds)} seeds"):

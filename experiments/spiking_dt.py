@@ -24,11 +24,13 @@ import torch
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 from _arguments import arguments
+from _kept import check_unchanged
 from rich.progress import track
 
 from spiking_wm_ros.agents.actions import Actions
 from spiking_wm_ros.agents.files import write_atomically
-from spiking_wm_ros.agents.registry import settle
+from spiking_wm_ros.agents.registry import Setup, settle
+from spiking_wm_ros.agents.run_config import options_of
 from spiking_wm_ros.agents.spaces import Spaces
 from spiking_wm_ros.agents.spiking_dt.agent import Agent
 from spiking_wm_ros.agents.spiking_dt.policy import DecisionPolicy
@@ -120,11 +122,17 @@ def latency(policy: DecisionPolicy, observation: np.ndarray) -> float:
     return 1000 * float(np.median(took[policy.options.context :]))
 
 
+def settled(env_id: str, name: str, seed: int, updates: int) -> Setup:
+    """The options of an arm."""
+    arm = ARMS[name]
+    given = arm.given | {"seed": seed} | ({"imitation_updates": updates} if updates else {})
+    return settle(arm.algorithm, env_id, given)
+
+
 def learn_and_judge(env_id: str, name: str, seed: int, updates: int) -> dict:
     """Train a network by demonstrations, and judge it."""
-    arm, env = ARMS[name], make_env(env_id)
-    given = arm.given | {"seed": seed} | ({"imitation_updates": updates} if updates else {})
-    setup, spaces = settle(arm.algorithm, env_id, given), Spaces.of(env)
+    env, setup = make_env(env_id), settled(env_id, name, seed, updates)
+    spaces = Spaces.of(env)
     agent = Agent(setup.agent_options, spaces, seed)
     began, losses = time.perf_counter(), []
     for _ in track(range(agent.updates_first), f"{env_id}, {name}, seed {seed}"):
@@ -161,11 +169,19 @@ def learn_and_judge(env_id: str, name: str, seed: int, updates: int) -> dict:
 
 
 def judged(env_id: str, name: str, seed: int, updates: int, folder: Path) -> dict:
-    """The same, or what is kept of it."""
+    """The same, or what is kept of it.
+
+    Raises:
+        UserError: if that was made with other options.
+    """
     kept = folder / f"{env_id}_{name}_s{seed}{f'_u{updates}' if updates else ''}.json"
+    options = options_of(settled(env_id, name, seed, updates))
     if not kept.exists():
-        write_atomically(kept, json.dumps(learn_and_judge(env_id, name, seed, updates)).encode())
-    return json.loads(kept.read_text())
+        found = learn_and_judge(env_id, name, seed, updates) | {"options": options}
+        write_atomically(kept, json.dumps(found).encode())
+    found = json.loads(kept.read_text())
+    check_unchanged(kept, options, found.get("options", {}))
+    return found
 
 
 def draw(rows: list[dict], points: list[dict], target: Path) -> None:

@@ -102,6 +102,9 @@ def test_the_policy_is_the_distribution_that_it_tells():
     assert float(entropy[0]) == pytest.approx(float(-(log_p.exp() * log_p).sum()), rel=1e-4)
 
 
+ALIVE = torch.ones(6)  # none of the rollouts starts where all is over
+
+
 def rollouts(discrete: bool, **given):
     torch.manual_seed(0)
     options = override(Options(), {"horizon": 4} | given)
@@ -120,7 +123,7 @@ def test_actor_and_critic_have_gradients_of_their_own(discrete, gradient):
     model, behaviour, imagined = rollouts(discrete, gradient=gradient)
     assert imagined.features.spikes.shape[:3] == (1, 5, 6) and imagined.code.shape[:2] == (4, 6)
     assert imagined.features.sample.requires_grad == (gradient == "dynamics" and not discrete)
-    actor_loss, critic_loss, _ = behaviour.losses(behaviour.goals(model, imagined))
+    actor_loss, critic_loss, _ = behaviour.losses(behaviour.goals(model, imagined, ALIVE))
     critic_loss.backward(retain_graph=True)
     assert all(p.grad is None for p in [*model.parameters(), *behaviour.actor.parameters()])
     assert all(p.grad.abs().sum() > 0 for p in behaviour.critic.parameters())
@@ -143,7 +146,7 @@ def test_what_was_better_than_expected_becomes_more_probable():
         normal = torch.distributions.Normal(mean[0, row], deviation[0, row])
         wanted = wanted + advantage[0, row] * normal.log_prob(imagined.code[0, row]).sum() / 6
     weights = [behaviour.actor.readout.linear.bias]
-    got = torch.autograd.grad(behaviour.losses(behaviour.goals(model, imagined))[0], weights)[0]
+    got = torch.autograd.grad(behaviour.losses(behaviour.goals(model, imagined, ALIVE))[0], weights)[0]
     spread = (behaviour.range[1] - behaviour.range[0]).clamp_min(1)
     expected = torch.autograd.grad(-wanted / spread, weights)[0]
     assert torch.allclose(got, expected, rtol=1e-3, atol=1e-4) and expected.abs().max() > 0.1
@@ -152,7 +155,7 @@ def test_what_was_better_than_expected_becomes_more_probable():
 def test_a_policy_that_has_moved_learns_no_more_from_what_it_gained():
     """Beyond some ratio of probabilities there is no gradient that would go on that way."""
     model, behaviour, imagined = rollouts(False, gradient="score", entropy=0.0)
-    goals = behaviour.goals(model, imagined)
+    goals = behaviour.goals(model, imagined, ALIVE)
     weights = behaviour.actor.readout.linear.weight
     for better in (1.0, -1.0):
         for moved, learns in ((0.5, better < 0), (-0.5, better > 0)):  # log-probability now less that before
@@ -167,7 +170,7 @@ def test_a_policy_that_has_moved_learns_no_more_from_what_it_gained():
 
 def test_rollouts_are_learned_from_in_parts():
     model, behaviour, imagined = rollouts(False)
-    goals = behaviour.goals(model, imagined)
+    goals = behaviour.goals(model, imagined, ALIVE)
     parts = goals.parts(3)
     assert [part.code.shape[:2] for part in parts] == 3 * [(4, 2)]
     for name in ("code", "returns", "advantage", "weight"):
@@ -180,17 +183,35 @@ def test_rollouts_are_learned_from_in_parts():
 )
 def test_gradients_through_the_model_are_taken_once(discrete, gradient, portions):
     model, behaviour, imagined = rollouts(discrete, gradient=gradient, epochs=2, parts=3)
-    assert len(behaviour.portions(behaviour.goals(model, imagined))) == portions
+    assert len(behaviour.portions(behaviour.goals(model, imagined, ALIVE))) == portions
 
 
 def test_what_follows_an_end_does_not_count():
     model, behaviour, imagined = rollouts(False)
     with torch.no_grad():
         model.goes_on.linear.bias.fill_(-50)  # every step ends the task
-        _, _, metrics = behaviour.losses(behaviour.goals(model, imagined))
+        _, _, metrics = behaviour.losses(behaviour.goals(model, imagined, ALIVE))
         spikes, sample = imagined.features
         reward = TwoHot(model.reward(spikes[:, 1:], sample[1:])).mean()
     assert metrics["imagined_return"] == pytest.approx(float(reward.mean()), rel=1e-4)
+
+
+def test_rollouts_from_where_all_is_over_teach_nothing():
+    model, behaviour, imagined = rollouts(False)
+    alive, before = torch.tensor([1.0, 0, 1, 1, 0, 1]), behaviour.common.clone()
+    goals = behaviour.goals(model, imagined, alive)
+    assert (goals.weight[:, alive == 0] == 0).all() and (goals.weight[0, alive == 1] == 1).all()
+    spoilt = goals._replace(
+        returns=torch.where(alive > 0, goals.returns, 1e3),
+        advantage=torch.where(alive > 0, goals.advantage, 1e3),
+    )
+    for one, other in zip(behaviour.losses(goals)[:2], behaviour.losses(spoilt)[:2]):
+        assert float(one) == pytest.approx(float(other))
+    behaviour.rise(spoilt)
+    rose = behaviour.common - before
+    behaviour.common.copy_(before)
+    behaviour.rise(goals)
+    assert torch.equal(behaviour.common - before, rose)
 
 
 def test_all_values_rise_to_what_rewards_amount_to():
@@ -203,8 +224,8 @@ def test_all_values_rise_to_what_rewards_amount_to():
         each = float(TwoHot(model.reward.linear.bias).mean())
     start, generator = model.rssm.initial(6, like=torch.zeros(1)), torch.Generator().manual_seed(1)
     for _ in range(80):
-        behaviour.rise(behaviour.goals(model, behaviour.imagine(model, start, generator)))
-    goals = behaviour.goals(model, behaviour.imagine(model, start, generator))
+        behaviour.rise(behaviour.goals(model, behaviour.imagine(model, start, generator), ALIVE))
+    goals = behaviour.goals(model, behaviour.imagine(model, start, generator), ALIVE)
     assert each > 1 and goals.returns.flatten().tolist() == pytest.approx([each / 0.1] * 24, rel=1e-3)
     assert float(behaviour.common) == pytest.approx(each / 0.1, rel=1e-3)
 

@@ -183,10 +183,11 @@ def test_the_goal_of_an_imagined_step_is_the_models():
         step, losses = a.dynamics.model(features, action), []
     for k in range(10):
         value = a.network.values(features)[k, action[k]]
-        follows = float(1 - step.final[k].sigmoid()) * float(a.target.values(step.features)[k].max().detach())
+        best = float(a.network.values(step.features)[k].max().detach())
+        follows = float(1 - step.final[k].sigmoid()) * best
         goal = step.reward[k] + 0.99 * follows
         losses.append(float(alive[k]) * float(F.smooth_l1_loss(value, goal).detach()))
-    _, still, metrics = a._imagine(features, alive)
+    _, still, metrics = a._imagine(a.network, features, alive)
     assert metrics["imagined_value_loss"] == pytest.approx(np.mean(losses), rel=1e-3)
     assert torch.equal(still[5:], torch.zeros(5)) and bool((still[:5] < 1).all())
 

@@ -338,12 +338,14 @@ def test_dreams_go_by_the_models_alone_and_end_where_those_say(monkeypatch):
     assert (torch.diff(s.trajectory.step, dim=1) == 1).all()
     over = s.terminated[:, :-1].cummax(1).values > 0
     assert not s.valid[:, 1:][over].any()
+    assert s.begun() == float(s.valid.sum()) < s.valid.numel()  # all that was tried was accepted
     agent.dreams.dynamics.threshold.fill_(0.0)
     s = agent.dreams.imagine(agent.decider, agent.replay, 32, torch.Generator().manual_seed(0))
-    assert not s.valid.any()
+    assert not s.valid.any() and s.begun() == 32
     weights = agent.policy_weights()
     agent.dreams.dynamics.threshold.fill_(1e6)
     progress = list(agent.dream(Budget(rollouts=64)))
+    assert progress[-1].metrics["dream_accepted"] == 1
     assert progress[-1].rollouts == 64 and progress[-1].updates == 2 * 2 * SMALL.epochs
     assert not all(torch.equal(value, weights[name]) for name, value in agent.policy_weights().items())
     assert all(torch.equal(value, before[name]) for name, value in agent.replay.snapshot().items())

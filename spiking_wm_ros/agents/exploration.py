@@ -12,6 +12,7 @@ class Exploration:
 
     def at(self, step: int) -> np.random.Generator:
         """Those of one step; good until the next call."""
-        self._start["state"]["counter"][0] = step
+        # the first word counts what is drawn: the step in the second one, or steps would share numbers
+        self._start["state"]["counter"][1] = step
         self._bits.state = self._start  # some microseconds, a new generator takes ten
         return self._generator

@@ -15,7 +15,7 @@ class SequenceClassifier(nn.Module):
     Args:
         inputs, neurons, classes: widths.
         kind: of neurons, one of `compartments.KINDS`, or ``gru``.
-        memory: longest time that gates of MCNs keep a potential to begin with, in steps; 0: as drawn.
+        memory: longest time that gates keep what there is to begin with, in steps; 0: as drawn.
         synapses: longest time constant of what spiking neurons' synapses filter, in steps; 0: they do not.
     """
 

@@ -12,6 +12,7 @@ from spiking_wm_ros.snn.sizes import RSSMSizes
 
 _FLOOR = 1e-3**0.5  # of normalisations
 _STEEP = 5.0  # how much steeper gates are that are to keep what there is
+_SLOW = 1.0  # taken from what opens a GRU's update gate
 
 
 class PortNorm(nn.Module):
@@ -111,8 +112,7 @@ class SpikingCell(nn.Module):
         self.register_buffer("kept", times / (1 + times) if sizes.synapses else None, persistent=False)
         if sizes.memory and isinstance(self.neurons, MultiCompartment):
             with torch.no_grad():
-                times = 1 + torch.rand(neurons) * (sizes.memory - 1)
-                self.norm.bias[APICAL] = -times.log()
+                self.norm.bias[APICAL] = -_times(neurons, sizes.memory).log()
                 self.norm.gain[APICAL] *= _STEEP
 
     def at_rest(self, *batch: int, like: Tensor) -> tuple[Tensor, Tensor]:
@@ -142,8 +142,16 @@ class SpikingCell(nn.Module):
         return fired if self.kept is None else fired.lerp(spikes, self.kept.to(fired)), potentials
 
 
+def _times(units: int, memory: float) -> Tensor:
+    """For how many steps units keep what there is, to begin with: any number up to ``memory``."""
+    return 1 + torch.rand(units) * (memory - 1)
+
+
 class GRUCell(nn.Module):
-    """A gated recurrent unit with layer normalisation, of the same form: one tick, no potentials."""
+    """A gated recurrent unit with layer normalisation, of the same form: one tick, no potentials.
+
+    With ``memory`` its gates begin as those of multi-compartment neurons do.
+    """
 
     def __init__(self, inputs: int, sizes: RSSMSizes):
         super().__init__()
@@ -151,6 +159,9 @@ class GRUCell(nn.Module):
         self.of_input = nn.Linear(inputs, 3 * units, bias=False)
         self.of_state = nn.Linear(units, 3 * units, bias=False)
         self.norm = PortNorm(1, 3 * units, 1.0)
+        if sizes.memory:
+            with torch.no_grad():  # _SLOW is taken from it in every step
+                self.norm.bias[0, 2 * units :] = _SLOW - _times(units, sizes.memory).log()
 
     def at_rest(self, *batch: int, like: Tensor) -> tuple[Tensor, Tensor]:
         """State ``[1, B, N]``, and none."""
@@ -164,7 +175,7 @@ class GRUCell(nn.Module):
         """Go on by one step: state ``[1, B, N]``, and nothing."""
         reset, candidate, update = self.norm(entered + self.of_state(state)).chunk(3, -1)
         candidate = (reset.sigmoid() * candidate).tanh()
-        update = (update - 1).sigmoid()  # keeps more to begin with (Hafner et al. 2023)
+        update = (update - _SLOW).sigmoid()  # keeps more to begin with (Hafner et al. 2023)
         return torch.lerp(state, candidate, update), nothing
 
 

@@ -51,9 +51,7 @@ class RSSMSizes:
     averaged: bool = False  # what layers hand on are mean rates over ticks, not the ticks
     gain: float = 0.5  # of normalised currents to begin with
     bias: float = 0.0  # added to those of layers, to begin with
-    memory: float = (
-        0.0  # longest time that gates of MCNs keep a potential to begin with, in steps; 0: as drawn
-    )
+    memory: float = 0.0  # longest time that gates keep what there is to begin with, in steps; 0: as drawn
     synapses: float = 0.0  # longest time constant of the cell's synapses, in steps; 0: they do not filter
     floor: float = 0.03  # deviation below which the cell's currents are not normalised up
 

@@ -140,6 +140,7 @@ class Agent(contract.Agent):
     def dream(self, budget: Budget) -> Iterator[DreamProgress]:
         """Imagine rollouts from replayed states, with an update of values' read-out at each step (Dyna)."""
         started, rollouts, updates = time.monotonic(), 0, 0
+        judge = copy.deepcopy(self.network)  # the target's read-out is for other features
         while budget.lasts(rollouts, updates, time.monotonic() - started):
             size = min(self.options.dream_batch, (budget.rollouts or 1 << 30) - rollouts)
             rows = self.replay.sample(size, self._generator)
@@ -147,21 +148,21 @@ class Agent(contract.Agent):
                 features = self.network.features(self.replay.at(rows).observation)
             alive = torch.ones(size, device=self._device)
             for _ in range(self.options.horizon):
-                features, alive, metrics = self._imagine(features, alive)
+                features, alive, metrics = self._imagine(judge, features, alive)
                 updates += 1
                 if budget.updates is not None and updates >= budget.updates:
                     break
             rollouts += size
             yield DreamProgress(rollouts, updates, metrics)
 
-    def _imagine(self, features: Tensor, alive: Tensor) -> tuple[Tensor, Tensor, Metrics]:
+    def _imagine(self, judge: QNetwork, features: Tensor, alive: Tensor) -> tuple[Tensor, Tensor, Metrics]:
         """A step of rollouts, ``alive`` to some degree, with actions at random, and an update from it."""
         count = self.network.readout.out_features
         action = torch.randint(count, features.shape[:1], generator=self._generator).to(self._device)
         with torch.no_grad():
             step = self.dynamics.model(features, action)
             goes_on = 1 - step.final.sigmoid()
-            best = self.target.values(step.features).amax(1)
+            best = judge.values(step.features).amax(1)
             goal = step.reward + self.options.discount * goes_on * best
         value = self.network.values(features).gather(1, action[:, None])[:, 0]
         # ended rollouts have nothing to teach: their values are their goals

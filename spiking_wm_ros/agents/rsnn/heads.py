@@ -7,11 +7,19 @@ by uniform random numbers of 0 to 1, ``chances`` of them for each.
 import numpy as np
 from gymnasium.spaces import Box, Discrete
 from numpy.typing import NDArray
-from scipy.special import ndtri
+from scipy.special import log_ndtr, ndtri
 
 from spiking_wm_ros.errors import UserError
 
 Array = NDArray[np.float32]
+
+_AT_BOUND = 1e-6  # half ranges within which an action is at a bound
+_HALF_LOG_2_PI = 0.5 * np.log(2 * np.pi)
+
+
+def _hazard(z: Array) -> Array:
+    """How fast the logarithm of a normal distribution's mass beyond ``z`` falls."""
+    return np.exp(-np.square(z) / 2 - _HALF_LOG_2_PI - log_ndtr(-z))
 
 
 class Softmax:
@@ -73,8 +81,14 @@ class Gaussian:
         return (self._middle + self._half_range * y).clip(self._low, self._high).astype(np.float32)
 
     def direction(self, y: Array, actions: Array) -> Array:
-        """Gradient of the log-probability of actions by ``y``."""
-        return (self.code(actions) - y) / self._deviation**2
+        """Gradient of the log-probability of actions by ``y``; of one at a bound, of all that is beyond it.
+
+        A bound is done for whatever is drawn there, so far beyond it ``y`` no longer matters.
+        """
+        code, sigma = self.code(actions), self._deviation
+        side, within = np.sign(code), (code - y) / sigma**2
+        beyond = side * _hazard((1 - side * y) / sigma) / sigma
+        return np.where(np.abs(code) < 1 - _AT_BOUND, within, beyond).astype(np.float32)
 
     def spread(self, y: Array) -> Array:
         """Gradient of the policy's entropy by ``y``: none, the deviation is given."""

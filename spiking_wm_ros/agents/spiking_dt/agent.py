@@ -135,6 +135,7 @@ class Agent(contract.Agent):
     def dream(self, budget: Budget) -> Iterator[DreamProgress]:
         """Imagine rollouts as the policy acts, and practise on each batch of them."""
         started, rollouts, updates = time.monotonic(), 0, 0
+        imagined, accepted = 0.0, 0.0
         self.dreams.dynamics.calibrate(self.replay)
 
         def left() -> bool:
@@ -144,11 +145,11 @@ class Agent(contract.Agent):
             size = min(self.options.dream_batch, (budget.rollouts or 1 << 30) - rollouts)
             acting = self.improvement.average
             stretches = self.dreams.imagine(acting, self.replay, size, self._generator)
-            metrics = {"dream_accepted": float(stretches.valid.mean())}
-            self.dreams.dynamics.adapt_threshold(metrics["dream_accepted"])
+            imagined, accepted = imagined + stretches.begun(), accepted + float(stretches.valid.sum())
+            metrics = {"dream_accepted": accepted / imagined}
             rollouts += size
             yield DreamProgress(rollouts, updates, metrics)
-            if not metrics["dream_accepted"]:
+            if not stretches.valid.any():
                 continue
             with closing(self.improvement.practise(stretches, self._generator)) as practice:
                 for learned in practice:
@@ -156,6 +157,8 @@ class Agent(contract.Agent):
                     yield DreamProgress(rollouts, updates, metrics | learned)
                     if (budget.rollouts is None and not left()) or updates == budget.updates:
                         break
+        if imagined:
+            self.dreams.dynamics.adapt_threshold(accepted / imagined)
 
     # --- judging and keeping ---
 

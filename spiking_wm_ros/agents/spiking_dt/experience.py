@@ -21,6 +21,11 @@ class Stretches(NamedTuple):
     terminated: Tensor  # [B, L]
     valid: Tensor  # whether there is such a step, [B, L]
 
+    def begun(self) -> float:
+        """How many steps there are, with those that a stretch was cut off at: all but what comes after."""
+        goes_on = self.valid[:, :-1] * (1 - self.terminated[:, :-1])
+        return len(self.valid) + float(goes_on.sum())
+
     def rows(self, chosen: Tensor) -> "Stretches":
         """Some of them."""
         trajectory = Trajectory(*(field[chosen] for field in self.trajectory))

@@ -169,12 +169,13 @@ class Agent(contract.Agent):
         """So many of them, from states ``[L, ...]`` of the model in a batch."""
         o, states = self.options, course.flat()
         order = torch.randperm(states.sample.shape[0], generator=self._generator)
-        start = states.rows(order[:rollouts].to(self._device))
+        rows = order[:rollouts].to(self._device)
+        start, alive = states.rows(rows), 1 - batch.terminal.flatten()[rows]
         self.model.requires_grad_(False)  # it is not what learns
         try:
             with self._precision():
                 imagined = self.behaviour.imagine(self.model, start, self._generator)
-                goals = self.behaviour.goals(self.model, imagined)
+                goals = self.behaviour.goals(self.model, imagined, alive)
             for part in self.behaviour.portions(goals):
                 with self._precision():
                     actor_loss, critic_loss, metrics = self.behaviour.losses(part)

@@ -146,8 +146,14 @@ class Behaviour(nn.Module):
         course = Features(torch.stack(spikes, 1), torch.stack(samples))
         return Imagined(course, torch.stack(codes))
 
-    def goals(self, model: WorldModel, imagined: Imagined) -> Goals:
-        """What rollouts came to."""
+    def goals(self, model: WorldModel, imagined: Imagined, alive: Tensor) -> Goals:
+        """What rollouts came to.
+
+        Args:
+            model: that they were imagined in.
+            imagined: the rollouts.
+            alive: 0 for those that start where all is over, and teach nothing, ``[R]``.
+        """
         o, features = self.options, imagined.features
         later = Features(features.spikes[:, 1:], features.sample[1:])
         seen = Features(features.spikes[:, :-1], features.sample[:-1]).detach()
@@ -158,7 +164,7 @@ class Behaviour(nn.Module):
             returns = lambda_returns(reward, discount, values[1:], o.trace_decay)
             advantage = (returns - values[:-1]) / self._spread(returns.detach())
         # how likely it is that the step is reached
-        weight = torch.cat([torch.ones_like(discount[:1]), discount[:-1]]).cumprod(0).detach()
+        weight = torch.cat([alive[None], discount[:-1]]).cumprod(0).detach()
         with torch.no_grad():
             log_probability, _ = self.actor.judge(seen, imagined.code)
             slow = self.value(self.slow_critic, seen)

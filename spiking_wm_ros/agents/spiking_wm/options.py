@@ -37,7 +37,7 @@ class Options:
     gain: float = option(0.5, "of normalised currents to begin with; the threshold is 0.5", 0.01, 10)
     bias: float = option(0.3, "added to those of all but recurrent neurons, to begin with", -10, 10)
     memory: float = option(
-        0.0, "longest time that gates of MCNs keep a potential to begin with, in steps; 0: as drawn", 0, 1e6
+        0.0, "longest time that gates keep what there is to begin with, in steps; 0: as drawn", 0, 1e6
     )
     synapses: float = option(
         2.0, "longest time constant of recurrent neurons' synapses, in steps; 0: they do not filter", 0, 1e6
