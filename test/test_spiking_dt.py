@@ -338,7 +338,10 @@ def test_dreams_go_by_the_models_alone_and_end_where_those_say(monkeypatch):
     assert (torch.diff(s.trajectory.step, dim=1) == 1).all()
     over = s.terminated[:, :-1].cummax(1).values > 0
     assert not s.valid[:, 1:][over].any()
-    assert s.begun() == float(s.valid.sum()) < s.valid.numel()  # all that was tried was accepted
+    assert s.begun() == float(s.valid.sum())  # all that was tried was accepted
+    s.terminated[0, 2], s.valid[0, 3:] = 1, 0  # one ends, and one is cut off
+    s.valid[1, 1:] = 0
+    assert s.begun() - float(s.valid.sum()) == 1
     agent.dreams.dynamics.threshold.fill_(0.0)
     s = agent.dreams.imagine(agent.decider, agent.replay, 32, torch.Generator().manual_seed(0))
     assert not s.valid.any() and s.begun() == 32
