@@ -8,7 +8,6 @@ import time
 from pathlib import Path
 
 import pytest
-import torch
 
 from test.conftest import TINY
 from test.graph import children
@@ -71,15 +70,6 @@ def test_a_run_is_never_overwritten(tmp_path):
     (tmp_path / "policies").mkdir()
     ended = swm("train", f"run:={tmp_path}")
     assert ended.returncode == 2 and "is a run already" in ended.stderr
-
-
-@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
-@pytest.mark.parametrize("algorithm", ["dsqn", "spiking_wm"])
-def test_a_device_that_is_not_here_is_refused_and_its_run_is_free_again(tmp_path, algorithm):
-    given = ("--in-process", f"algorithm:={algorithm}", "env:=CartPole-v1", f"run:={tmp_path / 'run'}")
-    for _ in range(2):
-        ended = swm("train", *given, "device:=cuda")
-        assert ended.returncode == 2 and "set device:=cpu" in ended.stderr
 
 
 def test_a_discrete_environment_is_refused_with_the_reason(tmp_path):
