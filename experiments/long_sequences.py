@@ -137,29 +137,33 @@ def measure(task: str, kind: str, delay: int, seed: int, updates: int, folder: s
 
 
 def draw_table(rows: list[dict], target: Path) -> None:
-    """Accuracy by delay, and of the other tasks; mean and range over seeds."""
-    figure, (by_delay, of_others) = plt.subplots(1, 2, figsize=(11, 4.5), width_ratios=(2, 1))
+    """Accuracy by delay, and of the other tasks, of what there is; mean and range over seeds."""
+    delays = sorted({row["delay"] for row in rows if row["task"] == "recall"})
     others = [task for task in dict.fromkeys(row["task"] for row in rows) if task != "recall"]
+    widths = [7.0] * bool(delays) + [4.0] * bool(others)
+    figure, ((*panels,),) = plt.subplots(
+        1, len(widths), figsize=(sum(widths), 4.5), width_ratios=widths, squeeze=False
+    )
+    axes_of = dict.fromkeys(others, panels[-1]) | {"recall": panels[0]}
     for kind in dict.fromkeys(row["kind"] for row in rows):
-        for task, axes in (("recall", by_delay), *((task, of_others) for task in others)):
+        for task, axes in axes_of.items():
             found = [row for row in rows if row["kind"] == kind and row["task"] == task]
-            delays = sorted({row["delay"] for row in found})
-            seeds = [[row["accuracy"] for row in found if row["delay"] == delay] for delay in delays]
+            places = sorted({row["delay"] for row in found})
+            seeds = [[row["accuracy"] for row in found if row["delay"] == delay] for delay in places]
             mean = np.array([np.mean(values) for values in seeds])
             spread = [mean - [min(v) for v in seeds], [max(v) for v in seeds] - mean] if seeds else None
-            places = delays if task == "recall" else [f"{task}\n{kind}"] * len(delays)
-            axes.errorbar(places, mean, spread, fmt="o-", capsize=3, label=kind)
-    by_delay.axhline(1 / SYMBOLS, color="grey", linestyle=":", label="chance")
-    by_delay.set(xlabel="steps between symbol and cue", ylabel="accuracy", title="delayed recall")
-    if delays := sorted({row["delay"] for row in rows if row["task"] == "recall"}):
-        by_delay.set_xscale("log")
-        by_delay.minorticks_off()
-        by_delay.set_xticks(delays, delays)
-    for axes, there in ((by_delay, delays), (of_others, others)):
-        axes.set_visible(bool(there))
-    of_others.set(title=", ".join(others))
-    of_others.tick_params("x", labelsize=6)
-    by_delay.legend()
+            named = places if task == "recall" else [f"{task}\n{kind}"] * len(places)
+            axes.errorbar(named, mean, spread, fmt="o-", capsize=3, label=kind if task == "recall" else None)
+    if others:
+        panels[-1].set(title=", ".join(others), ylabel="accuracy")
+        panels[-1].tick_params("x", labelsize=6)
+    if delays:
+        panels[0].axhline(1 / SYMBOLS, color="grey", linestyle=":", label="chance")
+        panels[0].set(xlabel="steps between symbol and cue", ylabel="accuracy", title="delayed recall")
+        panels[0].set_xscale("log")
+        panels[0].minorticks_off()
+        panels[0].set_xticks(delays, delays)
+        panels[0].legend()
     figure.tight_layout()
     figure.savefig(target, dpi=120)
 
