@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from spiking_wm_ros.errors import UserError
 from spiking_wm_ros.snn.q_network import QNetwork
 from spiking_wm_ros.snn.sizes import QSizes
 
@@ -51,6 +52,9 @@ def test_trains_judges_and_draws_and_is_not_begun_anew(small, monkeypatch, tmp_p
     before = [path.stat().st_mtime_ns for path in sorted(tmp_path.glob("runs/*/*/episodes.csv"))]
     dsqn_vs_dqn.main()
     assert before == [path.stat().st_mtime_ns for path in sorted(tmp_path.glob("runs/*/*/episodes.csv"))]
+    monkeypatch.setitem(SMALL, "hidden", 16)  # runs of other options are not taken for these
+    with pytest.raises(UserError, match="was begun with another hidden"):
+        dsqn_vs_dqn.main()
 
 
 def test_conversions_are_judged_by_states_that_they_do_not_go_by(small):

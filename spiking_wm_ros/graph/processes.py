@@ -42,17 +42,9 @@ class Processes:
         ros = ["--params-file", str(file), "-r", f"__ns:=/{started.namespace.strip('/')}"]
         if started.params_file:
             ros += ["--params-file", started.params_file]
+        ros += ["--log-level", started.log_level]
         module = f"spiking_wm_ros.nodes.{node.executable}"
-        command = [
-            *_WITH_US,
-            sys.executable,
-            "-m",
-            module,
-            "--ros-args",
-            *ros,
-            "--log-level",
-            started.log_level,
-        ]
+        command = [*_WITH_US, sys.executable, "-m", module, "--ros-args", *ros]
         # its own session: Ctrl-C in the terminal reaches us alone, and we end the nodes in order
         return subprocess.Popen(command, start_new_session=True)
 
