@@ -109,6 +109,24 @@ def test_no_node_outlives_its_console(tmp_path, number):
     assert console.returncode == (-9 if number == signal.SIGKILL else 0)
 
 
+def test_training_in_one_process_that_is_stopped_keeps_what_it_has(tmp_path):
+    run, given = tmp_path / "run", [f"{k}:={v}" for k, v in (TINY | {"steps": 100_000}).items()]
+    with subprocess.Popen(
+        [str(ROOT / "swm"), "train", "--in-process", f"run:={run}", *given],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as training:
+        deadline = time.monotonic() + 60
+        while not (run / "episodes.csv").exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        training.send_signal(signal.SIGINT)
+        told, _ = training.communicate(timeout=30)
+    assert training.returncode == 0 and "go on with resume:=" in told, told
+    assert [path.name for path in (run / "checkpoints").iterdir()]
+
+
 def test_arguments_are_listed():
     shown = swm("train", "--show-args").stdout
     for name in ("algorithm", "env", "resume", "popsan_dream", "updates_per_step", "uncertainty_threshold"):

@@ -106,6 +106,12 @@ def test_learns_from_them_before_the_first_step_and_goes_on(collected, tmp_path)
     learner = train(run, on_update=lambda updates, of: told.append((updates, of)))
     assert told[29] == (30, 30) and learner.updates == 30 + 6
     assert [int(row["step"]) for row in run.table("evaluations")] == [0, 30, 60]
+    stopped, asked = Run.create(tmp_path / "stopped", settle("spiking_dt", CART, given), CART), []
+    train(stopped, on_update=lambda updates, of: asked.append(updates), stopped=lambda: len(asked) == 10)
+    again = Run.create(tmp_path / "stopped", settle("spiking_dt", CART, given), CART)
+    gone_on = train(again, stopped.newest()).agent.policy_weights()
+    for name, value in learner.agent.policy_weights().items():
+        torch.testing.assert_close(gone_on[name], value, rtol=0, atol=0)
 
 
 def test_every_recipe_can_be_used():

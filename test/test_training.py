@@ -62,6 +62,19 @@ def test_run_n_and_resume_n_equals_run_2n(tmp_path, tiny, algorithm, first):
     assert [r["episode"] for r in halves.table("episodes")] == [r["episode"] for r in whole.table("episodes")]
 
 
+@pytest.mark.parametrize("asked", [7, 150, 301])  # in an evaluation, between updates, later
+def test_a_run_that_is_stopped_goes_on_as_if_it_had_not_been(tmp_path, tiny, asked):
+    whole = start(tmp_path / "whole", tiny, "popsan")
+    train(whole)
+    stopped, told = start(tmp_path / "stopped", tiny, "popsan"), iter([False] * asked)
+    assert not train(stopped, stopped=lambda: next(told, True)).finished
+    train(start(tmp_path / "stopped", tiny, "popsan"), stopped.newest())
+    assert_same_state(final_state(whole), final_state(stopped))
+    assert [r["returns"] for r in stopped.table("evaluations")] == [
+        r["returns"] for r in whole.table("evaluations")
+    ]
+
+
 def test_a_run_that_is_done_is_gone_on_with_only_for_more_steps(tmp_path, tiny):
     train(start(tmp_path, tiny))
     with pytest.raises(UserError, match="has done its 120 steps: give steps:= more"):

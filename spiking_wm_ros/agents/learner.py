@@ -200,6 +200,8 @@ class Learner:
         """Make the agent's present policy the one that acts from here on."""
         self.version += 1
         until = self.step - self.step % self.options.policy_every + self.options.policy_every
+        if self.updates < self.agent.updates_first:  # it does not act before those are done
+            until = self.step
         self.acting = Release(self.version, self.step, until, self.agent.policy_weights())
         self.agent.released(self.acting.weights)
         self.observer.released(self.acting)

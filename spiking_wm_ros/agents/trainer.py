@@ -74,6 +74,8 @@ class LearningRun(Recorder):
     def save(self) -> Path | None:
         """Write a checkpoint; None (with a warning) if the disk refuses."""
         try:
+            if self.learner.acting is None:  # stopped before anything could act
+                self.learner.release()
             self.run_folder.keep_stretch(self.learner.agent.dream_against_reality())
             return self.run_folder.save(self.learner, self.spaces)
         except OSError as error:
@@ -134,14 +136,16 @@ def train(
     resume: Path | None = None,
     on_step: Callable[[int], None] = lambda step: None,
     on_update: Callable[[int, int], None] = lambda updates, of: None,
+    stopped: Callable[[], bool] = lambda: False,
 ) -> Learner:
-    """Train in this process until the run is finished.
+    """Train in this process until the run is finished, or stopped; then a checkpoint is written.
 
     Args:
         run: the folder, made by `Run.create`.
         resume: a checkpoint to go on from.
         on_step: called with the number of training steps after each.
         on_update: called with the number of updates, and of how many, after each before the first step.
+        stopped: whether to end, asked after each step and update.
 
     Returns:
         The learner.
@@ -168,9 +172,9 @@ def train(
         session.resume(**resume_point(resume))
         states[False] = policy.state_to_join()
     try:
-        while learner.work():
+        while not stopped() and learner.work():
             on_update(learner.updates, learner.agent.updates_first)
-        while not learner.finished:
+        while not (learner.finished or stopped()):
             pending = session.pending()
             evaluation = pending.evaluation
             if pending.episode_step == 0:
@@ -181,8 +185,9 @@ def train(
             states[evaluation] = policy.rewarded(states[evaluation], transition.reward)
             learner.observe(transition)
             on_step(learner.step)
-            while learner.work():
+            while not stopped() and learner.work():
                 pass
+        learner.wake()
         learning.save()
     finally:
         learning.close()

@@ -2,6 +2,8 @@
 
 import signal
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import rclpy
@@ -16,6 +18,21 @@ from spiking_wm_ros.graph.parts import Started
 from spiking_wm_ros.graph.processes import Processes
 
 _STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # the last one: the terminal is gone
+
+
+@contextmanager
+def heeding(handler: Callable) -> Iterator[None]:
+    """Have a handler called when something asks this process to stop; what nohup has ignored stays so."""
+    previous = {number: signal.getsignal(number) for number in _STOPPING}
+    if previous[signal.SIGHUP] == signal.SIG_IGN:
+        del previous[signal.SIGHUP]
+    for number in previous:
+        signal.signal(number, handler)
+    try:
+        yield
+    finally:
+        for number, before in previous.items():
+            signal.signal(number, before)
 
 
 class _Stopped(Exception):
@@ -36,17 +53,14 @@ def watch(started: Started, learning: bool) -> int:
         learning: whether there is a learner whose progress is shown.
     """
     console = Console()
-    previous = {number: signal.signal(number, _stop) for number in _STOPPING}
-    try:
-        with Processes(started) as processes:
-            code = _follow(processes, started, console) if learning else _wait(processes)
-    except _Stopped:
-        kept = learning and CheckpointFolder(started.run / "checkpoints").all()
-        console.print("stopped; the newest checkpoint is kept" if kept else "stopped")
-        code = 0
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
+    with heeding(_stop):
+        try:
+            with Processes(started) as processes:
+                code = _follow(processes, started, console) if learning else _wait(processes)
+        except _Stopped:
+            kept = learning and CheckpointFolder(started.run / "checkpoints").all()
+            console.print("stopped; the newest checkpoint is kept" if kept else "stopped")
+            code = 0
     if learning and code == 0 and is_run(started.run):  # not where it was stopped before it was one
         conclude(started.run, console)
     return code

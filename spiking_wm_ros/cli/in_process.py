@@ -7,7 +7,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from spiking_wm_ros.agents.run import Run
 from spiking_wm_ros.agents.trainer import train, train_offline
-from spiking_wm_ros.cli.console import conclude
+from spiking_wm_ros.cli.console import conclude, heeding
 from spiking_wm_ros.errors import UserError
 from spiking_wm_ros.graph.parts import bag_of
 from spiking_wm_ros.graph.train import TRAIN, Subject, subject
@@ -20,16 +20,19 @@ def train_in_process(given: dict[str, str]) -> None:
         UserError: for one that is, and for anything that could not run.
     """
     chosen = _subject(given, ("algorithm", "env", "run", "resume"))
-    run = Run.create(chosen.run, chosen.setup, chosen.env)
-    with _bars() as progress:
+    run, asked = Run.create(chosen.run, chosen.setup, chosen.env), []
+    with heeding(lambda *_: asked.append(True)), _bars() as progress:
         first = progress.add_task("demonstrations", total=None, visible=False)
         task = progress.add_task("training", total=chosen.setup.run_options.steps)
-        train(
+        learner = train(
             run,
             chosen.checkpoint,
             lambda step: progress.update(task, completed=step),
             lambda updates, of: progress.update(first, completed=updates, total=of, visible=of > 0),
+            lambda: bool(asked),
         )
+    if asked:
+        print(f"stopped after {learner.step} steps; go on with resume:={run.path}")
     conclude(run.path, Console())
 
 
