@@ -42,11 +42,9 @@ from spiking_wm_ros.snn.decision_transformer import Trajectory
 
 ROOT = Path(__file__).resolve().parents[1]
 ENVS = ("CartPole-v1", "MountainCar-v0", "Acrobot-v1", "Pendulum-v1", "InvertedPendulum-v5")
-GAMES, SWEPT, COUNTED = (
-    100,
-    10,
-    5,
-)  # at the high target; at each of the others; that operations are counted on
+GAMES = 100  # at the high target
+SWEPT = 10  # at each of the others
+COUNTED = 5  # that operations are counted on
 FIRST_GAME = 4_000_037  # seed of the first judged game
 SHARES = (
     0.0,

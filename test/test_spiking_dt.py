@@ -271,35 +271,43 @@ def live(agent: Agent, steps: int, env: str, every: int = 7) -> list[Transition]
     return seen
 
 
+@pytest.mark.parametrize("every", [7, 23])  # within a context, and beyond it
 @pytest.mark.parametrize("env", [CART, PENDULUM])
-def test_advantages_as_a_loop_over_steps_finds_them(env):
+def test_advantages_as_a_loop_over_episodes_finds_them(env, every):
     o = replace(SMALL, discount=0.9, trace_decay=0.8, target_return=2.0)
     agent = Agent(o, spaces_of(env), 0)
-    seen = live(agent, 24, env)
-    s = newest(agent.replay, 24, o.context)
+    seen = live(agent, 64, env, every)[-40:]  # those before have been learned from
+    s = newest(agent.replay, 40, o.context)
     found = agent.improvement._advantages(s)
-    assert s.valid.sum() == 24
     with torch.no_grad():
-        values = agent.decider.value(agent.decider.features(s.trajectory))
-    k, raw, returns = 0, [], []
-    for row in range(len(s.valid)):
-        length, later, found_here = int(s.valid[row].sum()), 0.0, []
-        for t in reversed(range(length)):
-            step = seen[k + t]
-            np.testing.assert_array_equal(s.trajectory.observation[row, t], step.observation)
-            np.testing.assert_array_equal(s.trajectory.observation[row, t + 1], step.next_observation)
-            goes_on = 0.0 if step.terminated else 1.0
-            gain = step.reward + 0.9 * goes_on * float(values[row, t + 1]) - float(values[row, t])
-            later = gain + 0.9 * 0.8 * goes_on * later
-            found_here.append(later)
-            returns.append((row, t, later + float(values[row, t])))
-        raw += found_here[::-1]
-        k += length
-    assert k == 24
-    expected = (torch.tensor(raw) - np.mean(raw)) / np.std(raw)
-    torch.testing.assert_close(found.advantage[s.valid > 0], expected, atol=1e-4, rtol=1e-4)
-    for row, t, value in returns:
-        assert abs(float(found.returns[row, t]) - value) < 1e-4
+        values = agent.decider.value(agent.decider.features(s.trajectory)).double()
+    places = (s.learned > 0).nonzero().tolist()  # of the 40 steps, in the order of time
+    assert len(places) == 40
+    expected, later = [], 0.0
+    for step, (row, t) in reversed(list(zip(seen, places))):
+        np.testing.assert_array_equal(s.trajectory.observation[row, t], step.observation)
+        np.testing.assert_array_equal(s.trajectory.observation[row, t + 1], step.next_observation)
+        follows = 0.0 if step.terminated else 0.9
+        later = 0.0 if step.done else later
+        later = step.reward + follows * float(values[row, t + 1]) - float(values[row, t]) + 0.72 * later
+        expected.insert(0, later)
+    for (row, t), advantage in zip(places, expected):
+        assert abs(float(found.returns[row, t] - values[row, t]) - advantage) < 1e-4
+    expected = torch.tensor(expected)
+    normalised = (expected - expected.mean()) / expected.std(correction=0)
+    torch.testing.assert_close(found.advantage[s.learned > 0], normalised.float(), atol=1e-4, rtol=1e-4)
+
+
+def test_what_is_learned_on_line_is_judged_by_as_much_as_it_was_done_by():
+    agent = Agent(SMALL, spaces_of(CART), 0)
+    live(agent, 60, CART, every=30)
+    s = newest(agent.replay, 45, SMALL.context)  # from the middle of an episode on
+    before = s.valid.cumsum(1) - 1  # steps of context that there are
+    learned = s.learned > 0
+    assert learned.sum() == 45 and not (s.learned > s.valid).any()
+    step = s.trajectory.step[:, :-1]
+    assert (before[learned] >= step[learned].clamp_max(SMALL.context // 2)).all()
+    assert (step[:, 1:] - step[:, :-1])[s.valid[:, 1:] > 0].eq(1).all()
 
 
 def test_what_is_asked_for_falls_by_what_came():
@@ -322,8 +330,8 @@ def test_practice_makes_what_was_worth_more_more_probable(env):
     with torch.no_grad():
         features = agent.decider.features(s.trajectory)[:, :-1]
         likely, _ = agent.decider.judge(features, s.trajectory.code[:, :-1])
-    change = (likely - goal.log_probability)[s.valid > 0]
-    assert float((change * goal.advantage[s.valid > 0]).mean()) > 0.003
+    change = (likely - goal.log_probability)[s.learned > 0]
+    assert float((change * goal.advantage[s.learned > 0]).mean()) > 0.003
     assert agent.learn() == {}  # nothing new was done since
 
 

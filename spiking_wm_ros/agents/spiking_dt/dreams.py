@@ -69,7 +69,9 @@ class Dreams(nn.Module):
         trajectory = Trajectory(
             torch.stack(asked, 1), torch.stack(observation, 1), torch.stack(codes, 1), step
         )
-        return Stretches(trajectory, *(torch.stack(parts, 1) for parts in (rewards, ends, valid)))
+        reward, terminated, here = (torch.stack(parts, 1) for parts in (rewards, ends, valid))
+        linked = nn.functional.pad(here[:, 1:], (0, 1))
+        return Stretches(trajectory, reward, terminated, here, here, linked)
 
     def error(self, replay: Replay) -> Metrics:
         """Held-out error after 1 and 5 steps, as a share of the no-change model's."""

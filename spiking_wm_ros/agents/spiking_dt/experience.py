@@ -20,6 +20,8 @@ class Stretches(NamedTuple):
     reward: Tensor  # [B, L]
     terminated: Tensor  # [B, L]
     valid: Tensor  # whether there is such a step, [B, L]
+    learned: Tensor  # whether it is learned from; other valid ones are context, [B, L]
+    linked: Tensor  # whether the next step learned from, row by row, is the one after it in time, [B, L]
 
     def begun(self) -> float:
         """How many steps there are, with those that a stretch was cut off at: all but what comes after."""
@@ -95,28 +97,41 @@ def demonstrated(replay: Replay, rows: Tensor, batch: int, length: int, generato
 
 
 def newest(replay: Replay, count: int, length: int) -> Stretches:
-    """The last ``count`` steps, cut at episodes' starts and where they get too long; what follows counts."""
+    """The last ``count`` steps, cut at episodes' starts and where they get too long; what follows counts.
+
+    Of a stretch within an episode the first half has been in one before: it is context alone, for the policy
+    went by as much.
+    """
     rows = torch.arange(replay.written - count, replay.written)
     steps = replay.fields["step"][rows % replay.capacity, 0].long().tolist()
-    starts, run = [], 0
+    remembered = len(replay) - count  # steps before these
+    first, context, run = [], [], 0
     for k, step in enumerate(steps):
         if k == 0 or step == 0 or run == length:
-            starts.append(k)
-            run = 0
+            first.append(k)
+            context.append(min(length // 2, step, remembered + k))
+            run = context[-1]
         run += 1
-    start = torch.tensor(starts)
-    lengths = torch.diff(start, append=torch.tensor([count]))
-    return _stretches(replay, rows[start], lengths, length, followed=True)
+    at, lead = torch.tensor(first), torch.tensor(context)
+    lengths = torch.diff(at, append=torch.tensor([count])) + lead
+    return _stretches(replay, rows[at] - lead, lengths, length, lead)
 
 
-def _stretches(replay: Replay, start: Tensor, lengths: Tensor, length: int, followed=False) -> Stretches:
+def _stretches(
+    replay: Replay, start: Tensor, lengths: Tensor, length: int, lead: Tensor | None = None
+) -> Stretches:
+    """Stretches of so many rows; with ``lead``, steps of each that are context, what follows counts."""
     along = torch.arange(length)
     valid = along < lengths[:, None]
     rows = torch.where(valid, start[:, None] + along, (start + lengths - 1)[:, None]) % replay.capacity
     f = replay.at(rows)
     reward, asked, step = f["reward"][..., 0], f["asked"][..., 0], f["step"][..., 0].long()
     observation, code = f["observation"], f["action"]
-    if followed:
+    learned = linked = valid
+    if lead is not None:
+        learned = valid & (along >= lead[:, None])
+        linked = (f["terminated"] + f["truncated"])[..., 0] == 0
+        linked[-1, lengths[-1] - 1] = False  # nothing comes after it yet
         # what was seen after each step is what is seen before the next one: one more, after the last
         last = (lengths - 1)[:, None]
         here = torch.arange(length + 1) > last
@@ -126,9 +141,8 @@ def _stretches(replay: Replay, start: Tensor, lengths: Tensor, length: int, foll
         asked = torch.where(here, left, _one_more(asked))
         step = torch.where(here, step.gather(1, last) + 1, _one_more(step))
         code = _one_more(code)
-    return Stretches(
-        Trajectory(asked, observation, code, step), reward, f["terminated"][..., 0], valid.float()
-    )
+    masks = (mask.float() for mask in (valid, learned, linked))
+    return Stretches(Trajectory(asked, observation, code, step), reward, f["terminated"][..., 0], *masks)
 
 
 def _one_more(field: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ import copy
 from collections.abc import Iterator
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Generator, Tensor
 
@@ -88,21 +89,20 @@ class Improvement:
 
     @torch.no_grad()
     def _advantages(self, stretches: Stretches) -> Advantage:
-        """By generalised estimation within each stretch (Schulman et al. 2016)."""
+        """By generalised estimation from step to step, over stretches (Schulman et al. 2016)."""
         o, s = self.options, stretches
         features = self.decider.features(s.trajectory)
         values = self.decider.value(features)
         likely, _ = self.decider.judge(features[:, :-1], s.trajectory.code[:, :-1])
-        goes_on, reward = 1 - s.terminated, s.reward / o.return_scale
-        gain = reward + o.discount * goes_on * values[:, 1:] - values[:, :-1]
-        advantage, later = torch.zeros_like(gain), torch.zeros(len(gain))
-        for t in range(gain.shape[1] - 1, -1, -1):
-            # a stretch ends where nothing valid follows
-            follows = s.valid[:, t + 1] if t + 1 < gain.shape[1] else torch.zeros(len(gain))
-            later = gain[:, t] + o.discount * o.trace_decay * goes_on[:, t] * follows * later
-            advantage[:, t] = later
+        reward, here = s.reward / o.return_scale, s.learned > 0
+        gain = reward + o.discount * (1 - s.terminated) * values[:, 1:] - values[:, :-1]
+        along = gain[here].numpy().astype(np.float64)
+        decay = o.discount * o.trace_decay * s.linked[here].numpy()
+        for k in range(len(along) - 2, -1, -1):
+            along[k] += decay[k] * along[k + 1]
+        advantage = torch.zeros_like(gain)
+        advantage[here] = torch.from_numpy(along).float()
         returns = advantage + values[:, :-1]
-        here = s.valid > 0
         spread = advantage[here].std(correction=0).clamp_min(1e-6)
         return Advantage((advantage - advantage[here].mean()) / spread, returns, likely)
 
@@ -114,13 +114,13 @@ class Improvement:
         clipped = ratio.clamp(1 - o.ratio_clip, 1 + o.ratio_clip)
         gain = torch.minimum(ratio * goal.advantage, clipped * goal.advantage)
         error = (decider.value(features) - goal.returns).square()
-        value_loss = _mean(error, stretches.valid)
-        policy_loss = -_mean(gain + o.entropy * entropy, stretches.valid)
+        value_loss = _mean(error, stretches.learned)
+        policy_loss = -_mean(gain + o.entropy * entropy, stretches.learned)
         self._descend(policy_loss + 0.5 * value_loss, self.practising)
         return {
             "policy_loss": float(policy_loss.detach()),
             "value_loss": float(value_loss.detach()),
-            "entropy": float(_mean(entropy, stretches.valid).detach()),
+            "entropy": float(_mean(entropy, stretches.learned).detach()),
         }
 
     def _descend(self, loss: Tensor, optimiser: torch.optim.Optimizer) -> None:
