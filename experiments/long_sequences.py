@@ -4,13 +4,14 @@ Run as ``./swm experiment long_sequences``, or in part, as with ``tasks:=recall 
 
 * ``recall``: one of four symbols is shown for 5 steps; then comes noise; and in the last 5 steps, ``delay``
   steps after the symbol, a cue. Read out are rates in those last steps.
-* ``digits``: the 8 x 8 pictures of scikit-learn, a pixel at a time; noise is added to those that are learned
-  from. Read out are rates in the last 16 steps.
+* ``digits``: the 8 x 8 pictures of scikit-learn, a pixel at a time; those that are learned from are turned,
+  scaled and moved a little, and noise is added. Read out are rates in the last 16 steps.
 * ``shd``, ``timit``, ``librispeech``: recordings in ``folder:=`` (see `spiking_wm_ros.datasets`): spoken
   digits as spikes, read out over the whole sequence, and features of speech whose every frame has a class.
   Not among the tasks that are done where nothing is said.
 
-Writes ``long_sequences.csv`` and ``.png`` to ``runs/long_sequences``, or elsewhere with ``results:=``.
+In recall there are as many neurons of all kinds, in the others as many recurrent weights. Writes
+``long_sequences.csv`` and ``.png`` to ``runs/long_sequences``, or elsewhere with ``results:=``.
 """
 
 import csv
@@ -42,7 +43,8 @@ from spiking_wm_ros.snn.compartments import KINDS
 ROOT = Path(__file__).resolve().parents[1]
 SYMBOLS, SHOWN, CUED, NOISE = 4, 5, 5, 0.1
 NEURONS, BATCH, RATE = 64, 64, 1e-2
-PIXEL_NOISE = 0.15  # on digits that are learned from, or there are too few of them
+# of digits that are learned from, for there are few: noise, most that they are turned, scaled and moved by
+PIXEL_NOISE, TURN, SCALE, MOVE = 0.1, 0.12, 0.03, 0.09  # of 1, radians, share, half widths
 TASKS = ("recall", "digits", "shd", "timit", "librispeech")
 TESTED = 1024  # sequences of recall that are not learned from
 
@@ -73,15 +75,39 @@ def digits(seed: int) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
     return (sequence[:, split:], label[split:]), (sequence[:, :split], label[:split])
 
 
+def varied(sequence: Tensor, generator: torch.Generator) -> Tensor:
+    """Digits ``[64, B, 1]`` turned, scaled and moved, each a little and in its own way, with noise."""
+    count = sequence.shape[1]
+    turn, scale, across, down = 2 * torch.rand(4, count, generator=generator) - 1
+    turn, scale = TURN * turn, 1 + SCALE * scale
+    along, aside = scale * turn.cos(), scale * turn.sin()
+    rows = [along, -aside, MOVE * across], [aside, along, MOVE * down]
+    maps = torch.stack([torch.stack(row, -1) for row in rows], 1)
+    pictures = sequence[..., 0].T.reshape(count, 1, 8, 8)
+    grid = torch.nn.functional.affine_grid(maps, list(pictures.shape), align_corners=False)
+    seen = torch.nn.functional.grid_sample(pictures, grid, align_corners=False)
+    seen = seen.reshape(count, 64).T[..., None]
+    return seen + PIXEL_NOISE * torch.randn(seen.shape, generator=generator)
+
+
 class Task(NamedTuple):
     """What is to be told, and how."""
 
     draw: Draw
     tested: tuple[Tensor, Tensor]  # sequences and labels that are not learned from
     last: int  # see `SequenceClassifier.forward`
-    widths: tuple[int, int, int]  # of input, neurons, classes
+    widths: tuple[int, int, int]  # of input, neurons, classes; neurons of a GRU where weights are to be equal
     remembers: dict[str, float]  # by what, see `SequenceClassifier`
     settles: bool = True  # there is so much to learn from and no more: the rate goes down to 0
+    equal_weights: bool = True  # not neurons
+
+    def classifier(self, kind: str) -> SequenceClassifier:
+        """One of a kind of neurons."""
+        inputs, neurons, classes = self.widths
+        if self.equal_weights and kind != GRU:
+            ports = max(KINDS[kind](1).ports - 1, 1)  # that see spikes; a GRU's state goes to three
+            neurons = int(neurons * (3 / ports) ** 0.5)
+        return SequenceClassifier(inputs, neurons, classes, kind, **self.remembers)
 
 
 def prepare(task: str, delay: int, seed: int, generator: torch.Generator, folder: str) -> Task:
@@ -89,19 +115,21 @@ def prepare(task: str, delay: int, seed: int, generator: torch.Generator, folder
     if task == "recall":
         tested = recall(delay, torch.Generator().manual_seed(1_000_003 + seed))(TESTED)
         remembers = {"memory": 2 * len(tested[0])}
-        return Task(recall(delay, generator), tested, CUED, (SYMBOLS + 1, NEURONS, SYMBOLS), remembers, False)
+        return Task(
+            recall(delay, generator), tested, CUED, (SYMBOLS + 1, NEURONS, SYMBOLS), remembers, False, False
+        )
     if task == "digits":
         (sequence, label), tested = digits(seed)
-        learned, told, last, noise = Labelled(sequence, label), Labelled(*tested), 16, PIXEL_NOISE
+        learned, told, last, vary = Labelled(sequence, label), Labelled(*tested), 16, varied
     else:
         load = shd.load if task == "shd" else speech.load
         learned, told = (load(Path(folder), part) for part in ("train", "test"))
-        last, noise = 0 if learned.of_steps else len(learned.sequence), 0.0
+        last, vary = 0 if learned.of_steps else len(learned.sequence), lambda sequence, _: sequence
 
     def draw(count: int) -> tuple[Tensor, Tensor]:
         chosen = torch.randint(learned.sequence.shape[1], (count,), generator=generator)
         sequence, label = learned.rows(chosen)
-        return sequence + noise * torch.randn(sequence.shape, generator=generator), label
+        return vary(sequence, generator), label
 
     tested = told.rows(torch.arange(told.sequence.shape[1]))
     # what has been seen counts, but for less and less: gates that keep it whole do not learn these
@@ -129,7 +157,7 @@ def measure(task: str, kind: str, delay: int, seed: int, updates: int, folder: s
     torch.manual_seed(seed)
     began = time.perf_counter()
     prepared = prepare(task, delay, seed, torch.Generator().manual_seed(seed), folder)
-    classifier = SequenceClassifier(*prepared.widths, kind, **prepared.remembers)
+    classifier = prepared.classifier(kind)
     learn(classifier, prepared, updates, f"{task} {delay or ''} {kind}, seed {seed}")
     row = {"task": task, "delay": delay, "kind": kind, "seed": seed, "updates": updates}
     right = accuracy(classifier, *prepared.tested, prepared.last)
