@@ -83,7 +83,7 @@ def test_the_policy_is_the_distribution_that_it_tells():
     gaussian = Actor(2, False, Options())
     with torch.no_grad():
         code = gaussian.draw(features, torch.randn(20_000, 2))
-        log_probability, entropy = gaussian.judge(features, code)
+        log_probability, entropy = gaussian.judge(gaussian.outputs(features), code)
         mean, deviation = gaussian.outputs(one)
     assert torch.allclose(code.mean(0), mean[0], atol=0.02)
     assert torch.allclose(code.std(0), deviation[0], atol=0.02)
@@ -95,7 +95,7 @@ def test_the_policy_is_the_distribution_that_it_tells():
     gumbel = -(-torch.rand(20_000, 3).log()).log()
     with torch.no_grad():
         code = softmax.draw(features, gumbel)
-        log_probability, entropy = softmax.judge(features, code)
+        log_probability, entropy = softmax.judge(softmax.outputs(features), code)
         log_p, _ = softmax.outputs(one)
     assert torch.allclose(code.mean(0), log_p[0].exp(), atol=0.02)
     assert torch.allclose(log_probability, log_p[0][code.argmax(-1)])
@@ -159,7 +159,7 @@ def test_a_policy_that_has_moved_learns_no_more_from_what_it_gained():
     weights = behaviour.actor.readout.linear.weight
     for better in (1.0, -1.0):
         for moved, learns in ((0.5, better < 0), (-0.5, better > 0)):  # log-probability now less that before
-            log_probability, _ = behaviour.actor.judge(goals.seen, goals.code)
+            log_probability, _ = behaviour.actor.judge(behaviour.actor.outputs(goals.seen), goals.code)
             course = goals._replace(
                 advantage=torch.full_like(goals.advantage, better),
                 log_probability=log_probability.detach() - moved,

@@ -48,7 +48,7 @@ def test_rates_are_heard_as_the_spikes_that_they_stand_for():
     neurons = IntegrateAndFire(6)
     drive = torch.linspace(-0.2, 1.2, 6)[None, None]
     with probe.listen() as trains:
-        rates, _ = neurons.rates(drive, neurons.at_rest(1), 8)
+        rates = neurons.from_rest(drive, 8, averaged=True)
     assert trains[0].shape == (8, 6)
     np.testing.assert_allclose(trains[0].mean(0), rates[0, 0])
     assert isinstance(neurons, nn.Module)

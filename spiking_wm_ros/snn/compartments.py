@@ -45,14 +45,14 @@ class _Rounded(torch.autograd.Function):
     """Rate of `IntegrateAndFire` over so many ticks of a current."""
 
     @staticmethod
-    def forward(ctx, current: Tensor, start: Tensor, ticks: int) -> Tensor:
+    def forward(ctx, current: Tensor, ticks: int) -> Tensor:
         ctx.save_for_backward(current)
-        return torch.add(start, current, alpha=ticks).floor_().clamp_(0, ticks).div_(ticks)
+        return (current * ticks).add_(0.5).floor_().clamp_(0, ticks).div_(ticks)
 
     @staticmethod
-    def backward(ctx, grad: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx, grad: Tensor) -> tuple[Tensor, None]:
         (current,) = ctx.saved_tensors
-        return grad * ((current > 0) & (current < 1)), None, None
+        return grad * ((current > 0) & (current < 1)), None
 
 
 spike = _Spike.apply
@@ -119,6 +119,11 @@ class Neurons(torch.nn.Module, ABC):
         spikes, state = self(drive, state, ticks)
         return spikes.mean(0, keepdim=True), state
 
+    def from_rest(self, drive: Tensor, ticks: int, averaged: bool) -> Tensor:
+        """Spikes ``[T, B, N]``, or their mean ``[1, B, N]``, of neurons that have not been active."""
+        rest = self.at_rest(*drive.shape[1:-1], like=drive)
+        return (self.rates if averaged else self)(drive, rest, ticks)[0]
+
 
 class LIF(Neurons):
     """``u += (x - u) / tau``; ``s = [u > threshold]``; ``u = 0`` where it fired."""
@@ -155,15 +160,14 @@ class IntegrateAndFire(Neurons):
         passed = torch.where((drive > 0) & (drive < 1), drive, 0.0)
         return s + passed - passed.detach(), (u - s)[None]
 
-    def rates(self, drive: Tensor, state: Tensor, ticks: int) -> tuple[Tensor, Tensor]:
-        """See `Neurons.rates`; of a current that stays, without going through ticks."""
-        if len(drive) > 1:
-            return super().rates(drive, state, ticks)
+    def from_rest(self, drive: Tensor, ticks: int, averaged: bool) -> Tensor:
+        """See `Neurons.from_rest`; rates of a current that stays, without going through ticks."""
+        if len(drive) > 1 or not averaged:
+            return super().from_rest(drive, ticks, averaged)
         if probe.heard():  # ticks add up with other errors of rounding: they are for showing alone
             with torch.no_grad():
-                self(drive, state, ticks)
-        rates = _Rounded.apply(drive, state, ticks)
-        return rates, state.detach() + ticks * (drive - rates).detach()
+                super().from_rest(drive, ticks, averaged)
+        return _Rounded.apply(drive, ticks)
 
 
 class AdaptiveLIF(Neurons):

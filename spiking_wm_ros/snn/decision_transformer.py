@@ -59,8 +59,7 @@ class Units(nn.Module):
     def forward(self, currents: Tensor) -> Tensor:
         """Rates ``[..., N]``."""
         drive = self.norm(currents)[None]
-        spikes, _ = self.neurons(drive, self.neurons.at_rest(*drive.shape[1:-1], like=drive), self.ticks)
-        return spikes.mean(0)
+        return self.neurons.from_rest(drive, self.ticks, averaged=True)[0]
 
 
 class PhaseCode(nn.Module):

@@ -64,8 +64,7 @@ class SpikingLayer(nn.Module):
         """
         currents = self.linear(activity)
         drive = self.norm(currents if also is None else currents + also)
-        rest = self.neurons.at_rest(*drive.shape[1:-1], like=drive)
-        return (self.neurons.rates if self.averaged else self.neurons)(drive, rest, self.ticks)[0]
+        return self.neurons.from_rest(drive, self.ticks, self.averaged)
 
 
 class DenseLayer(nn.Module):

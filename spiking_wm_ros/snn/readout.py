@@ -93,9 +93,7 @@ class PictureEncoder(nn.Module):
         return x.reshape(len(x), *pictures.shape[:-3], self.width)
 
     def _fire(self, neurons: Neurons, currents: Tensor) -> Tensor:
-        flat = currents.flatten(2)
-        fire = neurons.rates if self.averaged else neurons
-        spikes, _ = fire(flat, neurons.at_rest(flat.shape[1], like=flat), self.ticks)
+        spikes = neurons.from_rest(currents.flatten(2), self.ticks, self.averaged)
         return spikes.unflatten(-1, currents.shape[2:])
 
 

@@ -61,14 +61,18 @@ class Actor(nn.Module):
             noise: ``[..., A]``.
             least: deviation of continuous ones that noise has at least.
         """
-        mean, deviation = self.outputs(features)
+        return self.draw_of(self.outputs(features), noise, least)
+
+    def draw_of(self, outputs: tuple[Tensor, Tensor], noise: Tensor, least: float = 0.0) -> Tensor:
+        """`draw` by `outputs`."""
+        mean, deviation = outputs
         if self.discrete:
             return nn.functional.one_hot((mean + noise).argmax(-1), mean.shape[-1]).float()
         return mean + deviation.clamp_min(least) * noise
 
-    def judge(self, features: Features, code: Tensor) -> tuple[Tensor, Tensor]:
-        """Log-probability of codes drawn, and the entropy of the policy, ``[...]``."""
-        mean, deviation = self.outputs(features)
+    def judge(self, outputs: tuple[Tensor, Tensor], code: Tensor) -> tuple[Tensor, Tensor]:
+        """Log-probability of codes drawn, and the entropy of the policy, ``[...]``, by `outputs`."""
+        mean, deviation = outputs
         if self.discrete:
             return (mean * code).sum(-1), -(mean.exp() * mean).sum(-1)
         away = (code.detach() - mean) / deviation
@@ -86,6 +90,8 @@ class Imagined(NamedTuple):
 
     features: Features  # of [H + 1, R] states
     code: Tensor  # drawn, [H, R, A]
+    log_probability: Tensor  # of those, [H, R]
+    entropy: Tensor  # of the policy, [H, R]
 
 
 class Goals(NamedTuple):
@@ -94,6 +100,7 @@ class Goals(NamedTuple):
     seen: Features  # of the [H, R] states in which was acted
     code: Tensor  # drawn there, [H, R, A]
     log_probability: Tensor  # of that, before anything is learned
+    entropy: Tensor  # [H, R]; with a gradient where the model teaches
     returns: Tensor  # [H, R]
     slow_value: Tensor  # [H, R]
     advantage: Tensor  # [H, R]; with a gradient where the model teaches
@@ -136,15 +143,17 @@ class Behaviour(nn.Module):
         like = start.sample
         noise = self.noise((horizon, rows), generator).to(like.device)
         chances = torch.rand(horizon, rows, rssm.width, generator=generator).to(like.device)
-        latent, features, codes = start, [start.features()], []
+        latent, features, codes, judged = start, [start.features()], [], []
         with torch.set_grad_enabled(self._through_model):
             for t in range(horizon):
-                codes.append(self.actor.draw(features[-1].detach(), noise[t]))
+                outputs = self.actor.outputs(features[-1].detach())
+                codes.append(self.actor.draw_of(outputs, noise[t]))
+                judged.append(self.actor.judge(outputs, codes[-1]))
                 latent = rssm.imagine(latent, done(codes[-1]).to(like.dtype), chances[t])
                 features.append(latent.features())
         spikes, samples = zip(*features)
         course = Features(torch.stack(spikes, 1), torch.stack(samples))
-        return Imagined(course, torch.stack(codes))
+        return Imagined(course, torch.stack(codes), *map(torch.stack, zip(*judged)))
 
     def goals(self, model: WorldModel, imagined: Imagined, alive: Tensor) -> Goals:
         """What rollouts came to.
@@ -166,10 +175,9 @@ class Behaviour(nn.Module):
         # how likely it is that the step is reached
         weight = torch.cat([alive[None], discount[:-1]]).cumprod(0).detach()
         with torch.no_grad():
-            log_probability, _ = self.actor.judge(seen, imagined.code)
             slow = self.value(self.slow_critic, seen)
-        aims = (returns.detach(), slow, advantage, weight, reward.detach())
-        return Goals(seen, imagined.code, log_probability, *aims)
+        drawn = imagined.code, imagined.log_probability.detach(), imagined.entropy
+        return Goals(seen, *drawn, returns.detach(), slow, advantage, weight, reward.detach())
 
     def portions(self, goals: Goals) -> list[Goals]:
         """What updates are made with, one after the other; through the model all at once: it is one graph."""
@@ -178,9 +186,9 @@ class Behaviour(nn.Module):
 
     def losses(self, goals: Goals) -> tuple[Tensor, Tensor, dict[str, float]]:
         """Of actor and critic, and what they are made of."""
-        log_probability, entropy = self.actor.judge(goals.seen, goals.code)
-        gain = goals.advantage
+        gain, entropy = goals.advantage, goals.entropy
         if not self._through_model:  # no more than a little at once (PPO, Schulman et al. 2017)
+            log_probability, entropy = self.actor.judge(self.actor.outputs(goals.seen), goals.code)
             ratio = (log_probability - goals.log_probability).exp()
             gain = torch.minimum(ratio * gain, ratio.clamp(1 - _CLIP, 1 + _CLIP) * gain)
         actor_loss = -(goals.weight * (gain + self.options.entropy * entropy)).mean()
