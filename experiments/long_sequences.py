@@ -10,8 +10,8 @@ Run as ``./swm experiment long_sequences``, or in part, as with ``tasks:=recall 
   digits as spikes, read out over the whole sequence, and features of speech whose every frame has a class.
   Not among the tasks that are done where nothing is said.
 
-In recall there are as many neurons of all kinds, in the others as many recurrent weights. Writes
-``long_sequences.csv`` and ``.png`` to ``runs/long_sequences``, or elsewhere with ``results:=``.
+In recall there are as many neurons of all kinds, in the others as many recurrent weights, and four ticks a
+step. Writes ``long_sequences.csv`` and ``.png`` to ``runs/long_sequences``, or elsewhere with ``results:=``.
 """
 
 import csv
@@ -81,7 +81,7 @@ class Task(NamedTuple):
     tested: tuple[Tensor, Tensor]  # sequences and labels that are not learned from
     last: int  # see `SequenceClassifier.forward`
     widths: tuple[int, int, int]  # of input, neurons, classes; neurons of a GRU where weights are to be equal
-    remembers: dict[str, float]  # by what, see `SequenceClassifier`
+    options: dict[str, float]  # others of a `SequenceClassifier`
     settles: bool = True  # there is so much to learn from and no more: the rate goes down to 0
     equal_weights: bool = True  # not neurons
 
@@ -91,16 +91,16 @@ class Task(NamedTuple):
         if self.equal_weights and kind != GRU:
             ports = max(KINDS[kind](1).ports - 1, 1)  # that see spikes; a GRU's state goes to three
             neurons = int(neurons * (3 / ports) ** 0.5)
-        return SequenceClassifier(inputs, neurons, classes, kind, **self.remembers)
+        return SequenceClassifier(inputs, neurons, classes, kind, **self.options)
 
 
 def prepare(task: str, delay: int, seed: int, generator: torch.Generator, folder: str) -> Task:
     """A task by its name; ``delay`` is recall's, ``folder`` that of recordings."""
     if task == "recall":
         tested = recall(delay, torch.Generator().manual_seed(1_000_003 + seed))(TESTED)
-        remembers = {"memory": 2 * len(tested[0])}
+        options = {"memory": 2 * len(tested[0])}
         return Task(
-            recall(delay, generator), tested, CUED, (SYMBOLS + 1, NEURONS, SYMBOLS), remembers, False, False
+            recall(delay, generator), tested, CUED, (SYMBOLS + 1, NEURONS, SYMBOLS), options, False, False
         )
     if task == "digits":
         (sequence, label), tested = digits(seed)
@@ -117,8 +117,8 @@ def prepare(task: str, delay: int, seed: int, generator: torch.Generator, folder
 
     tested = told.rows(torch.arange(told.sequence.shape[1]))
     # what has been seen counts, but for less and less: gates that keep it whole do not learn these
-    remembers = {"synapses": 64.0}
-    return Task(draw, tested, last, (learned.sequence.shape[2], 4 * NEURONS, learned.classes), remembers)
+    options = {"synapses": 64.0, "ticks": 4}
+    return Task(draw, tested, last, (learned.sequence.shape[2], 4 * NEURONS, learned.classes), options)
 
 
 def learn(classifier: SequenceClassifier, task: Task, updates: int, text: str) -> None:

@@ -10,13 +10,14 @@ GRU = "gru"
 
 
 class SequenceClassifier(nn.Module):
-    """One recurrent layer, one tick a step, its potentials carried, and a linear read-out of its rates.
+    """One recurrent layer, its potentials carried, and a linear read-out of its rates.
 
     Args:
         inputs, neurons, classes: widths.
         kind: of neurons, one of `compartments.KINDS`, or ``gru``.
         memory: longest time that gates keep what there is to begin with, in steps; 0: as drawn.
         synapses: longest time constant of what spiking neurons' synapses filter, in steps; 0: they do not.
+        ticks: of spiking neurons in a step; they see each other's mean rates in the one before.
     """
 
     def __init__(
@@ -27,9 +28,19 @@ class SequenceClassifier(nn.Module):
         kind: str,
         memory: float = 0.0,
         synapses: float = 0.0,
+        ticks: int = 1,
     ):
         super().__init__()
-        sizes = RSSMSizes(neurons=neurons, kind=kind, gain=1.0, memory=memory, synapses=synapses, floor=1.0)
+        sizes = RSSMSizes(
+            neurons=neurons,
+            kind=kind,
+            ticks=ticks,
+            averaged=True,
+            gain=1.0,
+            memory=memory,
+            synapses=synapses,
+            floor=1.0,
+        )
         self.cell = CELLS[kind != GRU](inputs, sizes)
         self.linear = nn.Linear(neurons, classes)
 
