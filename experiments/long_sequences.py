@@ -10,8 +10,9 @@ Run as ``./swm experiment long_sequences``, or in part, as with ``tasks:=recall 
   digits as spikes, read out over the whole sequence, and features of speech whose every frame has a class.
   Not among the tasks that are done where nothing is said.
 
-In recall there are as many neurons of all kinds, in the others as many recurrent weights, and four ticks a
-step. Writes ``long_sequences.csv`` and ``.png`` to ``runs/long_sequences``, or elsewhere with ``results:=``.
+All kinds have as many neurons, for digits as many recurrent weights, and four ticks a step. Writes
+``long_sequences.csv`` and ``.png`` to ``runs/long_sequences``, or elsewhere with
+``results:=``, where nothing of before stays.
 """
 
 import csv
@@ -83,7 +84,7 @@ class Task(NamedTuple):
     widths: tuple[int, int, int]  # of input, neurons, classes; neurons of a GRU where weights are to be equal
     options: dict[str, float]  # others of a `SequenceClassifier`
     settles: bool = True  # there is so much to learn from and no more: the rate goes down to 0
-    equal_weights: bool = True  # not neurons
+    equal_weights: bool = False  # not neurons
 
     def classifier(self, kind: str) -> SequenceClassifier:
         """One of a kind of neurons."""
@@ -99,9 +100,7 @@ def prepare(task: str, delay: int, seed: int, generator: torch.Generator, folder
     if task == "recall":
         tested = recall(delay, torch.Generator().manual_seed(1_000_003 + seed))(TESTED)
         options = {"memory": 2 * len(tested[0])}
-        return Task(
-            recall(delay, generator), tested, CUED, (SYMBOLS + 1, NEURONS, SYMBOLS), options, False, False
-        )
+        return Task(recall(delay, generator), tested, CUED, (SYMBOLS + 1, NEURONS, SYMBOLS), options, False)
     if task == "digits":
         (sequence, label), tested = digits(seed)
         learned, told, last, noise = Labelled(sequence, label), Labelled(*tested), 16, PIXEL_NOISE
@@ -117,8 +116,9 @@ def prepare(task: str, delay: int, seed: int, generator: torch.Generator, folder
 
     tested = told.rows(torch.arange(told.sequence.shape[1]))
     # what has been seen counts, but for less and less: gates that keep it whole do not learn these
-    options = {"synapses": 64.0, "ticks": 4}
-    return Task(draw, tested, last, (learned.sequence.shape[2], 4 * NEURONS, learned.classes), options)
+    options = {"synapses": 64.0, "ticks": 4 if task == "digits" else 1}
+    widths = (learned.sequence.shape[2], 4 * NEURONS, learned.classes)
+    return Task(draw, tested, last, widths, options, equal_weights=task == "digits")
 
 
 def learn(classifier: SequenceClassifier, task: Task, updates: int, text: str) -> None:

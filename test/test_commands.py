@@ -117,12 +117,15 @@ def test_training_in_one_process_that_is_stopped_keeps_what_it_has(tmp_path):
         stdout=subprocess.PIPE,
         text=True,
     ) as training:
-        deadline = time.monotonic() + 60
-        while not (run / "episodes.csv").exists():
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-        training.send_signal(signal.SIGINT)
-        told, _ = training.communicate(timeout=30)
+        try:
+            deadline = time.monotonic() + 60
+            while not (run / "episodes.csv").exists():
+                assert time.monotonic() < deadline and training.poll() is None
+                time.sleep(0.05)
+            training.send_signal(signal.SIGINT)
+            told, _ = training.communicate(timeout=30)
+        finally:
+            training.kill()
     assert training.returncode == 0 and "go on with resume:=" in told, told
     assert [path.name for path in (run / "checkpoints").iterdir()]
 

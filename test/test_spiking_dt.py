@@ -298,6 +298,17 @@ def test_advantages_as_a_loop_over_episodes_finds_them(env, every):
     torch.testing.assert_close(found.advantage[s.learned > 0], normalised.float(), atol=1e-4, rtol=1e-4)
 
 
+def test_advantages_stay_in_an_episode_that_was_left_without_an_end():
+    agent = Agent(SMALL, spaces_of(CART), 0)
+    seen = live(agent, 12, CART)
+    for row in range(12):
+        agent.replay.fields["terminated"][row] = agent.replay.fields["truncated"][row] = 0
+    s = newest(agent.replay, 12, SMALL.context)
+    linked = s.linked[s.learned > 0].tolist()
+    follows = [one.episode == other.episode for one, other in zip(seen, seen[1:])]
+    assert linked == [*map(float, follows), 0.0] and 0.0 in linked[:-1]
+
+
 def test_what_is_learned_on_line_is_judged_by_as_much_as_it_was_done_by():
     agent = Agent(SMALL, spaces_of(CART), 0)
     live(agent, 60, CART, every=30)

@@ -185,7 +185,7 @@ def train(
             states[evaluation] = policy.rewarded(states[evaluation], transition.reward)
             learner.observe(transition)
             on_step(learner.step)
-            while not stopped() and learner.work():
+            while (learner.finished or not stopped()) and learner.work():
                 pass
         learner.wake()
         learning.save()

@@ -31,8 +31,9 @@ def train_in_process(given: dict[str, str]) -> None:
             lambda updates, of: progress.update(first, completed=updates, total=of, visible=of > 0),
             lambda: bool(asked),
         )
-    if asked:
-        print(f"stopped after {learner.step} steps; go on with resume:={run.path}")
+    if asked and not learner.finished:
+        kept = f"; go on with resume:={run.path}" if run.checkpoints.all() else ""
+        print(f"stopped after {learner.step} steps{kept}")
     conclude(run.path, Console())
 
 

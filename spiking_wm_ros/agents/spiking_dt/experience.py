@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch import Generator, Tensor
+from torch import Generator, Tensor, nn
 
 from spiking_wm_ros.agents.actions import Actions
 from spiking_wm_ros.agents.replay import Replay
@@ -131,7 +131,9 @@ def _stretches(
     if lead is not None:
         learned = valid & (along >= lead[:, None])
         linked = (f["terminated"] + f["truncated"])[..., 0] == 0
-        linked[-1, lengths[-1] - 1] = False  # nothing comes after it yet
+        # a stretch's last step, if the next one goes on in its episode; nothing comes after the last stretch
+        goes_on = step.gather(1, lead[:, None])[1:, 0] > 0
+        linked[torch.arange(len(lengths)), lengths - 1] &= nn.functional.pad(goes_on, (0, 1))
         # what was seen after each step is what is seen before the next one: one more, after the last
         last = (lengths - 1)[:, None]
         here = torch.arange(length + 1) > last
