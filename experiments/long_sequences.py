@@ -104,10 +104,12 @@ def prepare(task: str, delay: int, seed: int, generator: torch.Generator, folder
     if task == "digits":
         (sequence, label), tested = digits(seed)
         learned, told, last, noise = Labelled(sequence, label), Labelled(*tested), 16, PIXEL_NOISE
+        ticks, equal_weights = 4, True
     else:
         load = shd.load if task == "shd" else speech.load
         learned, told = (load(Path(folder), part) for part in ("train", "test"))
         last, noise = 0 if learned.of_steps else len(learned.sequence), 0.0
+        ticks, equal_weights = 1, False
 
     def draw(count: int) -> tuple[Tensor, Tensor]:
         chosen = torch.randint(learned.sequence.shape[1], (count,), generator=generator)
@@ -116,9 +118,9 @@ def prepare(task: str, delay: int, seed: int, generator: torch.Generator, folder
 
     tested = told.rows(torch.arange(told.sequence.shape[1]))
     # what has been seen counts, but for less and less: gates that keep it whole do not learn these
-    options = {"synapses": 64.0, "ticks": 4 if task == "digits" else 1}
+    options = {"synapses": 64.0, "ticks": ticks}
     widths = (learned.sequence.shape[2], 4 * NEURONS, learned.classes)
-    return Task(draw, tested, last, widths, options, equal_weights=task == "digits")
+    return Task(draw, tested, last, widths, options, equal_weights=equal_weights)
 
 
 def learn(classifier: SequenceClassifier, task: Task, updates: int, text: str) -> None:
