@@ -69,6 +69,13 @@ def test_the_graph_learns_bit_for_bit_what_one_process_learns(tmp_path, tiny, al
     assert [row["returns"] for row in one] == [row["returns"] for row in graph] != []
 
 
+def test_the_last_step_is_learned_from_where_no_evaluation_follows(tmp_path, tiny):
+    given = tiny | {"evaluate_every": 0}
+    train(Run.create(tmp_path / "one", settle("popsan", ENV, given), ENV))
+    run_to_end("train", given | {"run": tmp_path / "graph", "algorithm": "popsan", "env": ENV})
+    assert_same_state(final_state(Run(tmp_path / "one")), final_state(Run(tmp_path / "graph")))
+
+
 def test_topics_carry_counts_versions_and_stamps(tmp_path, tiny):
     with client() as made:
         observations = made.listen(Observation, "observation", qos.EVERY)

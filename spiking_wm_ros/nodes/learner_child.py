@@ -72,15 +72,18 @@ class _Child(LearningRun):
         """Learn until the run is finished, a stop is asked for, or the parent is gone."""
         stopped = False
         self._status()
-        while not (stopped or self._parent_gone or self.learner.finished):
+        while not (stopped or self._parent_gone):
             self._something_came.clear()
             if self._requests:
                 stopped = self._meet(*self._requests.popleft())
-            elif not self.learner.work():
-                if self._transitions:
-                    self.learner.observe(self._transitions.popleft())
-                else:
-                    self._something_came.wait()
+            elif self.learner.work():
+                continue
+            elif self.learner.finished:
+                break  # what was due after the last step is done as well
+            elif self._transitions:
+                self.learner.observe(self._transitions.popleft())
+            else:
+                self._something_came.wait()
         if not self._parent_gone:
             self.learner.wake()
             self.save()
