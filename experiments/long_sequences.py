@@ -31,7 +31,8 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 from _arguments import arguments
 from rich.progress import track
-from torch import Tensor
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from spiking_wm_ros.agents.files import write_atomically
 from spiking_wm_ros.datasets import shd, speech
@@ -44,6 +45,7 @@ from spiking_wm_ros.snn.compartments import KINDS
 ROOT = Path(__file__).resolve().parents[1]
 SYMBOLS, SHOWN, CUED, NOISE = 4, 5, 5, 0.1
 NEURONS, BATCH, RATE = 64, 64, 1e-2
+AVERAGED = 0.99  # of the mean of weights, what an update leaves
 PIXEL_NOISE = 0.15  # on digits that are learned from, or there are too few of them
 TASKS = ("recall", "digits", "shd", "timit", "librispeech")
 TESTED = 1024  # sequences of recall that are not learned from
@@ -83,7 +85,7 @@ class Task(NamedTuple):
     last: int  # see `SequenceClassifier.forward`
     widths: tuple[int, int, int]  # of input, neurons, classes; neurons of a GRU where weights are to be equal
     options: dict[str, float]  # others of a `SequenceClassifier`
-    settles: bool = True  # there is so much to learn from and no more: the rate goes down to 0
+    settles: bool = True  # there is so much to learn from and no more: see `learn`
     equal_weights: bool = False  # not neurons
 
     def classifier(self, kind: str) -> SequenceClassifier:
@@ -123,8 +125,12 @@ def prepare(task: str, delay: int, seed: int, generator: torch.Generator, folder
     return Task(draw, tested, last, widths, options, equal_weights=equal_weights)
 
 
-def learn(classifier: SequenceClassifier, task: Task, updates: int, text: str) -> None:
-    """Adam, with gradients of norm 1 at most; where it settles, with a rate that goes down along a cosine."""
+def learn(classifier: SequenceClassifier, task: Task, updates: int, text: str) -> nn.Module:
+    """Adam, with gradients of norm 1 at most.
+
+    Where it settles, the rate goes down along a cosine, and the last hundred or so weights are averaged.
+    """
+    averaged = AveragedModel(classifier, multi_avg_fn=get_ema_multi_avg_fn(AVERAGED))
     adam = torch.optim.Adam(classifier.parameters(), RATE, fused=True)
     rate = torch.optim.lr_scheduler.CosineAnnealingLR(adam, updates, 0.0 if task.settles else RATE)
     for _ in track(range(updates), text):
@@ -136,6 +142,8 @@ def learn(classifier: SequenceClassifier, task: Task, updates: int, text: str) -
         torch.nn.utils.clip_grad_norm_(classifier.parameters(), 1.0)
         adam.step()
         rate.step()
+        averaged.update_parameters(classifier)
+    return averaged.module if task.settles else classifier
 
 
 def measure(task: str, kind: str, delay: int, seed: int, updates: int, folder: str) -> dict:
@@ -144,9 +152,9 @@ def measure(task: str, kind: str, delay: int, seed: int, updates: int, folder: s
     began = time.perf_counter()
     prepared = prepare(task, delay, seed, torch.Generator().manual_seed(seed), folder)
     classifier = prepared.classifier(kind)
-    learn(classifier, prepared, updates, f"{task} {delay or ''} {kind}, seed {seed}")
+    learned = learn(classifier, prepared, updates, f"{task} {delay or ''} {kind}, seed {seed}")
     row = {"task": task, "delay": delay, "kind": kind, "seed": seed, "updates": updates}
-    right = accuracy(classifier, *prepared.tested, prepared.last)
+    right = accuracy(learned, *prepared.tested, prepared.last)
     return row | {"accuracy": round(right, 4), "seconds": round(time.perf_counter() - began, 1)}
 
 
