@@ -97,16 +97,16 @@ def test_games_follow_the_schedule_of_a_run_and_count_every_step():
     assert all(torch.equal(before[name], after[name]) for name in before)  # nothing is learned of it
 
 
-def rsnn_pong(monkeypatch):
+def experiment_of(name: str, monkeypatch):
     monkeypatch.syspath_prepend(ROOT / "experiments")
-    spec = importlib.util.spec_from_file_location("rsnn_pong", ROOT / "experiments/rsnn_pong.py")
+    spec = importlib.util.spec_from_file_location(name, ROOT / f"experiments/{name}.py")
     experiment = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(experiment)
     return experiment
 
 
 def test_a_lead_is_that_of_pairs_of_seeds_at_equal_games(monkeypatch):
-    experiment = rsnn_pong(monkeypatch)
+    experiment = experiment_of("rsnn_pong", monkeypatch)
     monkeypatch.setattr(experiment, "EVERY", 50)
 
     def rows(*returns: str) -> list[dict]:
@@ -121,7 +121,7 @@ def test_a_lead_is_that_of_pairs_of_seeds_at_equal_games(monkeypatch):
 
 
 def test_an_experiment_goes_on_where_it_was_stopped_and_refuses_other_options(tmp_path, monkeypatch):
-    experiment = rsnn_pong(monkeypatch)
+    experiment = experiment_of("rsnn_pong", monkeypatch)
     monkeypatch.setattr(experiment, "EVERY", 2)
     monkeypatch.setattr(experiment, "JUDGED", 1)
     arm = experiment.Arm("dreams", "rsnn_dream", {"neurons": 30, "learn_after": 100, "dream_after": 300})
@@ -139,3 +139,16 @@ def test_an_experiment_goes_on_where_it_was_stopped_and_refuses_other_options(tm
         experiment.play("dream", "PongRam-v0", range(3, 5), 8, stopped)
     experiment.draw({"dream": whole}, tmp_path / "curve.png")
     assert (tmp_path / "curve.png").stat().st_size > 10_000
+
+
+def test_a_dream_is_drawn_of_what_the_experiment_kept(tmp_path, monkeypatch):
+    pong, dream = (experiment_of(name, monkeypatch) for name in ("rsnn_pong", "rsnn_dream"))
+    monkeypatch.setattr(pong, "EVERY", 2)
+    monkeypatch.setattr(pong, "JUDGED", 1)
+    options = ("env:=PongRam-v0", "seeds:=2", "first_seed:=3", "start:=2", "steps:=3", f"folder:={tmp_path}")
+    monkeypatch.setattr("sys.argv", ["rsnn_dream", *options, f"results:={tmp_path / 'pictures'}"])
+    with pytest.raises(UserError, match="arms:=dream env:=PongRam-v0 seeds:=2 first_seed:=3 makes it"):
+        dream.main()
+    pong.play("dream", "PongRam-v0", range(3, 5), 2, tmp_path)
+    dream.main()
+    assert (tmp_path / "pictures/rsnn_dream_PongRam-v0.png").stat().st_size > 10_000

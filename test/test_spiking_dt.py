@@ -1,5 +1,7 @@
 """Decision transformers that learn by demonstrations."""
 
+import importlib.util
+import json
 import subprocess
 import sys
 from dataclasses import replace
@@ -11,6 +13,7 @@ import torch
 
 from spiking_wm_ros.agents.registry import settle
 from spiking_wm_ros.agents.run import Run
+from spiking_wm_ros.agents.run_config import options_of
 from spiking_wm_ros.agents.spiking_dt.agent import Agent
 from spiking_wm_ros.agents.spiking_dt.experience import demonstrated, settled
 from spiking_wm_ros.agents.trainer import train
@@ -220,3 +223,18 @@ def test_local_plasticity_changes_the_head_alone(monkeypatch):
         if not torch.equal(value, without.decider.state_dict()[name])
     }
     assert differ == {"network.head.weight"}
+
+
+def test_the_experiment_keeps_what_it_judged_and_refuses_it_with_other_options(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "experiments")
+    spec = importlib.util.spec_from_file_location("spiking_dt", ROOT / "experiments/spiking_dt.py")
+    experiment = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(experiment)
+    options = options_of(experiment.settled("CartPole-v1", "ticks_2", 1, 300))
+    found = {"row": {"return": 7.0}, "sweep": [], "options": options}
+    kept = tmp_path / "CartPole-v1_ticks_2_s1_u300.json"
+    kept.write_text(json.dumps(found))
+    assert experiment.judged("CartPole-v1", "ticks_2", 1, 300, tmp_path) == found
+    kept.write_text(json.dumps(found | {"options": options | {"ticks": 3}}))
+    with pytest.raises(UserError, match="begun with another ticks: delete it"):
+        experiment.judged("CartPole-v1", "ticks_2", 1, 300, tmp_path)
