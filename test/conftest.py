@@ -43,7 +43,8 @@ def tiny_rsnn(tiny: dict) -> dict:
 def tiny_latent(tiny: dict) -> dict:
     """The same for latent world models, which learn from sequences."""
     shared = {name: value for name, value in tiny.items() if name not in ("dream_batch", "model_batch")}
-    return shared | {"batch": 4, "length": 8, "horizon": 3, "starts": 8, "updates_per_step": 0.1}
+    small = {"batch": 4, "length": 8, "horizon": 3, "starts": 8, "updates_per_step": 0.1}
+    return shared | small | {"evaluation_episodes": 1}  # those of the DeepMind Control Suite are long
 
 
 @cache
