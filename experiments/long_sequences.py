@@ -45,7 +45,7 @@ from spiking_wm_ros.snn.compartments import KINDS
 ROOT = Path(__file__).resolve().parents[1]
 SYMBOLS, SHOWN, CUED, NOISE = 4, 5, 5, 0.1
 NEURONS, BATCH, RATE = 64, 64, 1e-2
-AVERAGED = 0.99  # of the mean of weights, what an update leaves
+AVERAGED = 100  # updates that weights are averaged over at the end, or a tenth of all if that is less
 PIXEL_NOISE = 0.15  # on digits that are learned from, or there are too few of them
 TASKS = ("recall", "digits", "shd", "timit", "librispeech")
 TESTED = 1024  # sequences of recall that are not learned from
@@ -128,9 +128,10 @@ def prepare(task: str, delay: int, seed: int, generator: torch.Generator, folder
 def learn(classifier: SequenceClassifier, task: Task, updates: int, text: str) -> nn.Module:
     """Adam, with gradients of norm 1 at most.
 
-    Where it settles, the rate goes down along a cosine, and the last hundred or so weights are averaged.
+    Where it settles, the rate goes down along a cosine, and weights are averaged over the last updates.
     """
-    averaged = AveragedModel(classifier, multi_avg_fn=get_ema_multi_avg_fn(AVERAGED))
+    kept = 1 - 1 / max(1, min(AVERAGED, updates // 10))
+    averaged = AveragedModel(classifier, multi_avg_fn=get_ema_multi_avg_fn(kept))
     adam = torch.optim.Adam(classifier.parameters(), RATE, fused=True)
     rate = torch.optim.lr_scheduler.CosineAnnealingLR(adam, updates, 0.0 if task.settles else RATE)
     for _ in track(range(updates), text):

@@ -21,14 +21,15 @@ def asked_for() -> int:
     not os.access(DEVICE, os.R_OK | os.W_OK), reason="/dev/cpu_dma_latency may not be written here"
 )
 def test_processors_stay_awake_as_long_as_a_process_acts_in_real_time():
-    before = asked_for()
     process = subprocess.Popen(
         [sys.executable, "-c", ACT], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
     process.stdout.readline()
     assert asked_for() == 0
+    # what is asked for lasts as long as this is open; tests beside this one may ask for the same
+    assert str(DEVICE) in {os.readlink(file) for file in Path(f"/proc/{process.pid}/fd").iterdir()}
     process.communicate("\n")
-    assert asked_for() == before > 0
+    assert process.returncode == 0
 
 
 def test_computing_takes_the_smallest_numbers_for_nothing():
