@@ -89,9 +89,15 @@ def children(process: int, named: str) -> list[int]:
 
 
 def kill_child(processes: Processes, node: str, named: str) -> None:
-    """Kill the process that a node has started, as the policy has its simulated chip."""
-    (child,) = children(processes._children[node].pid, named)
-    os.kill(child, signal.SIGKILL)
+    """Kill the process that a node has started, as the policy has its simulated chip.
+
+    It may be about to be replaced (a new version has a chip of its own): there are none or two for a moment.
+    """
+    late = time.monotonic() + 20
+    while len(found := children(processes._children[node].pid, named)) != 1:
+        assert time.monotonic() < late, found
+        time.sleep(0.02)
+    os.kill(found[0], signal.SIGKILL)
 
 
 def send(processes: Processes, name: str, number: int) -> None:

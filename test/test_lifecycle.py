@@ -6,13 +6,16 @@ import sys
 import time
 
 import pytest
+import rclpy
 from lifecycle_msgs.msg import State, Transition
 from lifecycle_msgs.srv import ChangeState, GetState
 from spiking_wm_msgs.msg import Observation, PolicyVersion
 from spiking_wm_msgs.msg import Transition as Step
+from std_msgs.msg import Bool
 from std_srvs.srv import Trigger
 
 from spiking_wm_ros.nodes import qos
+from spiking_wm_ros.nodes.managed import ManagedNode
 from test.deployed import deployed
 from test.graph import client, send
 from test.test_graph import endless, start
@@ -32,6 +35,40 @@ def change(made, node: str, transition: str) -> bool:
 
 def later(made, seconds: float) -> None:
     made.until(lambda when=time.monotonic() + seconds: time.monotonic() > when)
+
+
+class Listening(ManagedNode):
+    """Keeps what it hears, and publishes as it does."""
+
+    def configure(self) -> None:
+        self.heard = []
+        self.publisher = self.create_publisher(Bool, "heard", 10)
+        self.subscription = self.create_subscription(Bool, "said", self._on_said, 10)
+
+    def _on_said(self, message: Bool) -> None:
+        self.heard.append(message.data)
+        self.publisher.publish(message)
+
+
+def test_a_message_in_hand_when_a_node_is_cleaned_up_is_for_nobody():
+    rclpy.init()
+    node = Listening("listening")
+    try:
+        node.on_configure(None)
+        of_first = node.subscription.callback
+        of_first(Bool(data=True))
+        assert node.heard == [True]
+        node.on_cleanup(None)
+        of_first(Bool(data=True))
+        assert node.heard == [True] and node.raised is None
+        node.on_configure(None)
+        of_first(Bool(data=True))
+        assert node.heard == []
+        node.subscription.callback(Bool(data=False))
+        assert node.heard == [False] and node.raised is None
+    finally:
+        node.destroy_node()
+        rclpy.shutdown()
 
 
 def test_nodes_that_do_not_compute_load_no_torch():

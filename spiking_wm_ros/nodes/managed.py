@@ -26,6 +26,7 @@ class ManagedNode(LifecycleNodeMixin, Node):
         self._service_change_state.callback = self._on_change_state
         self.active = False
         self._configured = False
+        self._configurations = 0
         self._kept: list = []  # entities from before it was configured
 
     def configure(self) -> None:
@@ -39,6 +40,19 @@ class ManagedNode(LifecycleNodeMixin, Node):
 
     def release(self) -> None:
         """Let go of what `configure` made and ROS does not know of."""
+
+    def hearing(self, callback: Callable) -> Callable:
+        """A callback that is not called any more once what `configure` made is gone.
+
+        The executor may have a message in hand for a subscription that is destroyed before its turn comes.
+        """
+        kept, made_in = self.keeping(callback), self._configurations
+
+        def call(*args) -> None:
+            if not made_in or (self._configured and self._configurations == made_in):
+                kept(*args)
+
+        return call
 
     def end(self) -> None:
         """Stop acting and let go of everything, as far as there is anything."""
@@ -67,6 +81,7 @@ class ManagedNode(LifecycleNodeMixin, Node):
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Unconfigured to inactive."""
         self._kept = [entity for kind in _ENTITIES for entity in getattr(self, f"{kind}s")]
+        self._configurations += 1
         outcome = self._try(self.configure)
         self._configured = outcome == TransitionCallbackReturn.SUCCESS
         return outcome

@@ -17,11 +17,11 @@ class Node(rclpy.node.Node):
 
     def create_subscription(self, msg_type, topic, callback, qos_profile, **kwargs):
         """As rclpy's."""
-        return super().create_subscription(msg_type, topic, self.keeping(callback), qos_profile, **kwargs)
+        return super().create_subscription(msg_type, topic, self.hearing(callback), qos_profile, **kwargs)
 
     def create_timer(self, timer_period_sec, callback, **kwargs):
         """As rclpy's."""
-        return super().create_timer(timer_period_sec, self.keeping(callback), **kwargs)
+        return super().create_timer(timer_period_sec, self.hearing(callback), **kwargs)
 
     def call_soon(self, callback: Callable[[], None]) -> None:
         """Have the node's executor call it; for other threads."""
@@ -40,6 +40,10 @@ class Node(rclpy.node.Node):
     def end(self) -> None:
         """Called once, however the node ends."""
         self.close()
+
+    def hearing(self, callback: Callable) -> Callable:
+        """What a subscription or a timer calls for a callback."""
+        return self.keeping(callback)
 
     def keeping(self, callback: Callable) -> Callable:
         """A callback whose exceptions end the node."""
