@@ -1,10 +1,30 @@
 """Results that experiments keep, and go on with."""
 
-from collections.abc import Mapping
+import json
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from spiking_wm_ros.agents.files import write_atomically
 from spiking_wm_ros.errors import UserError
+
+
+def found_once(kept: Path, options: Mapping[str, Any], find: Callable[[], dict]) -> dict:
+    """What was found before, or what is found now, and kept.
+
+    Args:
+        kept: the JSON file that it is kept in.
+        options: what it is found with.
+        find: finds it, as JSON has it.
+
+    Raises:
+        UserError: if it was found with other options.
+    """
+    if not kept.exists():
+        write_atomically(kept, json.dumps(find() | {"options": options}).encode())
+    found = json.loads(kept.read_text())
+    check_unchanged(kept, options, found.get("options", {}))
+    return found
 
 
 def check_unchanged(kept: Path, options: Mapping[str, Any], before: Mapping[str, Any]) -> None:

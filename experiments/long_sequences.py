@@ -10,9 +10,9 @@ Run as ``./swm experiment long_sequences``, or in part, as with ``tasks:=recall 
   digits as spikes, read out over the whole sequence, and features of speech whose every frame has a class.
   Not among the tasks that are done where nothing is said.
 
-All kinds have as many neurons, for digits as many recurrent weights, and four ticks a step. Writes
-``long_sequences.csv`` and ``.png`` to ``runs/long_sequences``, or elsewhere with
-``results:=``, where nothing of before stays.
+All kinds have as many neurons, for digits as many recurrent weights, and four ticks a step. What was found
+is kept in ``runs/long_sequences``, and not measured again. Writes ``long_sequences.csv`` and ``.png`` of what
+is asked for to that folder, or to another with ``results:=``.
 """
 
 import csv
@@ -30,6 +30,7 @@ import torch
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 from _arguments import arguments
+from _kept import found_once
 from rich.progress import track
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -147,6 +148,18 @@ def learn(classifier: SequenceClassifier, task: Task, updates: int, text: str) -
     return averaged.module if task.settles else classifier
 
 
+def measured(task: str, kind: str, delay: int, seed: int, updates: int, folder: str, kept: Path) -> dict:
+    """A row of the table, or what is kept of it.
+
+    Raises:
+        UserError: if that was measured with other options.
+    """
+    file = kept / f"{task}{delay or ''}_{kind}_s{seed}_u{updates}.json"
+    options = {"neurons": NEURONS, "batch": BATCH, "rate": RATE, "averaged": AVERAGED, "folder": folder}
+    found = found_once(file, options, lambda: {"row": measure(task, kind, delay, seed, updates, folder)})
+    return found["row"]
+
+
 def measure(task: str, kind: str, delay: int, seed: int, updates: int, folder: str) -> dict:
     """Accuracy on sequences that were not learned from, one row of the table."""
     torch.manual_seed(seed)
@@ -193,9 +206,9 @@ def draw_table(rows: list[dict], target: Path) -> None:
 
 def main() -> None:
     """Learn all that is asked for, write table and picture."""
-    folder, kinds = ROOT / "runs/long_sequences", [*KINDS, GRU]
+    kept, kinds = ROOT / "runs/long_sequences", [*KINDS, GRU]
     defaults = {"tasks": "recall,digits", "kinds": ",".join(kinds), "delays": "50,200,1000", "seeds": 3}
-    given = arguments(defaults | {"first_seed": 0, "updates": 600, "folder": "", "results": folder})
+    given = arguments(defaults | {"first_seed": 0, "updates": 600, "folder": "", "results": kept})
     tasks, chosen = given["tasks"].split(","), given["kinds"].split(",")
     for names, known in ((tasks, TASKS), (chosen, kinds)):
         if unknown := set(names) - set(known):
@@ -205,13 +218,14 @@ def main() -> None:
     except ValueError:
         raise UserError(f"delays:={given['delays']} is no list of whole numbers, as 50,200") from None
     prepare_to_compute()
-    given["results"].mkdir(parents=True, exist_ok=True)
+    for place in (kept, given["results"]):
+        place.mkdir(parents=True, exist_ok=True)
     rows = []
     for task in tasks:
         for delay in delays if task == "recall" else [0]:
             for kind in chosen:
                 for seed in range(given["first_seed"], given["first_seed"] + given["seeds"]):
-                    rows.append(measure(task, kind, delay, seed, given["updates"], given["folder"]))
+                    rows.append(measured(task, kind, delay, seed, given["updates"], given["folder"], kept))
                     write(rows, given["results"])
                 right = [row["accuracy"] for row in rows[-given["seeds"] :]]
                 print(f"{task} {delay or ''} {kind}: {np.mean(right):.3f} ({', '.join(map(str, right))})")

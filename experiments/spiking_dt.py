@@ -11,7 +11,6 @@ that folder, or to another with ``results:=``.
 
 import csv
 import io
-import json
 import sys
 import time
 from pathlib import Path
@@ -24,7 +23,7 @@ import torch
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 from _arguments import arguments
-from _kept import check_unchanged
+from _kept import found_once
 from rich.progress import track
 
 from spiking_wm_ros.agents.actions import Actions
@@ -174,12 +173,7 @@ def judged(env_id: str, name: str, seed: int, updates: int, folder: Path) -> dic
     """
     kept = folder / f"{env_id}_{name}_s{seed}{f'_u{updates}' if updates else ''}.json"
     options = options_of(settled(env_id, name, seed, updates))
-    if not kept.exists():
-        found = learn_and_judge(env_id, name, seed, updates) | {"options": options}
-        write_atomically(kept, json.dumps(found).encode())
-    found = json.loads(kept.read_text())
-    check_unchanged(kept, options, found.get("options", {}))
-    return found
+    return found_once(kept, options, lambda: learn_and_judge(env_id, name, seed, updates))
 
 
 def draw(rows: list[dict], points: list[dict], target: Path) -> None:

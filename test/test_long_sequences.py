@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from spiking_wm_ros.errors import UserError
 from spiking_wm_ros.snn.classifier import SequenceClassifier, accuracy
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -51,6 +52,19 @@ def test_what_was_shown_is_remembered(kind, remembers):
     long_sequences.learn(classifier, task, 220, kind)
     right = accuracy(classifier, *task.draw(512), task.last)
     assert (right > 0.9) if remembers else (right < 0.7)
+
+
+def test_what_was_measured_is_kept_and_refused_with_other_options(tmp_path, monkeypatch):
+    def row() -> dict:
+        return long_sequences.measured("recall", "lif", 10, 3, 2, "", tmp_path)
+
+    found = row()
+    assert found["seed"] == 3 and 0 <= found["accuracy"] <= 1
+    monkeypatch.setattr(long_sequences, "measure", None)
+    assert row() == found
+    monkeypatch.setattr(long_sequences, "NEURONS", 32)
+    with pytest.raises(UserError, match="another neurons: delete it to begin anew"):
+        row()
 
 
 def test_the_experiment_says_what_it_does_not_know():
