@@ -75,6 +75,18 @@ def test_a_run_that_is_stopped_goes_on_as_if_it_had_not_been(tmp_path, tiny, ask
     ]
 
 
+def test_a_run_that_is_stopped_in_a_dream_wakes_saves_and_goes_on(tmp_path, tiny, monkeypatch):
+    tiny, dreamed = tiny | {"dream_rollouts": 100_000}, []
+    monkeypatch.setattr(LearningRun, "dreamed", lambda self, step, progress: dreamed.append(step))
+    run = start(tmp_path, tiny)
+    stopped = train(run, stopped=lambda: len(dreamed) >= 2)
+    assert not stopped.finished and (stopped.phase, stopped.dreams) == ("awake", 1)
+    (dream,) = run.table("dreams")
+    assert 0 < int(dream["rollouts"]) <= 2 * tiny["dream_batch"]
+    learner = train(start(tmp_path, tiny | {"dream_rollouts": 16}), run.newest())
+    assert learner.finished and (learner.step, learner.dreams) == (120, 1)  # asleep once, at step 100
+
+
 def test_a_run_that_is_done_is_gone_on_with_only_for_more_steps(tmp_path, tiny):
     train(start(tmp_path, tiny))
     with pytest.raises(UserError, match="has done its 120 steps: give steps:= more"):
