@@ -9,6 +9,7 @@ from spikingjelly.activation_based.ann2snn import Converter
 
 import spiking_wm_ros.envs  # noqa: F401, registers them
 from spiking_wm_ros.agents.registry import settle
+from spiking_wm_ros.envs.session import Session
 from spiking_wm_ros.snn import conversion, q_network
 from spiking_wm_ros.snn.q_network import QNetwork
 from spiking_wm_ros.snn.sizes import QSizes
@@ -38,6 +39,14 @@ def frames_of(env: str, count: int = 40) -> torch.Tensor:
     return torch.from_numpy(np.stack(seen))
 
 
+@pytest.mark.parametrize("env, levels", [("minatar/Breakout-v0", 32), ("CartPole-v1", 64)])
+def test_rounded_layers_share_the_ticks_of_what_they_convert_to(env, levels):
+    """Vectors have no convolutions, so the one layer has them all."""
+    shape = Session(env, 0, 1).spaces.observation.shape
+    options = settle("converted_sqn", env, {}).agent_options
+    assert options.sizes(shape).levels == options.judged_sizes(shape).ticks == levels
+
+
 @pytest.mark.parametrize(
     "env", ["atari/Breakout-v0", "atari/Pong-v0", "minatar/Breakout-v0", "minatar/Asterix-v0"]
 )
@@ -45,7 +54,7 @@ def frames_of(env: str, count: int = 40) -> torch.Tensor:
 def test_every_layer_fires_before_anything_is_learned(algorithm, env):
     seen, options = frames_of(env), settle(algorithm, env, {}).agent_options
     torch.manual_seed(0)
-    fresh = QNetwork(tuple(seen.shape[1:]), 3, options.sizes())
+    fresh = QNetwork(tuple(seen.shape[1:]), 3, options.sizes(tuple(seen.shape[1:])))
     rates = [float(spikes.mean()) for spikes in fresh.activity(seen).spikes]
     assert min(rates) > 0.001, rates
     assert fresh(seen).std(0).max() > 0  # values depend on what is seen
@@ -55,7 +64,9 @@ def test_every_layer_fires_before_anything_is_learned(algorithm, env):
 
 def test_as_pytorch_draws_it_it_would_be_silent():
     """The defect of the published code that `wake` is there for."""
-    silent = QNetwork((84, 84, 4), 4, settle("dsqn", "atari/Breakout-v0", {}).agent_options.sizes())
+    silent = QNetwork(
+        (84, 84, 4), 4, settle("dsqn", "atari/Breakout-v0", {}).agent_options.sizes((84, 84, 4))
+    )
     for layer in (*silent.convolutions, silent.hidden, silent.readout):
         layer.reset_parameters()
     spikes = silent.activity(frames_of("atari/Breakout-v0")).spikes
@@ -70,7 +81,7 @@ def test_pictures_without_anything_in_them_do_no_harm():
 
 
 def test_has_the_parameters_of_the_published_one():
-    whole = QNetwork((84, 84, 4), 4, settle("dsqn", "atari/Breakout-v0", {}).agent_options.sizes())
+    whole = QNetwork((84, 84, 4), 4, settle("dsqn", "atari/Breakout-v0", {}).agent_options.sizes((84, 84, 4)))
     assert sum(p.numel() for p in whole.parameters()) == 1_686_180
 
 

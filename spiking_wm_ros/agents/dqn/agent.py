@@ -41,7 +41,7 @@ class Agent(contract.Agent):
         self._generator, self._device = torch.Generator().manual_seed(seed), learning_device(options.device)
         with torch.random.fork_rng():
             torch.manual_seed(seed)
-            self.network = QNetwork(shape, actions, options.sizes()).to(self._device)
+            self.network = QNetwork(shape, actions, options.sizes(shape)).to(self._device)
             self.target = copy.deepcopy(self.network).requires_grad_(False)
             self.dynamics = Dynamics(actions, options).to(self._device) if options.world_model else None
         self.optimiser = torch.optim.Adam(self.network.parameters(), options.lr, fused=True)

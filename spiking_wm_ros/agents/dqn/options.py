@@ -63,21 +63,18 @@ class Options:
     # computing
     device: str = option("cpu", "what learns", choices=DEVICES)
 
-    def ticks_per_layer(self) -> int:
-        """Ticks of a converted network in which each layer fires, one after the other."""
-        return max(1, self.converted_ticks // (len(self.channels) + 1))
+    def judged_sizes(self, shape: tuple[int, ...]) -> QSizes:
+        """Those of the network that the other converts to, for observations of a shape."""
+        return converted_sizes(self.sizes(shape), self.converted_ticks)
 
-    def judged_sizes(self) -> QSizes:
-        """Those of the network that the other converts to."""
-        return converted_sizes(self.sizes(), self.converted_ticks)
-
-    def sizes(self) -> QSizes:
-        """Sizes of the network that learns."""
+    def sizes(self, shape: tuple[int, ...]) -> QSizes:
+        """Sizes of the network that learns, for observations of a shape; rounded layers fire in turn."""
+        layers = 1 + (len(self.channels) if len(shape) == 3 else 0)
         return QSizes(
             spiking=self.spiking,
             neuron=self.neuron,
             spiking_output=self.spiking_output,
-            levels=self.ticks_per_layer() if self.rounded else 0,
+            levels=max(1, self.converted_ticks // layers) if self.rounded else 0,
             ticks=self.ticks,
             channels=self.channels,
             kernels=self.kernels,

@@ -70,9 +70,9 @@ class QPolicy(contract.Policy):
         shape, actions = spaces.observation.shape, actions_of(spaces)
         check(options, shape)
         with torch.random.fork_rng():  # weights are drawn, and then loaded
-            self.network = QNetwork(shape, actions, options.sizes())
+            self.network = QNetwork(shape, actions, options.sizes(shape))
             self.judged = (
-                QNetwork(shape, actions, options.judged_sizes()) if options.converted else self.network
+                QNetwork(shape, actions, options.judged_sizes(shape)) if options.converted else self.network
             )
         self._first, self._epsilon = int(spaces.action.start), 1.0
 
