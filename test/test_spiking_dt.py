@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import stable_baselines3
 import torch
 
 from spiking_wm_ros.agents.registry import settle
@@ -90,6 +91,17 @@ def test_learns_from_them_before_the_first_step_and_goes_on(collected, tmp_path)
     gone_on = train(again, stopped.newest()).agent.policy_weights()
     for name, value in learner.agent.policy_weights().items():
         torch.testing.assert_close(gone_on[name], value, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("drawn", [True, False])
+def test_actions_are_drawn_where_a_recipe_says_so(drawn):
+    """A demonstrator that always acts alike shows nothing of how it came to where it stays."""
+    model = stable_baselines3.PPO(
+        "MlpPolicy", make_env(PENDULUM), n_steps=8, batch_size=8, seed=0, device="cpu"
+    )
+    act = demonstrations._acting(model, demonstrations.Recipe("PPO", 8, {}, drawn=drawn))
+    seen = np.zeros((1, 4), np.float32)
+    assert len({act(seen).item() for _ in range(5)}) == (5 if drawn else 1)
 
 
 def test_every_recipe_can_be_used():

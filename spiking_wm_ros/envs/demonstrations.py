@@ -34,6 +34,7 @@ class Recipe(NamedTuple):
     hidden: tuple[int, ...] = (64, 64)
     copies: int = 1
     medium: float = 0.3  # share of the steps after which it is half good
+    drawn: bool = False  # actions are drawn as when it learned; false: the most probable ones
 
 
 def recipe_of(env_id: str) -> Recipe:
@@ -123,7 +124,7 @@ def train(env_id: str, recipe: Recipe, seed: int, progress: Progress, at_half: C
             progress("expert learns", min(self.num_timesteps, recipe.steps), recipe.steps)
             if not self.halfway and self.num_timesteps >= recipe.medium * recipe.steps:
                 self.halfway = True
-                at_half(_greedy(self.model))
+                at_half(_acting(self.model, recipe))
             return True
 
     copies = make_vec_env(lambda: make_env(env_id), recipe.copies, seed=seed)
@@ -143,11 +144,11 @@ def train(env_id: str, recipe: Recipe, seed: int, progress: Progress, at_half: C
             **recipe.options,
         )
         model.learn(recipe.steps, callback=[Watch(), best])
-        return _greedy(kind.load(Path(folder) / "best_model", device="cpu"))
+        return _acting(kind.load(Path(folder) / "best_model", device="cpu"), recipe)
 
 
-def _greedy(model) -> Act:
-    return lambda observation: model.predict(observation, deterministic=True)[0]
+def _acting(model, recipe: Recipe) -> Act:
+    return lambda observation: model.predict(observation, deterministic=not recipe.drawn)[0]
 
 
 def play(env_id: str, act: Act, episodes: int, progress: Callable[[int], None]) -> list:
