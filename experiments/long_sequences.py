@@ -199,9 +199,10 @@ def draw_table(rows: list[dict], target: Path) -> None:
         panels[0].set_xscale("log")
         panels[0].minorticks_off()
         panels[0].set_xticks(delays, delays)
-        panels[0].legend()
+        panels[0].legend(loc="center left", bbox_to_anchor=(1, 0.5))  # it would hide what lies there
     figure.tight_layout()
     figure.savefig(target, dpi=120)
+    plt.close(figure)
 
 
 def main() -> None:
