@@ -23,6 +23,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 from _arguments import arguments
 from _kept import check_unchanged
+from matplotlib.ticker import EngFormatter
 from rich.progress import Progress, track
 
 from spiking_wm_ros.agents.dqn.agent import Agent
@@ -180,6 +181,7 @@ def draw(tables: dict[str, list[dict]], env: str, target: Path) -> None:
             axes.fill_between(places, low, high, alpha=0.2, color=line.get_color())
         axes.legend()
     seeds = len({row["seed"] for row in tables["curve"]})
+    of_curve.xaxis.set_major_formatter(EngFormatter(sep=""))
     of_curve.set(xlabel="frames", ylabel=f"mean return of {EPISODES} games", title=f"{env}, {seeds} seeds")
     of_noise.set(xlabel="noise, in a pixel's range", ylabel="return", title="noise in what is seen")
     names = list(dict.fromkeys(row["algorithm"] for row in tables["costs"]))
