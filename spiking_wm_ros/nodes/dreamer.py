@@ -2,14 +2,11 @@
 
 import signal
 import sys
-import time
 from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
 
 from diagnostic_msgs.msg import DiagnosticStatus
-from rclpy.action import ActionServer, CancelResponse
-from rclpy.action.server import ServerGoalHandle
 from spiking_wm_msgs.action import Dream
 from spiking_wm_msgs.msg import Phase, PolicyVersion, Stretch
 from spiking_wm_msgs.msg import Transition as TransitionMessage
@@ -25,6 +22,7 @@ from spiking_wm_ros.agents.run_options import RunOptions
 from spiking_wm_ros.agents.spaces import Spaces
 from spiking_wm_ros.errors import UserError
 from spiking_wm_ros.nodes import qos
+from spiking_wm_ros.nodes.dream_goals import DreamGoals
 from spiking_wm_ros.nodes.health import Health
 from spiking_wm_ros.nodes.learner_process import LearnerProcess
 from spiking_wm_ros.nodes.main import run
@@ -33,7 +31,7 @@ from spiking_wm_ros.nodes.messages import PHASES, from_transition, to_stretch
 from spiking_wm_ros.nodes.parameters import declare, refuse_unknown
 
 _SAVING_TIME = 4.5  # seconds for the last checkpoint after SIGTERM
-_FEEDBACK_EVERY, _STRETCH_EVERY = 0.2, 2.0  # seconds
+_STRETCH_EVERY = 2.0  # seconds
 TRAIN, ONCE, AT_REST = "train", "once", "at_rest"
 _UNTOLD = ("dream_started", "stopped")  # events that the status tells anyway
 
@@ -87,24 +85,13 @@ class Dreamer(ManagedNode):
 
         Configured again, it goes on with what it has learned.
         """
-        self._goal: ServerGoalHandle | None = None
-        self._results: dict[bytes, Dream.Result] = {}  # of goals that are over, by their ids
-        self._fed_back_at = 0.0
-
         self._versions = self.create_publisher(PolicyVersion, "policy_version", qos.LATCHED)
         self._stretches = self.create_publisher(Stretch, "stretch", qos.OFFERED_NEWEST)
         self.create_timer(_STRETCH_EVERY, self._ask_for_stretch)
         self.create_service(Trigger, "~/dream", self._on_dream)
         self.create_service(Trigger, "~/wake", self._on_wake)
         self.create_service(Trigger, "~/save_checkpoint", self._on_save)
-        self._actions = ActionServer(
-            self,
-            Dream,
-            "~/dream_phase",
-            self._on_executed,
-            handle_accepted_callback=self.keeping(self._on_goal),
-            cancel_callback=self._on_cancel,
-        )
+        self._goals = DreamGoals(self, self._dream_as_asked, lambda: self._learner.send("wake"))
         self._health = Health(self, self._report)
         self.create_subscription(Phase, "phase", self._on_phase, qos.LATCHED)
         if self.options.mode == TRAIN:
@@ -262,49 +249,15 @@ class Dreamer(ManagedNode):
         times = [t for t in (asked.seconds, asked.joules / self.options.computing_w) if t]
         return Budget(asked.rollouts or None, asked.updates or None, min(times, default=None))
 
-    def _on_goal(self, goal: ServerGoalHandle) -> None:
-        """Dream; the goal is executed when the dream is over, which takes no time then.
-
-        An action callback that waits meanwhile would keep the executor busy asking it.
-        """
-        refusal = "another goal is under way" if self._goal else self._refusal()
-        if refusal:
-            self._conclude(goal, Dream.Result(message=refusal))
-        else:
-            self._goal = goal
-            self._learner.send("dream", self._budget(goal.request))
-
-    def _conclude(self, goal: ServerGoalHandle, result: Dream.Result) -> None:
-        self._results[bytes(goal.goal_id.uuid)] = result
-        goal.execute()
-
-    def _on_executed(self, goal: ServerGoalHandle) -> Dream.Result:
-        result = self._results.pop(bytes(goal.goal_id.uuid))
-        if goal.is_cancel_requested:
-            goal.canceled()
-        elif result.message:
-            goal.abort()
-        else:
-            goal.succeed()
-        return result
-
-    def _on_cancel(self, _) -> CancelResponse:
-        self._learner.send("wake")
-        return CancelResponse.ACCEPT
+    def _dream_as_asked(self, goal: Dream.Goal) -> str:
+        refusal = self._refusal()
+        if not refusal:
+            self._learner.send("dream", self._budget(goal))
+        return refusal
 
     def _event_dreamed(self, rollouts: int, updates: int, metrics: dict) -> None:
         self._figures |= {name: round(value, 4) for name, value in metrics.items()}
-        now = time.monotonic()
-        if self._goal and now - self._fed_back_at > _FEEDBACK_EVERY:
-            self._fed_back_at = now
-            self._goal.publish_feedback(
-                Dream.Feedback(
-                    rollouts=rollouts,
-                    updates=updates,
-                    accepted=metrics.get("dream_accepted", 0.0),
-                    uncertainty=metrics.get("dream_uncertainty", 0.0),
-                )
-            )
+        self._goals.dreamed(rollouts, updates, metrics)
 
     def _event_dream_ended(
         self, rollouts: int, updates: int, completed: bool, metrics: dict, version: int
@@ -314,7 +267,7 @@ class Dreamer(ManagedNode):
                 f"dreamed {rollouts} rollouts, {updates} updates: policy version {version}"
             )
             raise SystemExit(0)
-        self._end_goal(
+        self._goals.end(
             Dream.Result(
                 rollouts=rollouts,
                 updates=updates,
@@ -327,12 +280,7 @@ class Dreamer(ManagedNode):
     def _event_dream_refused(self, text: str) -> None:
         if self.options.mode == ONCE:
             raise UserError(text)
-        self._end_goal(Dream.Result(message=text))
-
-    def _end_goal(self, result: Dream.Result) -> None:
-        if self._goal:
-            goal, self._goal = self._goal, None
-            self._conclude(goal, result)
+        self._goals.end(Dream.Result(message=text))
 
     # --- health and end ---
 
@@ -344,7 +292,7 @@ class Dreamer(ManagedNode):
     def release(self) -> None:
         """Tell nothing from here on."""
         self._listens = False
-        self._actions.destroy()
+        self._goals.close()
 
     def close(self) -> None:
         """Save and end the learner, within the time that a SIGTERM leaves."""
