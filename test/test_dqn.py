@@ -55,6 +55,18 @@ def test_the_loss_is_that_of_targets_computed_by_hand(spiking, double, n_steps, 
     assert a.learn()["value_loss"] == pytest.approx(np.mean(expected), rel=1e-4)
 
 
+def test_small_gradients_step_less_by_a_larger_epsilon():
+    """Adam's first step is ``lr g / (|g| + epsilon)``."""
+    a = agent(adam_epsilon=0.01, spiking=False)
+    for transition in walk(30):
+        a.observe(transition)
+    before = a.network.readout.weight.detach().clone()
+    a.learn()
+    gradient, step = a.network.readout.weight.grad, before - a.network.readout.weight.detach()
+    torch.testing.assert_close(step, a.options.lr * gradient / (gradient.abs() + 0.01), rtol=1e-4, atol=1e-7)
+    assert float(gradient.abs().min()) < 0.01  # else it would be no other than without
+
+
 def test_rewards_are_clipped_only_if_asked_for():
     clipped, plain = agent(), agent(clip_rewards=False)
     for transition in walk(20):

@@ -41,6 +41,9 @@ class Options:
         32, "transitions that gradients are taken of at once; fewer take less memory", 1, 65536
     )
     lr: float = option(3e-4, "learning rate", 0, 1)
+    adam_epsilon: float = option(
+        1e-8, "Adam's epsilon; more of it steps less where gradients are small, and keeps units alive", 0, 1
+    )
     discount: float = option(0.99, "discount factor per step", 0, 1)
     n_steps: int = option(
         1, "steps whose rewards are learned from before values are (n-step returns)", 1, 100
