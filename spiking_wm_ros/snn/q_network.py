@@ -11,7 +11,7 @@ from spiking_wm_ros.snn.chip_network import Layer
 from spiking_wm_ros.snn.integrate_and_fire import KINDS, Constants, fire
 from spiking_wm_ros.snn.sizes import QSizes
 
-_LIVELY = 2.0  # deviation of currents to begin with, in thresholds
+_LIVELY = 2.0  # deviation of currents before anything is seen, and mean of those of values, in thresholds
 _CEILING = 2.0  # of rounded activity, to begin with
 _MADE_FOR, _LIT = 16, 0.1  # pictures that networks are made for before any is seen; share of bright pixels
 
@@ -51,13 +51,16 @@ class QNetwork(nn.Module):
         flat = widths[-1] * side[0] * side[1] if self.pictures else shape[0]
         self.hidden = nn.Linear(flat, sizes.hidden)
         self.readout = nn.Linear(sizes.hidden, actions)
+        with torch.no_grad():
+            for start in self.readout.parameters():
+                start *= sizes.first_values
         if sizes.levels:
             for layer in (*self.convolutions, self.hidden):
                 layer.log_ceiling = nn.Parameter(torch.full(layer.bias.shape, _CEILING).log())
         self.to(memory_format=torch.channels_last)
         if sizes.spiking:
             lit = (torch.rand(_MADE_FOR, *shape) < _LIT).float() * 255
-            self.wake(lit if self.pictures else torch.randn(_MADE_FOR, *shape))
+            self.wake(lit if self.pictures else torch.randn(_MADE_FOR, *shape), _LIVELY)
 
     @property
     def constants(self) -> Constants:
@@ -144,12 +147,17 @@ class QNetwork(nn.Module):
         return Activity(spikes, self.values(self._rates(activity, potential)))
 
     @torch.no_grad()
-    def wake(self, observation: Tensor) -> None:
+    def wake(self, observation: Tensor, lively: float | None = None) -> None:
         """Scale weights, layer by layer, so that currents about such observations cross thresholds.
 
         As in Mishkin & Matas (2016), with the threshold as the measure: a network as PyTorch draws it never
         fires a spike.
+
+        Args:
+            observation: some, ``[B, height, width, C]`` or ``[B, D]``.
+            lively: deviation of currents, in thresholds; without it that of the network's sizes.
         """
+        lively = lively or self.sizes.lively
         activity = self.enter(observation)
         for layer in self.layers():
             layer.bias.zero_()
@@ -158,7 +166,7 @@ class QNetwork(nn.Module):
             threshold = self.constants.threshold
             spread = self.currents(layer, activity).std()
             if spread > 0:  # where nothing at all is seen, there is nothing to go by
-                layer.weight *= _LIVELY * threshold / spread
+                layer.weight *= lively * threshold / spread
             if layer is self.readout:  # so few neurons that each has to fire
                 layer.bias += _LIVELY * threshold - self.currents(layer, activity).mean((0, 1))
             activity, _ = self._unit(layer, activity)

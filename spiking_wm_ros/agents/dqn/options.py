@@ -23,6 +23,10 @@ class Options:
     kernels: tuple = option((8, 4, 3), "sides of their kernels, pixels", 1)
     strides: tuple = option((4, 2, 1), "their strides, pixels", 1)
     hidden: int = option(128, "neurons of the hidden layer", 1, 65536)
+    lively: float = option(
+        2.0, "deviation of spiking layers' currents before the first update, in thresholds", 0.01, 100
+    )
+    first_values: float = option(1.0, "weights of the read-out to begin with, in PyTorch's", 0, 100)
     # conversion
     rounded: bool = option(
         False, "learn with activity rounded to what ticks can tell, so that nothing is lost; false: ReLU"
@@ -41,6 +45,7 @@ class Options:
         32, "transitions that gradients are taken of at once; fewer take less memory", 1, 65536
     )
     lr: float = option(3e-4, "learning rate", 0, 1)
+    lr_factors: tuple = option((1, 1, 1), "of convolutions, hidden layer and read-out, for ``lr``", 0, 1000)
     adam_epsilon: float = option(
         1e-8, "Adam's epsilon; more of it steps less where gradients are small, and keeps units alive", 0, 1
     )
@@ -83,4 +88,6 @@ class Options:
             kernels=self.kernels,
             strides=self.strides,
             hidden=self.hidden,
+            lively=self.lively,
+            first_values=self.first_values,
         )
