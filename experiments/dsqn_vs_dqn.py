@@ -126,7 +126,7 @@ def actions(network: QNetwork, states: torch.Tensor) -> torch.Tensor:
 def judge(run: Run, algorithm: str, seed: int) -> tuple[list[dict], ...]:
     """Rows about costs, noise and conversion of a trained network."""
     agent, env = agent_of(run), run.config.env
-    network, percentile = agent.acting, agent.options.percentile
+    network, percentile = agent.network, agent.options.percentile
     states = states_of(network, env)
     states, others = states[:STATES], states[STATES:]
     judged, conversion = {LEARNED.get(algorithm, algorithm): network}, []

@@ -108,20 +108,6 @@ def test_the_target_follows_by_copies():
     assert moved == [True, False, False, True, False, False, True]
 
 
-def test_the_average_of_weights_acts_and_is_the_target():
-    a = agent(averaged=0.9, target_every=2)
-    for transition in walk(30):
-        a.observe(transition)
-    a.learn()  # scales weights before it steps
-    for _ in range(5):
-        before = a.target.hidden.weight.clone()
-        a.learn()
-        expected = 0.9 * before + 0.1 * a.network.hidden.weight
-        torch.testing.assert_close(a.target.hidden.weight, expected.detach(), rtol=1e-5, atol=1e-7)
-    assert torch.equal(a.policy_weights()["network/hidden.weight"], a.target.hidden.weight)
-    assert not torch.equal(a.target.hidden.weight, a.network.hidden.weight)
-
-
 def test_random_actions_become_rarer():
     a = agent(warmup=10, epsilon=0.9, epsilon_end=0.1, epsilon_steps=100)
     found = {}

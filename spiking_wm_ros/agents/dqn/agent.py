@@ -67,14 +67,9 @@ class Agent(contract.Agent):
             return 1.0
         return o.epsilon + (o.epsilon_end - o.epsilon) * min(since / o.epsilon_steps, 1)
 
-    @property
-    def acting(self) -> QNetwork:
-        """The network whose values are acted by."""
-        return self.target if self.options.averaged else self.network
-
     def policy_weights(self) -> Weights:
-        """The network that acts, what it converts to, and how often to act at random."""
-        networks = {"network": self.acting.state_dict()}
+        """The network, what it converts to, and how often to act at random."""
+        networks = {"network": self.network.state_dict()}
         if self.options.converted:
             networks["converted"] = self._converted().state_dict()
         weights = {name: value.cpu().clone() for name, value in flatten(networks).items()}
@@ -84,7 +79,7 @@ class Agent(contract.Agent):
         o, seen = self.options, torch.ones(1, *self.spaces.observation.shape)
         if self.steps:
             seen = self._some_observations(o.calibration).cpu()
-        network = copy.deepcopy(self.acting).cpu()  # for the CPU's neurons, and where it is going to act
+        network = copy.deepcopy(self.network).cpu()  # for the CPU's neurons, and where it is going to act
         return convert(network, seen, o.percentile, o.converted_ticks)
 
     def _some_observations(self, count: int) -> Tensor:
@@ -104,7 +99,7 @@ class Agent(contract.Agent):
         o = self.options
         if not self.updates and o.spiking:
             self.network.wake(self._some_observations(_WAKING))
-        if self.updates % o.target_every == 0 and not (o.averaged and self.updates):
+        if self.updates % o.target_every == 0:
             self.target.load_state_dict(self.network.state_dict())
         rows = self.replay.sample(o.batch, self._generator)
         metrics = self._descend(
@@ -137,10 +132,6 @@ class Agent(contract.Agent):
             values.append(value.detach())
         losses, values = torch.cat(losses), torch.cat(values)
         self.optimiser.step()
-        if self.options.averaged:
-            with torch.no_grad():
-                averages, newest = [*self.target.parameters()], [*self.network.parameters()]
-                torch._foreach_lerp_(averages, newest, 1 - self.options.averaged)
         return {"value_loss": float(losses.mean()), "value": float(values.mean())}
 
     def _precision(self):

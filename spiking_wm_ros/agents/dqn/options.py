@@ -55,12 +55,6 @@ class Options:
     )
     double: bool = option(False, "targets judge the learning network's choices (van Hasselt et al. 2016)")
     target_every: int = option(250, "updates between copies to the target network", 1)
-    averaged: float = option(
-        0.0,
-        "share of an average of weights that each update keeps; it acts, and is the target (0: none)",
-        0,
-        1,
-    )
     clip_rewards: bool = option(True, "learn from the sign of rewards")
     # exploration
     epsilon: float = option(1.0, "share of random actions after warm-up", 0, 1)
