@@ -67,25 +67,6 @@ def test_small_gradients_step_less_by_a_larger_epsilon():
     assert float(gradient.abs().min()) < 0.01  # else it would be no other than without
 
 
-def test_layers_learn_at_rates_of_their_own():
-    """Adam's first step is the learning rate."""
-    a = agent(
-        env="minatar/Breakout-v0", channels=(4,), kernels=(3,), strides=(1,), lr_factors=(4, 2, 1), lr=1e-3
-    )
-    session = Session("minatar/Breakout-v0", 0, 100)
-    for _ in range(30):
-        a.observe(session.apply(np.asarray(0), 1))
-    a.learn()  # scales weights before it steps
-    before = {name: p.detach().clone() for name, p in a.network.named_parameters()}
-    for state in a.optimiser.state.values():
-        for value in state.values():
-            value.zero_()
-    a.learn()
-    for name, factor in (("convolutions.0", 4), ("hidden", 2), ("readout", 1)):
-        moved = (a.network.get_parameter(f"{name}.weight") - before[f"{name}.weight"]).abs().max()
-        assert float(moved) == pytest.approx(factor * 1e-3, rel=0.01)
-
-
 def test_rewards_are_clipped_only_if_asked_for():
     clipped, plain = agent(), agent(clip_rewards=False)
     for transition in walk(20):
@@ -246,7 +227,6 @@ def test_refuses_what_it_cannot_drive():
         ({"converted": True}, "spiking:=false"),
         ({"converted": True, "spiking": False, "spiking_output": True}, "spiking_output:=false"),
         ({"kernels": (3,)}, "each layer"),
-        ({"lr_factors": (4, 1)}, "three numbers"),
         ({}, "too small"),
     ],
 )

@@ -5,9 +5,11 @@ import pytest
 import torch
 from spikingjelly.activation_based import neuron, surrogate
 
-from spiking_wm_ros.snn.integrate_and_fire import CONVERTED, IF, LIF, _by_tick, fire
+from spiking_wm_ros.snn.integrate_and_fire import CONVERTED, IF, LIF, LIF_SOFT, _by_tick, fire
 
-KINDS = pytest.mark.parametrize("constants", [LIF, IF, CONVERTED], ids=["lif", "if", "converted"])
+KINDS = pytest.mark.parametrize(
+    "constants", [LIF, LIF_SOFT, IF, CONVERTED], ids=["lif", "lif_soft", "if", "converted"]
+)
 
 
 def currents(ticks: int = 6) -> torch.Tensor:

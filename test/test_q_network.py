@@ -62,18 +62,13 @@ def test_every_layer_fires_before_anything_is_learned(algorithm, env):
     assert all(0.02 < float(spikes.mean()) < 0.6 for spikes in fresh.activity(seen).spikes)
 
 
-def test_currents_deviate_and_values_begin_as_asked_for():
-    seen, spreads, values = frames_of("minatar/Asterix-v0"), [], []
-    for lively, first in ((1.0, 0.1), (2.0, 1.0)):
-        torch.manual_seed(0)
-        q = network(
-            shape=tuple(seen.shape[1:]), lively=lively, first_values=first, kernels=(3, 3), strides=(1, 1)
-        )
+def test_currents_deviate_as_asked_for():
+    seen, spreads = frames_of("minatar/Asterix-v0"), []
+    for lively in (0.2, 2.0):
+        q = network(shape=tuple(seen.shape[1:]), lively=lively, kernels=(3, 3), strides=(1, 1))
         q.wake(seen)
         spreads.append(float(q.currents(q.convolutions[0], q.enter(seen)).std()))
-        values.append(float(q.values(torch.ones(1, 32)).std()))
-    assert spreads == pytest.approx([1.0, 2.0])
-    assert values[1] == pytest.approx(10 * values[0])
+    assert spreads == pytest.approx([0.2, 2.0])
 
 
 def test_as_pytorch_draws_it_it_would_be_silent():
@@ -100,7 +95,7 @@ def test_has_the_parameters_of_the_published_one():
 
 
 @pytest.mark.parametrize("ticks", [2, 8, 64])
-@pytest.mark.parametrize("kind", ["lif", "if"])
+@pytest.mark.parametrize("kind", ["lif", "lif_soft", "if"])
 def test_gradients_reach_every_layer(kind, ticks):
     q = network(neuron=kind, ticks=ticks)
     q(pictures()).square().sum().backward()

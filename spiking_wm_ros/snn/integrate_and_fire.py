@@ -37,9 +37,10 @@ class Constants(NamedTuple):
 
 LIF = Constants(0.5, 0.5)  # time constant of two ticks
 IF = Constants(1.0, 0.0)
+LIF_SOFT = Constants(1.0, 0.1, soft=True, start=0.5)  # of ten ticks; forgets little as it fires
 CONVERTED = Constants(1.0, 0.0, soft=True, start=0.5, residual=True)  # what ReLU becomes
 ROUNDED = Constants(1.0, 0.0, soft=True, start=0.5, waits=True)  # what rounded activity becomes
-KINDS = {"lif": LIF, "if": IF, "converted": CONVERTED, "rounded": ROUNDED}
+KINDS = {"lif": LIF, "lif_soft": LIF_SOFT, "if": IF, "converted": CONVERTED, "rounded": ROUNDED}
 
 
 def fire(drive: Tensor, ticks: int, constants: Constants) -> tuple[Tensor, Tensor]:

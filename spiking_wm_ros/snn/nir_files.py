@@ -28,7 +28,7 @@ def write(network: ChipNetwork, path: Path) -> None:
     shape = _channels_first(network.layers[0].shape) if pictures else (network.layers[0].inputs,)
     nodes["input"] = nir.Input({"input": np.array(shape)})
     for k, layer in enumerate(network.layers):
-        if layer.recurrent is not None:
+        if layer.recurrent is not None or layer.reset:
             raise UserError(
                 "NIR has no neurons from whose potential a spike only takes something: export another run"
             )

@@ -51,9 +51,6 @@ class QNetwork(nn.Module):
         flat = widths[-1] * side[0] * side[1] if self.pictures else shape[0]
         self.hidden = nn.Linear(flat, sizes.hidden)
         self.readout = nn.Linear(sizes.hidden, actions)
-        with torch.no_grad():
-            for start in self.readout.parameters():
-                start *= sizes.first_values
         if sizes.levels:
             for layer in (*self.convolutions, self.hidden):
                 layer.log_ceiling = nn.Parameter(torch.full(layer.bias.shape, _CEILING).log())
@@ -129,8 +126,19 @@ class QNetwork(nn.Module):
             weights = layer.weight.detach().double().numpy() * (scale * constants.gain)
             bias = layer.bias.detach().double().numpy() * constants.gain
             stride = layer.stride[0] if layer in self.convolutions else 0
+            reset = constants.threshold if constants.soft else 0.0
             layers.append(
-                Layer(weights, bias, 0.0, 1 - constants.leak, least, stride, shape if stride else ())
+                Layer(
+                    weights,
+                    bias,
+                    0.0,
+                    1 - constants.leak,
+                    least,
+                    stride,
+                    shape if stride else (),
+                    start=constants.start,
+                    reset=reset,
+                )
             )
             scale = 1.0
             if stride:

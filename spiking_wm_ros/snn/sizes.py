@@ -70,7 +70,6 @@ class QSizes:
     strides: tuple[int, ...] = (4, 2, 1)
     hidden: int = 512
     lively: float = 2.0  # deviation of currents where weights are scaled to what is seen, in thresholds
-    first_values: float = 1.0  # weights of the read-out to begin with, in PyTorch's
 
 
 def converted_sizes(sizes: QSizes, ticks: int) -> QSizes:

@@ -44,14 +44,8 @@ class Agent(contract.Agent):
             self.network = QNetwork(shape, actions, options.sizes(shape)).to(self._device)
             self.target = copy.deepcopy(self.network).requires_grad_(False)
             self.dynamics = Dynamics(actions, options).to(self._device) if options.world_model else None
-        parts = (self.network.convolutions, self.network.hidden, self.network.readout)
         self.optimiser = torch.optim.Adam(
-            [
-                {"params": [*part.parameters()], "lr": factor * options.lr}
-                for part, factor in zip(parts, options.lr_factors)
-            ],
-            eps=options.adam_epsilon,
-            fused=True,
+            self.network.parameters(), options.lr, eps=options.adam_epsilon, fused=True
         )
         dtype = torch.uint8 if spaces.observation.dtype == np.uint8 else torch.float32
         self.replay = Frames(options.replay, shape, dtype, options.stacked, options.replay_file, self._device)

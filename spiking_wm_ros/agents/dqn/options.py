@@ -14,7 +14,11 @@ class Options:
     spiking: bool = option(True, "spiking neurons; false: ReLU (the vanilla DQN)")
     converted: bool = option(False, "act greedily by what a network with ReLU converts to, which spikes")
     # network
-    neuron: str = option("lif", "spiking neurons: leaky, or not", choices=("lif", "if"))
+    neuron: str = option(
+        "lif",
+        "spiking neurons: leaky; leaking slower, with resets that subtract; without leak",
+        choices=("lif", "lif_soft", "if"),
+    )
     spiking_output: bool = option(
         False, "values are rates of spiking neurons (0 to 1), not read out of rates"
     )
@@ -26,7 +30,6 @@ class Options:
     lively: float = option(
         2.0, "deviation of spiking layers' currents before the first update, in thresholds", 0.01, 100
     )
-    first_values: float = option(1.0, "weights of the read-out to begin with, in PyTorch's", 0, 100)
     # conversion
     rounded: bool = option(
         False, "learn with activity rounded to what ticks can tell, so that nothing is lost; false: ReLU"
@@ -45,7 +48,6 @@ class Options:
         32, "transitions that gradients are taken of at once; fewer take less memory", 1, 65536
     )
     lr: float = option(3e-4, "learning rate", 0, 1)
-    lr_factors: tuple = option((1, 1, 1), "of convolutions, hidden layer and read-out, for ``lr``", 0, 1000)
     adam_epsilon: float = option(
         1e-8, "Adam's epsilon; more of it steps less where gradients are small, and keeps units alive", 0, 1
     )
@@ -89,5 +91,4 @@ class Options:
             strides=self.strides,
             hidden=self.hidden,
             lively=self.lively,
-            first_values=self.first_values,
         )

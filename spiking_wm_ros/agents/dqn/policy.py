@@ -44,8 +44,6 @@ def check(options: Options, shape: tuple[int, ...]) -> None:
         raise UserError("converted:=true converts ReLU: set spiking:=false spiking_output:=false")
     if options.rounded and options.spiking:
         raise UserError("rounded:=true is for activity that does not spike: set spiking:=false")
-    if len(options.lr_factors) != 3:
-        raise UserError(f"lr_factors needs three numbers, as 4,2,1, not {list(options.lr_factors)}")
     layers = (options.channels, options.kernels, options.strides)
     if len(shape) < 3:
         return
