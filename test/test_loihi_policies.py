@@ -161,6 +161,7 @@ def test_without_a_fallback_the_policy_ends_with_the_chip():
     [
         ("dsqn", "minatar/Breakout-v0", {"channels": [4], "hidden": 16}),
         ("dsqn_if", "CartPole-v1", {"hidden": 16}),
+        ("dsqn", "CartPole-v1", {"hidden": 16, "neuron": "lif_soft"}),
         ("rsnn", "CartPole-v1", {"neurons": 30}),
     ],
 )

@@ -53,8 +53,8 @@ def test_other_networks_are_nearly_the_same_in_whole_numbers_the_more_bits_the_n
     assert 0 < differing[0] < 0.03 < differing[1]
 
 
-@pytest.mark.parametrize("neuron", ["lif", "if"])
-def test_convolutions_and_pictures_are_the_same_on_the_chip(neuron):
+@pytest.mark.parametrize(("neuron", "differing"), [("lif", 0.05), ("lif_soft", 0.1), ("if", 0.05)])
+def test_convolutions_and_pictures_are_the_same_on_the_chip(neuron, differing):
     torch.manual_seed(0)
     sizes = QSizes(neuron=neuron, channels=(6, 8), kernels=(3, 2), strides=(1, 2), hidden=20, ticks=4)
     net = QNetwork((8, 7, 3), 4, sizes)
@@ -66,7 +66,7 @@ def test_convolutions_and_pictures_are_the_same_on_the_chip(neuron):
     for k, mine in enumerate(on_chip(network, FLOAT, inputs)):
         np.testing.assert_array_equal(mine, want[k])
         assert 0.02 < want[k].mean() < 0.8
-        assert (whole[k] != want[k]).mean() < 0.05
+        assert (whole[k] != want[k]).mean() < differing
 
 
 def test_recurrent_networks_remember_each_course_of_events_apart():
@@ -109,13 +109,16 @@ def scalar_layer(layer: Layer, inputs: np.ndarray) -> list[list[int]]:
             )
             v[n] = layer.membrane_decay * v[n] + u[n]
             trains[-1].append(int(v[n] > layer.threshold))
-            v[n] = 0.0 if trains[-1][n] else v[n]
+            if trains[-1][n]:
+                v[n] = v[n] - layer.reset if layer.reset else 0.0
     return trains
 
 
-def test_the_reference_is_what_the_definition_says():
+@pytest.mark.parametrize(("start", "reset"), [(0.0, 0.0), (0.25, 0.5)])
+def test_the_reference_is_what_the_definition_says(start, reset):
     rng = np.random.default_rng(0)
-    layer = Layer(rng.integers(-8, 9, (4, 6)) / 8, rng.integers(-4, 5, 4) / 8, 0.5, 0.75, 0.5)
+    weights, bias = rng.integers(-8, 9, (4, 6)) / 8, rng.integers(-4, 5, 4) / 8
+    layer = Layer(weights, bias, 0.5, 0.75, 0.5, start=start, reset=reset)
     inputs = rng.integers(0, 2, (7, 6)).astype(float)
     (found,) = trains_of(ChipNetwork((layer,), 7), inputs[:, None])
     assert found[:, 0].tolist() == scalar_layer(layer, inputs)

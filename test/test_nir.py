@@ -90,6 +90,8 @@ def test_files_that_are_something_else_are_refused(tmp_path):
     recurrent = Layer(None, np.zeros(2), 0.5, 0.5, 0.0, recurrent=np.ones((2, 2)))
     with pytest.raises(UserError, match="NIR has no neurons"):
         write(ChipNetwork((recurrent,), 1, carried=True), tmp_path / "recurrent.nir")
+    with pytest.raises(UserError, match="NIR has no neurons"):
+        write(pictures("lif_soft"), tmp_path / "soft.nir")
 
 
 def test_operations_are_those_that_one_counts_by_hand():

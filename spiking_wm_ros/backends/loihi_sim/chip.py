@@ -81,6 +81,8 @@ class Chip:
             shape=(weights.shape[0],),
             reset_interval=self._steps,
             reset_offset=(k + _BEHIND) % self._steps,
+            start=whole.start if whole else layer.start,
+            taken=whole.reset if whole else layer.reset,
             **constants,
         )
         source.connect(synapses.s_in)

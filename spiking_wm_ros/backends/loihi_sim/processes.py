@@ -1,8 +1,9 @@
 """Processes for Lava that it has none of.
 
 `RestingLIF` are its own LIF neurons put to rest in intervals, which count how often a potential is as large
-as potentials can be. `Soma` are neurons that its LIF is not: with currents from outside too, not filtered,
-and a reset that subtracts. `WholeInjector` sends whole numbers, which synapses in whole numbers need.
+as potentials can be; a spike may take something from a potential there too. `Soma` are neurons that its LIF
+is not: with currents from outside too, not filtered, and a reset that subtracts. `WholeInjector` sends whole
+numbers, which synapses in whole numbers need.
 """
 
 import numpy as np
@@ -28,10 +29,14 @@ from spiking_wm_ros.backends.loihi_sim.lava import (
 
 
 class RestingLIF(LIFReset):
-    """As lava's, with a counter."""
+    """As lava's, with a counter.
 
-    def __init__(self, **constants):
+    At rest potentials are at ``start``. A spike takes ``taken`` from its potential, or with 0 puts it to 0.
+    """
+
+    def __init__(self, *, start: float, taken: float, **constants):
         super().__init__(**constants)
+        self.proc_params["start"], self.proc_params["taken"] = start, taken
         self.saturated = Var(shape=(1,), init=0)
 
 
@@ -53,6 +58,10 @@ class RestingFloat(AbstractPyLifModelFloat):
     def spiking_activation(self) -> np.ndarray:
         """Which neurons fire."""
         return self.v > self.vth
+
+    def reset_voltage(self, spike_vector: np.ndarray) -> None:
+        """What a spike does to the potential."""
+        _reset(self, spike_vector)
 
 
 @implements(proc=RestingLIF, protocol=LoihiProtocol)
@@ -78,6 +87,10 @@ class RestingFixed(AbstractPyLifModelFixed):
         """Which neurons fire."""
         return self.v > self.effective_vth
 
+    def reset_voltage(self, spike_vector: np.ndarray) -> None:
+        """What a spike does to the potential."""
+        _reset(self, spike_vector)
+
     def subthr_dynamics(self, activation_in: np.ndarray) -> None:
         """Currents and potentials of one tick."""
         super().subthr_dynamics(activation_in)
@@ -88,7 +101,12 @@ def _rest_if_due(model: "RestingFloat | RestingFixed") -> None:
     of = model.proc_params
     if model.time_step % of["reset_interval"] == of["reset_offset"]:
         model.u[:] = 0
-        model.v[:] = 0
+        model.v[:] = of["start"]
+
+
+def _reset(model: "RestingFloat | RestingFixed", fired: np.ndarray) -> None:
+    taken = model.proc_params["taken"]
+    model.v[fired] = model.v[fired] - taken if taken else 0
 
 
 class Soma(AbstractLIF):
