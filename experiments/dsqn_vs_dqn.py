@@ -7,11 +7,12 @@ and energy (`spiking_wm_ros.snn.operations`); of conversions how often they act 
 converted from: of ``dqn``, which did not learn to be converted, by ticks, and of ``converted_sqn``, which
 learned with rounded activity, in the ticks that it learned for. Writes ``dsqn_vs_dqn_ENV.csv`` (curves),
 ``_costs.csv``, ``_noise.csv``, ``_conversion.csv`` and ``.png`` to that folder, or to another with
-``results:=``.
+``results:=``; they hold what this call was asked for.
 """
 
 import csv
 import io
+import shutil
 import sys
 from pathlib import Path
 
@@ -30,7 +31,7 @@ from spiking_wm_ros.agents.dqn.agent import Agent
 from spiking_wm_ros.agents.files import newest_checkpoint, write_atomically
 from spiking_wm_ros.agents.registry import settle
 from spiking_wm_ros.agents.run import Run
-from spiking_wm_ros.agents.run_config import options_of, read_config
+from spiking_wm_ros.agents.run_config import done, options_of, read_config
 from spiking_wm_ros.agents.storage import load, load_facts
 from spiking_wm_ros.agents.trainer import train
 from spiking_wm_ros.envs.session import Session, make_env
@@ -54,15 +55,20 @@ def trained(algorithm: str, env: str, seed: int, steps: int, folder: Path, progr
     """A run that is finished, after going on with it if it is not.
 
     Raises:
-        UserError: if it was begun with other options.
+        UserError: if it was begun with other options, or has more steps.
     """
     path = folder / f"{env.replace('/', '-')}_{algorithm}_s{seed}"
     setup = settle(algorithm, env, {"seed": seed, "steps": steps})
     task = progress.add_task(f"{algorithm}, seed {seed}", total=steps)
-    resume = newest_checkpoint(path) if (path / "checkpoints").exists() else None
-    if resume:  # it may have more steps than before
+    resume = newest_checkpoint(path) if Run(path).checkpoints.all() else None
+    if resume:  # it may be asked for more steps than before
         check_unchanged(path, options_of(setup) | {"steps": 0}, read_config(path).options | {"steps": 0})
-    if resume is None or load_facts(resume / "agent.safetensors")["learner"]["step"] < steps:
+        has = load_facts(resume / "agent.safetensors")["learner"]["step"]
+        if has > steps:
+            raise UserError(f"{path} has {has} steps already: give steps:={has}, or delete it")
+    elif path.exists():  # stopped before there was anything to go on from
+        shutil.rmtree(path)
+    if resume is None or not done(resume, setup.run_options):
         train(Run.create(path, setup, env), resume, lambda step: progress.update(task, completed=step))
     progress.update(task, completed=steps)
     return Run(path)
@@ -140,12 +146,13 @@ def judge(run: Run, algorithm: str, seed: int) -> tuple[list[dict], ...]:
             conversion.append(row)
     costs, noise = [], []
     for name, of_it in judged.items():
-        operations = count(of_it, states[::50])
+        operations, sizes = count(of_it, states[::50]), of_it.sizes
+        in_turn = len(of_it.convolutions) + 1 if sizes.spiking and of_it.constants.waits else 1
         costs.append(
             {
                 "algorithm": name,
                 "seed": seed,
-                "ticks": of_it.sizes.ticks if of_it.sizes.spiking else 1,
+                "ticks": sizes.ticks * in_turn if sizes.spiking else 1,
                 "rates": " ".join(f"{rate:.4f}" for rate in operations.rates),
                 "synaptic_operations": round(operations.synaptic_operations),
                 "products": round(operations.products),
@@ -158,12 +165,11 @@ def judge(run: Run, algorithm: str, seed: int) -> tuple[list[dict], ...]:
     return costs, noise, conversion
 
 
-def curve(run: Run, algorithm: str, seed: int, steps: int) -> list[dict]:
-    """Rows of its evaluations; it may have gone on for longer before."""
+def curve(run: Run, algorithm: str, seed: int) -> list[dict]:
+    """Rows of its evaluations."""
     return [
         {"algorithm": algorithm, "seed": seed, "step": int(row["step"]), "return": float(row["mean"])}
         for row in run.table("evaluations")
-        if int(row["step"]) <= steps
     ]
 
 
@@ -218,13 +224,15 @@ def main() -> None:
     folder = ROOT / "runs/dsqn_vs_dqn"
     given = arguments(defaults | {"first_seed": 0, "results": folder})
     seeds = range(given["first_seed"], given["first_seed"] + given["seeds"])
+    if make_env(given["env"]).observation_space.dtype != np.uint8:
+        raise UserError(f"{given['env']} shows no pictures, whose noise is judged: give env:=minatar/...")
     prepare_to_compute()
     tables = {"curve": [], "costs": [], "noise": [], "conversion": []}
     for algorithm in given["algorithms"].split(","):
         for seed in seeds:
             with Progress() as progress:
                 run = trained(algorithm, given["env"], seed, given["steps"], folder, progress)
-            tables["curve"] += curve(run, algorithm, seed, given["steps"])
+            tables["curve"] += curve(run, algorithm, seed)
             for name, rows in zip(("costs", "noise", "conversion"), judge(run, algorithm, seed)):
                 tables[name] += rows
             write(tables, given["env"], given["results"])

@@ -73,7 +73,7 @@ class Game(NamedTuple):
 def play(of: Subject, env, seed: int) -> Game:
     """A game by the policy as it is."""
     observation, _ = env.reset(seed=seed)
-    state, game = of.policy.initial_state(), Game(0.0, [], [])
+    state, game = of.policy.initial_state(seed), Game(0.0, [], [])
     while True:
         seen = of.policy.spaces.check_observation(observation)
         action, state = of.policy.act(seen, state, None)

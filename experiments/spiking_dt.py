@@ -13,6 +13,7 @@ import csv
 import io
 import sys
 import time
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -33,6 +34,7 @@ from spiking_wm_ros.agents.run_config import options_of
 from spiking_wm_ros.agents.spaces import Spaces
 from spiking_wm_ros.agents.spiking_dt.agent import Agent
 from spiking_wm_ros.agents.spiking_dt.policy import DecisionPolicy
+from spiking_wm_ros.datasets.demonstrations import digest, load
 from spiking_wm_ros.envs.session import make_env
 from spiking_wm_ros.errors import UserError
 from spiking_wm_ros.process import prepare_to_compute
@@ -86,7 +88,8 @@ class Game(NamedTuple):
 def play(policy: DecisionPolicy, env, spaces: Spaces, target: float, seed: int) -> Game:
     """A game, greedily."""
     observation, _ = env.reset(seed=seed)
-    state, total, steps, actions = policy.initial_state(target), 0.0, [], Actions(spaces, "spiking_dt")
+    state, actions = policy.initial_state(target=target), Actions(spaces, "spiking_dt")
+    total, steps = 0.0, []
     while True:
         asked, seen = float(state.asked), spaces.check_observation(observation)
         action, state = policy.act(seen, state, None)
@@ -165,14 +168,21 @@ def learn_and_judge(env_id: str, name: str, seed: int, updates: int) -> dict:
     return {"row": row, "sweep": [{"env": env_id, "arm": name, "seed": seed} | point for point in sweep]}
 
 
+@cache
+def known_by(dataset: str) -> int:
+    """A number that tells demonstrations from others of the same name."""
+    return digest(load(dataset))
+
+
 def judged(env_id: str, name: str, seed: int, updates: int, folder: Path) -> dict:
     """The same, or what is kept of it.
 
     Raises:
-        UserError: if that was made with other options.
+        UserError: if that was made with other options, or demonstrations.
     """
     kept = folder / f"{env_id}_{name}_s{seed}{f'_u{updates}' if updates else ''}.json"
     options = options_of(settled(env_id, name, seed, updates))
+    options |= {"demonstrations": known_by(options["dataset"])}
     return found_once(kept, options, lambda: learn_and_judge(env_id, name, seed, updates))
 
 

@@ -111,6 +111,21 @@ def shares(policy: QPolicy, evaluation: bool, best: int, count: int = 2000) -> f
     return others / count
 
 
+def test_every_game_of_an_evaluation_has_random_actions_of_its_own():
+    a = agent(evaluation_epsilon=1.0)
+    policy = QPolicy(a.options, a.spaces)
+    policy.load(a.policy_weights())
+
+    def game(episode: int) -> list[int]:
+        state, actions, observation = policy.initial_state(episode), [], np.ones(4, np.float32)
+        for _ in range(30):
+            action, state = policy.act(observation, state, None)
+            actions.append(int(action))
+        return actions
+
+    assert game(3) == game(3) != game(4)
+
+
 def test_acts_at_random_as_often_as_released_and_in_evaluations_as_often_as_published():
     a = agent(epsilon=0.5, epsilon_steps=10_000_000, evaluation_epsilon=0.1)
     for transition in walk(11):

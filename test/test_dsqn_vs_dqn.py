@@ -52,8 +52,28 @@ def test_trains_judges_and_draws_and_is_not_begun_anew(small, monkeypatch, tmp_p
     before = [path.stat().st_mtime_ns for path in sorted(tmp_path.glob("runs/*/*/episodes.csv"))]
     dsqn_vs_dqn.main()
     assert before == [path.stat().st_mtime_ns for path in sorted(tmp_path.glob("runs/*/*/episodes.csv"))]
+    fewer = [argument.replace("200", "100") for argument in given]
+    monkeypatch.setattr(sys, "argv", ["dsqn_vs_dqn", *fewer])  # the network has learned for longer
+    with pytest.raises(UserError, match="has 200 steps already"):
+        dsqn_vs_dqn.main()
+    monkeypatch.setattr(sys, "argv", ["dsqn_vs_dqn", *given])
     monkeypatch.setitem(SMALL, "hidden", 16)  # runs of other options are not taken for these
     with pytest.raises(UserError, match="was begun with another hidden"):
+        dsqn_vs_dqn.main()
+
+
+def test_what_was_stopped_before_its_first_checkpoint_is_begun_anew(small, monkeypatch, tmp_path):
+    path = tmp_path / "minatar-Freeway-v0_dqn_s0"
+    (path / "checkpoints").mkdir(parents=True)
+    (path / "evaluations.csv").write_text("step,policy_version,mean,std,seconds,returns\n0,1,9.0,0,1,\n")
+    with dsqn_vs_dqn.Progress() as progress:
+        run = dsqn_vs_dqn.trained("dqn", ENV, 0, 200, tmp_path, progress)
+    assert [row["step"] for row in dsqn_vs_dqn.curve(run, "dqn", 0)] == [0, 200]
+
+
+def test_what_has_no_pictures_is_refused(small, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["dsqn_vs_dqn", "env:=CartPole-v1"])
+    with pytest.raises(UserError, match="shows no pictures"):
         dsqn_vs_dqn.main()
 
 

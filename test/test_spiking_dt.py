@@ -164,7 +164,7 @@ def test_does_what_the_return_asked_for_needs(spiking, monkeypatch):
     policy.load(agent.policy_weights())
     observation = rng.normal(size=4).astype(np.float32)
     for target, side in ((12.0, 0), (0.0, 1)):
-        state, actions = policy.initial_state(target), []
+        state, actions = policy.initial_state(target=target), []
         for _ in range(8):
             action, state = policy.act(observation, state, None)
             state = policy.rewarded(state, float(1 - action))
@@ -206,7 +206,7 @@ def test_no_more_is_asked_for_than_was_ever_seen(monkeypatch):
     policy.load(agent.policy_weights())
     seen = np.ones(4, np.float32)
     features = [
-        policy.act(seen, policy.initial_state(target), None)[1].cache.keys for target in (12.0, 500.0)
+        policy.act(seen, policy.initial_state(target=target), None)[1].cache.keys for target in (12.0, 500.0)
     ]
     assert torch.equal(*features)
 
@@ -217,7 +217,7 @@ def test_past_actions_are_seen_or_not(monkeypatch):
         agent = taught(episodes, monkeypatch, see_actions=see)
         policy = agent.policy_class(agent.options, agent.spaces)
         policy.load(agent.policy_weights())
-        _, state = policy.act(seen, policy.initial_state(3.0), None)
+        _, state = policy.act(seen, policy.initial_state(target=3.0), None)
         other = state._replace(code=1 - state.code)
         one, two = (policy.act(seen, s, None)[1].cache.keys for s in (state, other))
         assert torch.equal(one, two) is not see
@@ -237,12 +237,54 @@ def test_local_plasticity_changes_the_head_alone(monkeypatch):
     assert differ == {"network.head.weight"}
 
 
+@pytest.mark.parametrize("reward", [1.0, -1.0])
+def test_local_plasticity_teaches_what_was_done_also_where_rewards_are_losses(monkeypatch, reward):
+    rng = np.random.default_rng(0)
+    episodes = [
+        e._replace(action=np.ones_like(e.action), reward=np.full_like(e.reward, reward))
+        for e in (random_episode(12, rng) for _ in range(4))
+    ]
+    agent = taught(episodes, monkeypatch, local_head=0.5, lr=1e-12)
+    losses = [agent.learn()["imitation_loss"] for _ in range(20)]
+    assert losses[-1] < 0.1 * losses[0]
+
+
+def test_a_run_does_not_go_on_with_other_demonstrations_of_the_same_name(monkeypatch):
+    rng = np.random.default_rng(0)
+    episodes = [random_episode(12, rng) for _ in range(4)]
+    kept = taught(episodes, monkeypatch).snapshot()
+    same, other = taught(episodes, monkeypatch), taught(episodes[::-1], monkeypatch)
+    same.restore(kept)
+    with pytest.raises(UserError, match="not what this run began with"):
+        other.restore(kept)
+
+
+def test_demonstrations_that_cannot_all_be_kept_replace_none(collected, monkeypatch):
+    import minari
+
+    names, _ = collected
+    before, create, full = [data_sets.load(name) for name in names], minari.create_dataset_from_buffers, []
+
+    def until_the_disk_is_full(name, *given, **facts):
+        full.append(name)
+        if len(full) == 3:
+            raise OSError("no space left on device")
+        return create(name, *given, **facts)
+
+    monkeypatch.setattr(minari, "create_dataset_from_buffers", until_the_disk_is_full)
+    with pytest.raises(OSError, match="no space"):
+        demonstrations.collect(CART, 1, 2, lambda *progress: None)
+    assert [data_sets.digest(data_sets.load(name)) for name in names] == [*map(data_sets.digest, before)]
+    assert len(minari.list_local_datasets()) == 4
+
+
 def test_the_experiment_keeps_what_it_judged_and_refuses_it_with_other_options(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(ROOT / "experiments")
     spec = importlib.util.spec_from_file_location("spiking_dt", ROOT / "experiments/spiking_dt.py")
     experiment = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(experiment)
-    options = options_of(experiment.settled("CartPole-v1", "ticks_2", 1, 300))
+    monkeypatch.setattr(experiment, "load", lambda name: [])
+    options = options_of(experiment.settled("CartPole-v1", "ticks_2", 1, 300)) | {"demonstrations": 0}
     found = {"row": {"return": 7.0}, "sweep": [], "options": options}
     kept = tmp_path / "CartPole-v1_ticks_2_s1_u300.json"
     kept.write_text(json.dumps(found))

@@ -161,7 +161,7 @@ def test_without_a_target_the_most_that_was_seen_is_asked_for(monkeypatch):
     policy.load(agent.policy_weights())
     seen, keys = np.ones(4, np.float32), []
     for target in (None, 12.0):
-        state = policy.rewarded(policy.initial_state(target), 0.0)
+        state = policy.rewarded(policy.initial_state(target=target), 0.0)
         action, state = policy.act(seen, state, None)
         assert np.isfinite(action)
         keys.append(state.cache.keys)

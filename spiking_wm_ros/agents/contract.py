@@ -110,8 +110,12 @@ class Policy(ABC):
     def load(self, weights: "Mapping[str, Tensor]") -> None:
         """Take new weights; recurrent state that callers hold stays valid."""
 
-    def initial_state(self) -> Any:
-        """State at the start of an episode; ``None`` where decisions have no memory."""
+    def initial_state(self, episode: int = 0) -> Any:
+        """State at the start of an episode; ``None`` where decisions have no memory.
+
+        Args:
+            episode: its number; what is random in an evaluation is drawn by it.
+        """
         return None
 
     def state_to_join(self) -> Any:

@@ -178,7 +178,7 @@ def train(
             pending = session.pending()
             evaluation = pending.evaluation
             if pending.episode_step == 0:
-                states[evaluation] = policy.initial_state()
+                states[evaluation] = policy.initial_state(pending.episode)
             rng = None if evaluation else exploration.at(pending.step)
             action, states[evaluation] = policy.act(pending.observation, states[evaluation], rng)
             transition = session.apply(action, version)

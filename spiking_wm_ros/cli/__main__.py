@@ -48,6 +48,10 @@ def _show(graph_name: str, given: dict[str, str]) -> None:
     console = Console()
     console.print(graph.text)
     table = Table("argument", "default", "choices", "what it is", box=None)
+    # a name that is cut off cannot be typed
+    table.columns[2].min_width = max(
+        len(choice) for a in graph.arguments for choice in (*a.choices, "choices")
+    )
     for a in graph.arguments:
         table.add_row(a.name, a.default or "''", " ".join(a.choices), a.text)
     console.print(table)
@@ -61,6 +65,7 @@ def _show(graph_name: str, given: dict[str, str]) -> None:
     declared = {a.name: a.default for a in graph.arguments}
     chosen = {k: given.get(k, declared[k]) for k in ("algorithm", "env")}
     setup = settle(chosen["algorithm"], chosen["env"], {})
+    console.print("\nbag:=FOLDER learns from recordings alone (./swm train only).")
     console.print(f"\nOptions of {chosen['algorithm']} in {chosen['env']}, as option:=value:")
     _show_options(console, setup.run_options, setup.agent_options)
     console.print("\nOptions of battery and phases, with battery:=own or battery:=virtual:")
@@ -202,7 +207,9 @@ def test(context: typer.Context) -> None:
 def bench(
     name: Annotated[
         str,
-        typer.Argument(help="popsan, ros, deploy, rsnn, spiking_wm, dsqn, spiking_dt, loihi or published"),
+        typer.Argument(
+            help="popsan, ros, deploy, rsnn, spiking_wm, dsqn, spiking_dt, loihi, viewing or published"
+        ),
     ],
 ) -> None:
     """Run a benchmark of bench/; its last line is JSON."""

@@ -1,11 +1,12 @@
 """Demonstrations for offline learning: experts of stable-baselines3, kept as Minari data sets."""
 
+import os
+import shutil
 import tempfile
 import warnings
-from collections.abc import Callable
-from contextlib import redirect_stdout
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
-from io import StringIO
 from pathlib import Path
 from typing import NamedTuple
 
@@ -73,8 +74,6 @@ def collect(env_id: str, seed: int, episodes: int, progress: Progress) -> list[s
         episodes: of each kind; ``mixed`` is all others together.
         progress: told of what is done, how much of it, and of how much.
     """
-    import minari
-
     recipe, played = recipe_of(env_id), {}
     space = make_env(env_id).action_space
     space.seed(seed)
@@ -85,25 +84,52 @@ def collect(env_id: str, seed: int, episodes: int, progress: Progress) -> list[s
     expert = train(env_id, recipe, seed, progress, lambda act: play_kind("medium", act))
     play_kind("expert", expert)
     play_kind("random", lambda observations: np.stack([space.sample() for _ in observations]))
-    ids = []
-    for kind in KINDS:
-        parts = [kind] if kind != "mixed" else ["expert", "medium", "random"]
-        together = [episode for part in parts for episode in played[part]]
-        buffers = [replace(episode, id=number) for number, episode in enumerate(together)]
-        ids.append(name_of(env_id, kind))
-        if ids[-1] in minari.list_local_datasets():
-            with redirect_stdout(StringIO()):  # it would print that it did
-                minari.delete_dataset(ids[-1])
+    return keep(env_id, played, f"{recipe.algorithm} (stable-baselines3), seed {seed}")
+
+
+def keep(env_id: str, played: dict[str, list], expert: str) -> list[str]:
+    """Episodes of every kind as data sets, and all together; their ids.
+
+    All are written before any takes the place of one that there is.
+    """
+    import minari
+    from minari.namespace import create_namespace, list_local_namespaces
+    from minari.storage.datasets_root_dir import get_dataset_path
+
+    root, ids = get_dataset_path(), [name_of(env_id, kind) for kind in KINDS]
+    played["mixed"] = [episode for kind in ("expert", "medium", "random") for episode in played[kind]]
+    with tempfile.TemporaryDirectory(dir=root.parent) as folder:
+        with _kept_in(folder):
+            for kind, name in zip(KINDS, ids):
+                minari.create_dataset_from_buffers(
+                    name,
+                    [replace(episode, id=number) for number, episode in enumerate(played[kind])],
+                    env=env_id,
+                    algorithm_name=f"{kind} of {expert}",
+                    description=f"{len(played[kind])} episodes by ./swm demos",
+                )
+        if env_id not in list_local_namespaces():
+            create_namespace(env_id)
+        for name in ids:
+            shutil.rmtree(root / name, ignore_errors=True)
+            (Path(folder) / name).replace(root / name)
+    return ids
+
+
+@contextmanager
+def _kept_in(folder: str) -> Iterator[None]:
+    """Have Minari keep data sets in a folder for a while, silently."""
+    name = "MINARI_DATASETS_PATH"
+    before = os.environ.get(name)
+    os.environ[name] = folder
+    try:
         with warnings.catch_warnings():  # of facts that only those who publish data sets need to give
             warnings.simplefilter("ignore", UserWarning)
-            minari.create_dataset_from_buffers(
-                ids[-1],
-                buffers,
-                env=env_id,
-                algorithm_name=f"{kind} of {recipe.algorithm} (stable-baselines3), seed {seed}",
-                description=f"{len(buffers)} episodes by ./swm demos",
-            )
-    return ids
+            yield
+    finally:
+        os.environ.pop(name)
+        if before is not None:
+            os.environ[name] = before
 
 
 def train(env_id: str, recipe: Recipe, seed: int, progress: Progress, at_half: Callable[[Act], None]) -> Act:
@@ -132,7 +158,12 @@ def train(env_id: str, recipe: Recipe, seed: int, progress: Progress, at_half: C
     with tempfile.TemporaryDirectory() as folder:
         every = max(recipe.steps // _EVALUATIONS // recipe.copies, 1)
         best = EvalCallback(
-            judge, n_eval_episodes=_JUDGED, eval_freq=every, best_model_save_path=folder, verbose=0
+            judge,
+            n_eval_episodes=_JUDGED,
+            eval_freq=every,
+            best_model_save_path=folder,
+            deterministic=not recipe.drawn,
+            verbose=0,
         )
         kind = getattr(sb3, recipe.algorithm)
         model = kind(

@@ -160,7 +160,7 @@ class PolicyNode(ManagedNode):
         except ValueError as error:  # wrong shape or NaN
             raise UserError(str(error)) from None
         if message.episode_start:
-            self._states[message.evaluation] = self._policy.initial_state()
+            self._states[message.evaluation] = self._policy.initial_state(message.episode)
         elif message.evaluation not in self._states:
             self._states[message.evaluation] = self._policy.state_to_join()
         else:

@@ -1,8 +1,9 @@
 """What a streamed decision of a decision transformer costs, on trajectories that were really seen.
 
 A synaptic operation is one addition of a weight because of one spike; a product is a multiplication and
-addition of numbers that are no spikes: embeddings of tokens, counts of spikes that meet in attention, and in
-a network without spikes everything.
+addition of numbers that are no spikes: embeddings of tokens, counts of spikes that meet in attention, routing
+between heads, and in a network without spikes everything. Normalising takes three products a number in both
+(its square, by the deviation, by the gain). Exponentials, and what neurons do within a tick, are not counted.
 """
 
 import torch
@@ -11,13 +12,17 @@ from torch import Tensor
 from spiking_wm_ros.snn.decision_transformer import KINDS, DecisionTransformer, Trajectory, Units, seen_by
 from spiking_wm_ros.snn.operations import Operations
 
+_NORMALISING = 3  # products a number
+
 
 @torch.no_grad()
 def count(network: DecisionTransformer, trajectory: Trajectory) -> tuple[Operations, float]:
     """Operations and spikes per decision, which is a step with its three tokens."""
     s, steps = network.sizes, trajectory.step.numel()
     seen, embedding = trajectory.observation.shape[-1] + 1 + trajectory.code.shape[-1], s.width
-    products = float(seen * embedding)
+    products = float(seen * embedding) + _NORMALISING * (KINDS * _normalised(network) + s.width)
+    if s.routing:
+        products += KINDS * s.layers * (s.heads**2 + s.width)
     if not s.spiking:
         per_token = s.layers * (4 * s.width**2 + 2 * s.width * s.hidden)
         pairs = _pairs(trajectory, s.context) / steps
@@ -50,6 +55,13 @@ def count(network: DecisionTransformer, trajectory: Trajectory) -> tuple[Operati
 
 def _outputs(network: DecisionTransformer) -> int:
     return network.head.out_features
+
+
+def _normalised(network: DecisionTransformer) -> int:
+    """Numbers of a token that are normalised, but for those before the heads: of one token alone."""
+    s = network.sizes
+    within = 6 * s.width + s.hidden if s.spiking else 2 * s.width
+    return s.width + s.layers * within
 
 
 def _pairs(trajectory: Trajectory, context: int) -> float:

@@ -1,6 +1,5 @@
 """The acting half of deep Q-networks."""
 
-import zlib
 from collections.abc import Mapping
 
 import numpy as np
@@ -84,21 +83,16 @@ class QPolicy(contract.Policy):
             self.judged.load_state_dict(parts["converted"])
         self._epsilon = float(weights["epsilon"])
 
-    def initial_state(self) -> tuple[Exploration | None, int]:
-        """Nothing drawn yet."""
-        return None, 0
+    def initial_state(self, episode: int = 0) -> tuple[Exploration, int]:
+        """Random numbers of the episode, and decisions so far."""
+        return Exploration(episode), 0
 
     @torch.inference_mode()
     def act(self, observation: np.ndarray, state: tuple, rng: np.random.Generator | None) -> tuple:
         """The action of the highest value, or any; the converted network is judged, if there is one."""
         draws, decisions = state
-        epsilon = self._epsilon
-        if rng is None:
-            epsilon = self.options.evaluation_epsilon
-            draws = draws or Exploration(zlib.crc32(observation.tobytes()))
-            draw = draws.at(decisions)
-        else:
-            draw = rng
+        epsilon = self.options.evaluation_epsilon if rng is None else self._epsilon
+        draw = draws.at(decisions) if rng is None else rng
         if draw.random() < epsilon:
             action = draw.integers(self.network.readout.out_features)
         else:

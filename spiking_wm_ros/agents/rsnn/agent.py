@@ -47,7 +47,7 @@ class RSNNPolicy(contract.Policy):
         """The activity that was released with the weights, else neurons at rest."""
         return self._to_join.copy()
 
-    def initial_state(self) -> Activity:
+    def initial_state(self, episode: int = 0) -> Activity:
         """Neurons at rest."""
         return self._actor.network.at_rest()
 

@@ -18,7 +18,8 @@ from spiking_wm_ros.agents.spiking_dt.improvement import Improvement
 from spiking_wm_ros.agents.spiking_dt.options import Options
 from spiking_wm_ros.agents.spiking_dt.policy import DecisionPolicy, Memory
 from spiking_wm_ros.agents.tensors import flatten, restore_optimiser, unflatten
-from spiking_wm_ros.datasets.demonstrations import load
+from spiking_wm_ros.datasets.demonstrations import digest, load
+from spiking_wm_ros.errors import UserError
 
 
 class Agent(contract.Agent):
@@ -38,13 +39,16 @@ class Agent(contract.Agent):
             self.dreams = Dreams(options, width, codes, normaliser) if options.world_model else None
         demonstrations = load(options.dataset) if options.dataset else []
         self._demonstrated = sum(len(d.reward) for d in demonstrations)
+        self._data_set, lowest = digest(demonstrations), 0.0
         self.replay = memory(options.replay + self._demonstrated, width, codes)
         remember(self.replay, demonstrations, self._actions)
         if self._demonstrated:
             self._notice(slice(0, self._demonstrated))
             self._learnable = settled(self.replay, self._demonstrated, options.unsettled)
-            self.decider.highest.copy_(self.replay.fields["asked"][self._learnable].max())
-        self.improvement = Improvement(self.decider, options)
+            left = self.replay.fields["asked"][self._learnable]
+            self.decider.highest.copy_(left.max())
+            lowest = float(left.min())
+        self.improvement = Improvement(self.decider, options, lowest)
         self._fresh = 0  # steps of its own that it has not learned from
         # acts beside the policy that really acts, so as to know what that one remembers
         self._acting = DecisionPolicy(options, spaces)
@@ -188,6 +192,7 @@ class Agent(contract.Agent):
             "updates": torch.tensor(self.improvement.updates),
             "fresh": torch.tensor(self._fresh),
             "generator": self._generator.get_state(),
+            "data_set": torch.tensor(self._data_set),
             "acting": self._acting.weights(),
             "episode": torch.tensor(self._episode),
             "seed": torch.tensor(self.seed),
@@ -199,8 +204,17 @@ class Agent(contract.Agent):
         return kept | self.policy_state()
 
     def restore(self, snapshot: Mapping[str, torch.Tensor]) -> None:
-        """Go on from a `snapshot`."""
+        """Go on from a `snapshot`.
+
+        Raises:
+            UserError: if the data set is not the one that it had.
+        """
         parts = unflatten(snapshot)
+        if int(snapshot["data_set"]) != self._data_set:
+            raise UserError(
+                f"dataset:={self.options.dataset} is not what this run began with (was ./swm demos called"
+                " since?): put that one back, or begin a run anew"
+            )
         self.decider.load_state_dict(parts["decider"])
         self.improvement.average.load_state_dict(parts["average"])
         if self.dreams:

@@ -29,10 +29,11 @@ class Improvement:
     Args:
         decider: what learns.
         options: rates and weights.
+        lowest: return that was left at worst where demonstrations are learned from.
     """
 
-    def __init__(self, decider: Decider, options: Options):
-        self.decider, self.options = decider, options
+    def __init__(self, decider: Decider, options: Options, lowest: float):
+        self.decider, self.options, self.lowest = decider, options, lowest
         self.average = copy.deepcopy(decider).requires_grad_(False)
         self.average.normaliser = decider.normaliser
         # one for each, since what the other remembers is of gradients of another size
@@ -59,7 +60,8 @@ class Improvement:
 
     def _learn_locally(self, features: Tensor, stretches: Stretches) -> None:
         here, code = stretches.valid > 0, stretches.trajectory.code
-        worth = stretches.trajectory.asked / self.options.return_scale
+        # from the worst up, or what earns less than nothing would be unlearned
+        worth = (stretches.trajectory.asked - self.lowest) / self.options.return_scale
         with torch.no_grad():  # the error, as far as a synapse can know it
             said, deviation = self.decider.outputs(features)
             after = code - (said.exp() if self.decider.discrete else said)

@@ -69,7 +69,7 @@ class DecisionPolicy(contract.Policy):
         """Those that `load` takes."""
         return {name: value.clone() for name, value in self._decider.state_dict().items()}
 
-    def initial_state(self, target: float | None = None) -> Memory:
+    def initial_state(self, episode: int = 0, target: float | None = None) -> Memory:
         """All is still asked for: ``target_return``, if nothing else is said."""
         asked = torch.tensor([self.options.target_return if target is None else target])
         return Memory(self._decider.network.nothing_seen(), asked, torch.zeros(self._actions.width), 0)

@@ -56,7 +56,7 @@ class SpikingWMPolicy(contract.Policy):
         weights = flatten({"model": acting_part(self._model), "actor": self._actor.state_dict()})
         return weights | {"random": torch.tensor(self._random)}
 
-    def initial_state(self) -> tuple[Latent, Tensor]:
+    def initial_state(self, episode: int = 0) -> tuple[Latent, Tensor]:
         """Nothing remembered, nothing done yet."""
         nothing = torch.zeros(1, self._actions.width)
         return self._model.rssm.initial(1, like=nothing), nothing
