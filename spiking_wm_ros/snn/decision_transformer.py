@@ -5,8 +5,9 @@ trajectories, ``L`` steps, ``n`` tokens that are new, ``m`` that are seen, ``d``
 heads. A token sees itself and what came before it, of its own step and the ``context - 1`` steps before.
 
 Where it spikes every product but those of the tokens' embeddings, of normalising and of routing is one of
-weights, or spikes, with mean rates of LIF neurons over ``ticks``, so it is sums of weights: rates are counts of spikes. Attention has no
-softmax: what a query finds is the sum of values weighted by how often query and key fire together.
+weights, or spikes, with mean rates of LIF neurons over ``ticks``, so it is sums of weights: rates are counts
+of spikes. Attention has no softmax: what a query finds is the sum of values weighted by how often query and
+key fire together.
 """
 
 from typing import NamedTuple
