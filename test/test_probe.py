@@ -17,7 +17,7 @@ SPIKING = {  # environment, options, ticks of layers
     "rsnn": ("InvertedPendulum-v5", tiny_rsnn, {1}),
     "spiking_wm": ("InvertedPendulum-v5", tiny_latent, {8}),
     "spiking_dt": ("CartPole-v1", tiny_dt, {4}),
-    "dsqn": ("CartPole-v1", tiny_dqn, {4}),
+    "dsqn": ("CartPole-v1", lambda given: tiny_dqn(given) | {"evaluation_epsilon": 0.0}, {4}),
 }
 
 

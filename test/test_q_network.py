@@ -59,7 +59,8 @@ def test_every_layer_fires_before_anything_is_learned(algorithm, env):
     assert min(rates) > 0.001, rates
     assert fresh(seen).std(0).max() > 0  # values depend on what is seen
     fresh.wake(seen)  # as before the first update
-    assert all(0.02 < float(spikes.mean()) < 0.6 for spikes in fresh.activity(seen).spikes)
+    rates = [float(spikes.mean()) for spikes in fresh.activity(seen).spikes]
+    assert 0.005 < min(rates) and max(rates) < 0.6, rates  # small weights fire little, but all layers do
 
 
 def test_currents_deviate_as_asked_for():
