@@ -36,7 +36,7 @@ class Subject:
         env = make_env(ENV)
         torch.manual_seed(0)
         decider = Decider(options, Spaces.of(env))
-        self._improvement = Improvement(decider, options)
+        self._improvement = Improvement(decider, options, 0.0)
         self._policy = DecisionPolicy(options, Spaces.of(env))
         self._policy.load({name: value.clone() for name, value in decider.state_dict().items()})
         self._seen, self._state = env.reset(seed=0)[0], self._policy.initial_state()
@@ -44,7 +44,7 @@ class Subject:
         steps = torch.arange(CONTEXT).repeat(BATCH, 1)
         some = torch.rand(BATCH, CONTEXT), torch.randn(BATCH, CONTEXT, 4)
         ones = torch.ones(BATCH, CONTEXT)
-        self._stretches = Stretches(Trajectory(*some, codes, steps), ones, 0 * ones, ones)
+        self._stretches = Stretches(Trajectory(*some, codes, steps), ones, 0 * ones, ones, ones, ones)
         for _ in range(CONTEXT):
             self.decide()
 
