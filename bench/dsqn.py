@@ -43,7 +43,7 @@ def measure(algorithm: str, results) -> None:
     step = median(agent.learn, UPDATES)
     policy = agent.policy_class(setup.agent_options, spaces)
     policy.load(agent.policy_weights())
-    decision = median(lambda: policy.act(observation, policy.initial_state(), None), DECISIONS)
+    decision = median(lambda: policy.act(observation, policy.initial_state(1), None), DECISIONS)
     results.put((decision, step, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024))
 
 
