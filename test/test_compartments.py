@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 
+from spiking_wm_ros.snn import probe
 from spiking_wm_ros.snn.compartments import (
     KINDS,
     TAU,
@@ -128,6 +129,24 @@ def test_drive_of_one_tick_is_one_that_stays(kind, dtype):
         outcomes.append((spikes, after, stays.grad))
     for one, other in zip(*outcomes):
         assert torch.allclose(one, other, atol=1e-5)
+
+
+@pytest.mark.parametrize("ticks", [1, 4, 7])
+def test_rates_of_lif_neurons_are_the_mean_of_their_spikes(ticks):
+    """And their gradient is that of the definition, where ticks do not go through memory."""
+    drive, weights, cell = (torch.randn(1, 6, 20, 5) + 0.7) * 1.5, torch.randn(1, 6, 20, 5), made("lif", 5)
+    outcomes = []
+    for dtype in (torch.float32, torch.float64):  # the latter is never fused
+        stays = drive.clone().to(dtype).requires_grad_()
+        rates = cell.from_rest(stays, ticks, averaged=True)
+        (rates * weights).sum().backward()
+        outcomes.append((rates.detach(), stays.grad))
+    (rates, slopes), (expected, defined) = outcomes
+    assert torch.allclose(rates.double(), expected, atol=1e-6) and 0 < expected.mean() < 1
+    assert torch.allclose(slopes.double(), defined, atol=1e-5) and defined.abs().sum() > 0
+    with probe.listen() as heard:  # spikes are shown to who listens
+        assert torch.allclose(cell.from_rest(drive, ticks, averaged=True), rates)
+    assert heard[0].shape == (ticks, 20 * 5) and heard[0].mean(0) == pytest.approx(rates[0, 0].flatten())
 
 
 @pytest.mark.parametrize("kind", KINDS)

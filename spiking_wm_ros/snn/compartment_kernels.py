@@ -58,6 +58,30 @@ def lif_back(grad_spikes, saved, grad_state, grad_drive, grad_parameters, parame
                 g_u[n] = (_ONE - rate) * g_u[n]
 
 
+@njit(f"void({_plane},{_plane},{_plane},i8,{_row})", **_compiled)
+def lif_rates(drive, rates, slopes, ticks, constants):
+    """Mean of spikes from rest for currents ``[B, N]`` that stay, and its derivative by them."""
+    rate, threshold, share = constants[0], constants[1], _ONE / np.float32(ticks)
+    batch, neurons = drive.shape
+    u, u_by_x, above = np.empty((3, neurons), np.float32)
+    for b in range(batch):
+        x, mean, slope = drive[b], rates[b], slopes[b]
+        u[:], u_by_x[:], mean[:], slope[:] = _ZERO, _ZERO, _ZERO, _ZERO
+        for _ in range(ticks):
+            for n in range(neurons):
+                above[n] = u[n] + rate * (x[n] - u[n]) - threshold
+            for n in range(neurons):
+                u_by_x[n] += rate * (_ONE - u_by_x[n])
+            for n in range(neurons):
+                slope[n] += share * _slope(above[n]) * u_by_x[n]
+            for n in range(neurons):
+                mean[n] += share if above[n] > _ZERO else _ZERO
+            for n in range(neurons):
+                u_by_x[n] = u_by_x[n] if above[n] <= _ZERO else _ZERO
+            for n in range(neurons):
+                u[n] = above[n] + threshold if above[n] <= _ZERO else _ZERO
+
+
 @njit(_forward, **_compiled)
 def integrate_and_fire(drive, state, spikes, saved, parameters, constants):
     """``u``, without leak; saves whether the current is one whose changes count."""

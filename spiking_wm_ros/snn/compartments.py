@@ -55,6 +55,23 @@ class _Rounded(torch.autograd.Function):
         return grad * ((current > 0) & (current < 1)), None
 
 
+class _LIFRates(torch.autograd.Function):
+    """Rates ``[B, N]`` of `LIF` from rest over so many ticks of currents ``[B, N]``."""
+
+    @staticmethod
+    def forward(ctx, currents: Tensor, ticks: int, constants: np.ndarray) -> Tensor:
+        rates, slopes = torch.empty_like(currents), torch.empty_like(currents)
+        arrays = (x.detach().numpy() for x in (currents, rates, slopes))
+        kernels.lif_rates(*arrays, ticks, constants)
+        ctx.save_for_backward(slopes)
+        return rates
+
+    @staticmethod
+    def backward(ctx, grad: Tensor) -> tuple[Tensor, None, None]:
+        (slopes,) = ctx.saved_tensors
+        return grad * slopes, None, None
+
+
 spike = _Spike.apply
 
 
@@ -136,6 +153,13 @@ class LIF(Neurons):
         u = u + (drive - u) / TAU
         s = spike(u - THRESHOLD)
         return s, (u * (1 - s.detach()))[None]
+
+    def from_rest(self, drive: Tensor, ticks: int, averaged: bool) -> Tensor:
+        """See `Neurons.from_rest`; of rates, only they and their slopes go through memory, not ticks."""
+        if len(drive) > 1 or not averaged or not fused(drive) or probe.heard():
+            return super().from_rest(drive, ticks, averaged)
+        flat = drive.reshape(-1, self.neurons).contiguous()
+        return _LIFRates.apply(flat, ticks, np.array(self.constants, np.float32)).view(drive.shape)
 
 
 class IntegrateAndFire(Neurons):

@@ -79,22 +79,18 @@ def _by_tick(drive: Tensor, ticks: int, c: Constants) -> tuple[Tensor, Tensor]:
 class _Fused(torch.autograd.Function):
     @staticmethod
     def forward(ctx, drive: Tensor, ticks: int, c: Constants):
-        constants = np.array(c[:4], np.float32)
-        potential = torch.full_like(drive[0], c.start, memory_format=torch.contiguous_format)
-        spikes = drive.new_empty(ticks, *drive.shape[1:])
-        kept = ticks if ctx.needs_input_grad[0] else 1  # nothing is kept where there is no way back
-        before = drive.new_empty(kept, *drive.shape[1:])
-        arrays = (drive.contiguous(), potential, spikes, before)
-        kernels.integrate_and_fire(*(x.detach().numpy() for x in arrays), constants)
-        ctx.save_for_backward(before)
-        ctx.constants, ctx.constant_drive = constants, len(drive) < ticks
+        constants, drive = np.array(c[:5], np.float32), drive.detach().contiguous()
+        potential, spikes = torch.empty_like(drive[0]), drive.new_empty(ticks, *drive.shape[1:])
+        kernels.integrate_and_fire(*(x.numpy() for x in (drive, potential, spikes)), constants)
+        ctx.save_for_backward(drive)
+        ctx.constants = constants
         return spikes, potential
 
     @staticmethod
     def backward(ctx, grad_spikes: Tensor, grad_potential: Tensor):
-        (before,) = ctx.saved_tensors
-        grad_drive = torch.empty_like(before)
+        (drive,) = ctx.saved_tensors
+        grad_drive = torch.empty_like(drive)
         grad_potential = grad_potential.clone(memory_format=torch.contiguous_format)
-        arrays = (grad_spikes.contiguous(), before, grad_potential, grad_drive)
+        arrays = (grad_spikes.contiguous(), drive, grad_potential, grad_drive)
         kernels.integrate_and_fire_back(*(x.numpy() for x in arrays), ctx.constants)
-        return grad_drive.sum(0, keepdim=True) if ctx.constant_drive else grad_drive, None, None
+        return grad_drive, None, None
