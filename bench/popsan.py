@@ -28,6 +28,8 @@ from spiking_wm_ros.process import matmul_precision, prepare_to_compute
 
 ENV = "HalfCheetah-v5"
 DATA, UPDATES = 10_000, 600  # transitions and model updates of the comparison of sizes
+STEPS, MEASURED = 1750, 500  # of whole training, and the last of them, that count
+SECONDS = 5.0  # of imagining
 
 
 def random_transitions(count: int) -> list[Transition]:
@@ -65,15 +67,15 @@ def agent_with(options, transitions: list[Transition]) -> Agent:
 
 
 def training_speed(algorithm: str, dreaming: bool) -> float:
-    """Environment steps per second of training in one process, over 500 steps after warm-up."""
+    """Environment steps per second of training in one process, over the last `MEASURED` steps."""
     times = {}
-    short = {"steps": 1750, "warmup": 1000, "evaluate_every": 0, "checkpoint_every": 0}
+    short = {"steps": STEPS, "warmup": 1000, "evaluate_every": 0, "checkpoint_every": 0}
     setup = settle(algorithm, ENV, short)
     with tempfile.TemporaryDirectory() as folder:
         run = Run.create(Path(folder), setup, ENV)
         learner = train(run, on_step=lambda step: times.setdefault(step, time.perf_counter()))
     assert bool(learner.dreams) is dreaming
-    return 500 / (times[1750] - times[1250])
+    return MEASURED / (times[STEPS] - times[STEPS - MEASURED])
 
 
 def main() -> None:
@@ -98,7 +100,7 @@ def main() -> None:
             lambda: agent.dynamics.learn(agent.replay, agent._generator), 30
         )
         began, imagined = time.perf_counter(), 0
-        while time.perf_counter() - began < 5:
+        while time.perf_counter() - began < SECONDS:
             imagined += agent._imagine(1024).imagined
         figures["imagined_per_s"] = imagined / (time.perf_counter() - began)
     figures["train_steps_per_s"] = training_speed("popsan", False)

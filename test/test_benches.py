@@ -1,0 +1,45 @@
+"""Every benchmark runs to its last line, with less to measure: what it measures is another matter.
+
+Not `bench/viewing.py`, which takes minutes at its shortest (`test_viewer.py` has its parts), nor
+`bench/published.py`, which needs a checkout of other people's code.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+_ROOT = Path(__file__).parents[1]
+_RUN = "import sys; sys.path.insert(0, 'bench'); import {name} as bench; {shorter}; bench.main()"
+_LESS = {"length": 4, "batch": 2, "horizon": 2}
+SHORTER = {
+    "deploy": "bench.SECONDS = 2.0",
+    "dsqn": "bench.TURNS = 1",
+    "loihi": "bench.DECISIONS = 5",
+    "popsan": "bench.DATA = bench.STEPS = 1260; bench.UPDATES = 1; bench.MEASURED = 20; bench.SECONDS = 0.1",
+    "ros": "bench.ROUNDS, bench.PINGS = 1, 300",
+    "rsnn": "bench.GAMES = 4",
+    "spiking_dt": "bench.TURNS, bench.UPDATES, bench.DECISIONS = 1, 1, 5",
+    "spiking_wm": f"bench.TURNS = 1; bench.FORMS = {{k: (a, o | {_LESS}) for k, (a, o) in bench.FORMS.items()}}",
+}
+
+
+@pytest.mark.parametrize("name", SHORTER)
+def test_benchmarks_run_to_their_last_line(name):
+    program = _RUN.format(name=name, shorter=SHORTER[name])
+    ended = subprocess.run(
+        [sys.executable, "-c", program], cwd=_ROOT, env=os.environ, capture_output=True, text=True
+    )
+    assert ended.returncode == 0, ended.stderr[-2000:]
+    figures = json.loads(ended.stdout.splitlines()[-1])
+    assert len(figures) > 1 and np.isfinite(list(figures.values())).all()
+    assert all(value >= 0 for value in figures.values())
+
+
+def test_none_is_forgotten():
+    told_why = {"_yardstick", "viewing", "published"}
+    assert {path.stem for path in (_ROOT / "bench").glob("*.py")} == set(SHORTER) | told_why
