@@ -15,7 +15,7 @@ import pytest
 
 _ROOT = Path(__file__).parents[1]
 _RUN = "import sys; sys.path.insert(0, 'bench'); import {name} as bench; {shorter}; bench.main()"
-_LESS = {"length": 4, "batch": 2, "horizon": 2}
+_LESS = "bench.FORMS = {k: (a, o | dict(length=4, batch=2, horizon=2)) for k, (a, o) in bench.FORMS.items()}"
 SHORTER = {
     "deploy": "bench.SECONDS = 2.0",
     "dsqn": "bench.TURNS = 1",
@@ -24,7 +24,7 @@ SHORTER = {
     "ros": "bench.ROUNDS, bench.PINGS = 1, 300",
     "rsnn": "bench.GAMES = 4",
     "spiking_dt": "bench.TURNS, bench.UPDATES, bench.DECISIONS = 1, 1, 5",
-    "spiking_wm": f"bench.TURNS = 1; bench.FORMS = {{k: (a, o | {_LESS}) for k, (a, o) in bench.FORMS.items()}}",
+    "spiking_wm": f"bench.TURNS = 1; {_LESS}",
 }
 
 
