@@ -1,13 +1,14 @@
 """A deep spiking Q-network beside the vanilla one, and beside networks that convert (Liu et al. 2022).
 
-Run as ``./swm experiment dsqn_vs_dqn``, or in part, as with ``algorithms:=dqn seeds:=1 steps:=100000``. Each
-run is kept in ``runs/dsqn_vs_dqn`` and goes on where it was stopped; one that is finished is only judged. Of
-every trained network it tells the return, also under noise in what is seen, firing rates, synaptic operations
-and energy (`spiking_wm_ros.snn.operations`); of conversions how often they act as the network that they are
-converted from: of ``dqn``, which did not learn to be converted, by ticks, and of ``converted_sqn``, which
-learned with rounded activity, in the ticks that it learned for. Writes ``dsqn_vs_dqn_ENV.csv`` (curves),
-``_costs.csv``, ``_noise.csv``, ``_conversion.csv`` and ``.png`` to that folder, or to another with
-``results:=``; they hold what this call was asked for.
+Run as ``./swm experiment dsqn_vs_dqn``, or in part, as with ``algorithms:=dqn seeds:=1 steps:=100000``; steps
+are as many as the environment's file says, where nothing else is asked for. Each run is kept in
+``runs/dsqn_vs_dqn`` and goes on where it was stopped; one that is finished is only judged. Of every trained
+network it tells the return, also under noise in what is seen, firing rates, synaptic operations and energy
+(`spiking_wm_ros.snn.operations`); of conversions how often they act as the network that they are converted
+from: of ``dqn``, which did not learn to be converted, by ticks, and of ``converted_sqn``, which learned with
+rounded activity, in the ticks that it learned for. Writes ``dsqn_vs_dqn_ENV.csv`` (curves), ``_costs.csv``,
+``_noise.csv``, ``_conversion.csv`` and ``.png`` to that folder, or to another with ``results:=``; they hold
+what this call was asked for.
 """
 
 import csv
@@ -176,24 +177,26 @@ def curve(run: Run, algorithm: str, seed: int) -> list[dict]:
 def draw(tables: dict[str, list[dict]], env: str, target: Path) -> None:
     """Curves, energy, and returns under noise."""
     figure, (of_curve, of_energy, of_noise) = plt.subplots(1, 3, figsize=(14, 4.2))
+    names = list(dict.fromkeys(row["algorithm"] for row in tables["costs"]))
+    colour = {name: f"C{k}" for k, name in enumerate(names)}
     for rows, x, axes in ((tables["curve"], "step", of_curve), (tables["noise"], "noise", of_noise)):
         for algorithm in dict.fromkeys(row["algorithm"] for row in rows):
             found = [row for row in rows if row["algorithm"] == algorithm]
             places = sorted({row[x] for row in found})
             by_place = [[row["return"] for row in found if row[x] == place] for place in places]
             mean = np.array([np.mean(values) for values in by_place])
-            (line,) = axes.plot(places, mean, label=algorithm)
+            axes.plot(places, mean, label=algorithm, color=colour[algorithm])
             low, high = ([edge(values) for values in by_place] for edge in (min, max))
-            axes.fill_between(places, low, high, alpha=0.2, color=line.get_color())
+            axes.fill_between(places, low, high, alpha=0.2, color=colour[algorithm])
         axes.legend()
     seeds = len({row["seed"] for row in tables["curve"]})
     of_curve.xaxis.set_major_formatter(EngFormatter(sep=""))
     of_curve.set(xlabel="frames", ylabel=f"mean return of {EPISODES} games", title=f"{env}, {seeds} seeds")
     of_noise.set(xlabel="noise, in a pixel's range", ylabel="return", title="noise in what is seen")
-    names = list(dict.fromkeys(row["algorithm"] for row in tables["costs"]))
     energy = [np.mean([r["energy_nJ"] for r in tables["costs"] if r["algorithm"] == name]) for name in names]
-    of_energy.bar(names, energy)
-    of_energy.set(ylabel="nJ a decision, synapses alone, estimated", title="energy")
+    of_energy.barh(names, energy, color=[*colour.values()])
+    of_energy.invert_yaxis()
+    of_energy.set(xlabel="nJ a decision, synapses alone, estimated", title="energy")
     figure.tight_layout()
     figure.savefig(target, dpi=120)
 
@@ -218,7 +221,7 @@ def main() -> None:
     defaults = {
         "env": "minatar/Breakout-v0",
         "algorithms": "dqn,dsqn,converted_sqn",
-        "steps": 300_000,
+        "steps": 0,
         "seeds": 3,
     }
     folder = ROOT / "runs/dsqn_vs_dqn"
@@ -229,9 +232,10 @@ def main() -> None:
     prepare_to_compute()
     tables = {"curve": [], "costs": [], "noise": [], "conversion": []}
     for algorithm in given["algorithms"].split(","):
+        steps = given["steps"] or settle(algorithm, given["env"], {}).run_options.steps
         for seed in seeds:
             with Progress() as progress:
-                run = trained(algorithm, given["env"], seed, given["steps"], folder, progress)
+                run = trained(algorithm, given["env"], seed, steps, folder, progress)
             tables["curve"] += curve(run, algorithm, seed)
             for name, rows in zip(("costs", "noise", "conversion"), judge(run, algorithm, seed)):
                 tables[name] += rows
