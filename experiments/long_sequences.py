@@ -48,7 +48,8 @@ SYMBOLS, SHOWN, CUED, NOISE = 4, 5, 5, 0.1
 NEURONS, BATCH, RATE = 64, 64, 1e-2
 AVERAGED = 100  # updates that weights are averaged over at the end, or a tenth of all if that is less
 PIXEL_NOISE = 0.15  # on digits that are learned from, or there are too few of them
-TASKS = ("recall", "digits", "shd", "timit", "librispeech")
+RECORDED = ("shd", "timit", "librispeech")  # tasks that read folder:=
+TASKS = ("recall", "digits", *RECORDED)
 TESTED = 1024  # sequences of recall that are not learned from
 
 Draw = Callable[[int], tuple[Tensor, Tensor]]
@@ -155,7 +156,8 @@ def measured(task: str, kind: str, delay: int, seed: int, updates: int, folder: 
         UserError: if that was measured with other options.
     """
     file = kept / f"{task}{delay or ''}_{kind}_s{seed}_u{updates}.json"
-    options = {"neurons": NEURONS, "batch": BATCH, "rate": RATE, "averaged": AVERAGED, "folder": folder}
+    options = {"neurons": NEURONS, "batch": BATCH, "rate": RATE, "averaged": AVERAGED}
+    options["folder"] = folder if task in RECORDED else ""
     found = found_once(file, options, lambda: {"row": measure(task, kind, delay, seed, updates, folder)})
     return found["row"]
 

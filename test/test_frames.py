@@ -109,6 +109,10 @@ def test_a_file_may_hold_the_pictures(tmp_path):
             frames.add(transition, transition.reward)
     assert file.stat().st_size == 40 * 3 * 2
     assert torch.equal(mapped.fields["picture"], plain.fields["picture"])
+    with pytest.raises(UserError, match="another run's"):  # it would be emptied under who learns from it
+        Frames(40, SHAPE, torch.uint8, STACKED, str(file))
+    assert torch.equal(mapped.fields["picture"], plain.fields["picture"])
+    del frames, mapped
     Frames(40, SHAPE, torch.uint8, STACKED, str(file))  # a run that goes on takes its file again
     (tmp_path / "precious").write_text("not a replay")
     with pytest.raises(UserError, match="something else"):

@@ -5,21 +5,30 @@ import pytest
 import torch
 from spikingjelly.activation_based import neuron, surrogate
 
-from spiking_wm_ros.snn.integrate_and_fire import CONVERTED, IF, LIF, LIF_SOFT, _by_tick, fire
+from spiking_wm_ros.snn.integrate_and_fire import CONVERTED, IF, LIF, LIF_SOFT, ROUNDED, _by_tick, fire
 
 KINDS = pytest.mark.parametrize(
-    "constants", [LIF, LIF_SOFT, IF, CONVERTED], ids=["lif", "lif_soft", "if", "converted"]
+    "constants",
+    [LIF, LIF_SOFT, IF, CONVERTED, ROUNDED],
+    ids=["lif", "lif_soft", "if", "converted", "rounded"],
 )
 
 
-def currents(ticks: int = 6) -> torch.Tensor:
-    return torch.randn(ticks, 3, 7, generator=torch.Generator().manual_seed(0)) + 0.5
+def currents(ticks: int = 6, *of_layer: int) -> torch.Tensor:
+    shape = of_layer or (7,)
+    return torch.randn(ticks, 3, *shape, generator=torch.Generator().manual_seed(0)) + 0.5
 
 
 @KINDS
 def test_fused_is_as_tick_by_tick_and_so_are_its_gradients(constants):
-    for ticks, drive in ((6, currents()), (6, currents(1))):  # one tick of currents that do not change
-        found = []
+    large = (9, 9, 14)  # of a convolution, more than kernels take at a time
+    for ticks, drive in (
+        (6, currents()),
+        (6, currents(1)),
+        (6, currents(6, *large)),
+        (6, currents(1, *large)),
+    ):
+        found = []  # one tick of currents is one that stays
         for run in (fire, _by_tick):
             x = drive.clone().requires_grad_()
             spikes, potential = run(x, ticks, constants)

@@ -118,7 +118,7 @@ def test_a_resumed_run_of_before_gets_the_new_columns(dreamt, tmp_path):
     run, table = Run(tmp_path / "old"), tmp_path / "old/dreams.csv"
     old = [line.rsplit(",", 3)[0] for line in table.read_text().splitlines()]
     table.write_text("\n".join(old) + "\n")
-    run.forget_after(10**6, 10**6)
+    run.forget_after(10**6, 10**6, 10**6)
     rows = run.table("dreams")
     assert (
         rows[0]["number"] == rows[0]["seconds"] == "" and rows[0]["step"] == dreamt.table("dreams")[0]["step"]

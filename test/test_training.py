@@ -109,8 +109,10 @@ def test_rows_that_a_checkpoint_does_not_know_are_dropped(tmp_path, tiny):
     train(run)
     run.append("episodes", {"step": 500, "episode": 99, "return": 1.0, "length": 2})
     before = [row for row in run.table("episodes") if row["episode"] != "99"]
-    run.forget_after(120, 120)
-    assert run.table("episodes") == before
+    dreams = run.table("dreams")
+    run.append("dreams", dreams[-1] | {"number": len(dreams) + 1})  # another one in the same step
+    run.forget_after(120, 120, len(dreams))
+    assert run.table("episodes") == before and run.table("dreams") == dreams
 
 
 def test_a_checkpoint_of_other_sizes_algorithm_or_environment_is_refused(tmp_path, tiny):

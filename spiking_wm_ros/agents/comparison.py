@@ -11,7 +11,12 @@ from spiking_wm_ros.agents.run import Run
 from spiking_wm_ros.agents.run_config import RunConfig
 from spiking_wm_ros.errors import UserError
 
-_OF_NO_MATTER = ("seed", "steps", "checkpoint_every")  # options in which runs may differ and be of one kind
+_OF_NO_MATTER = (
+    "seed",
+    "steps",
+    "checkpoint_every",
+    "replay_file",
+)  # options in which runs may differ and be of one kind
 _SHARE = 0.9  # of the way from the worst start to the best end, where nothing else is a threshold
 
 

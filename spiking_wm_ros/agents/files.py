@@ -1,13 +1,17 @@
-"""Files and folders that appear whole or not at all."""
+"""Files and folders that appear whole or not at all, and that one process has at a time."""
 
+import fcntl
 import hashlib
 import os
 import shutil
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import IO
 
 from spiking_wm_ros.errors import UserError
+
+_GIVEN_UP = ".given_up_"
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -34,6 +38,22 @@ def sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
+def hold(path: Path) -> IO:
+    """A file, made if need be, that nobody else can hold until what is returned is closed.
+
+    Raises:
+        BlockingIOError: if somebody does.
+        OSError: if it cannot be written.
+    """
+    held = path.open("ab")
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        held.close()
+        raise
+    return held
+
+
 class CheckpointFolder:
     """Checkpoints by step; a folder named ``step_*`` is whole, anything else is rubbish.
 
@@ -49,6 +69,12 @@ class CheckpointFolder:
         """Whole checkpoints, oldest first."""
         return sorted(self.path.glob("step_*"))
 
+    def give_up_after(self, checkpoint: Path) -> None:
+        """From now on one of these is the newest; those after it go when the next one is saved."""
+        for later in self.all():
+            if checkpoint.parent.resolve() == self.path.resolve() and later.name > checkpoint.name:
+                os.replace(later, later.with_name(f"{_GIVEN_UP}{later.name}"))
+
     def save(self, step: int, files: Mapping[str, bytes]) -> Path:
         """Write a checkpoint and drop the oldest ones.
 
@@ -56,7 +82,7 @@ class CheckpointFolder:
             OSError: if it cannot be written; the older checkpoints then stay.
         """
         self.path.mkdir(parents=True, exist_ok=True)
-        for rubbish in self.path.glob(".unfinished_*"):
+        for rubbish in (*self.path.glob(".unfinished_*"), *self.path.glob(f"{_GIVEN_UP}*")):
             shutil.rmtree(rubbish)
         unfinished = self.path / f".unfinished_{step}"
         # one step can be saved more than once: before and after a dream, say

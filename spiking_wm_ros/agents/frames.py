@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 import numpy as np
 import torch
 from torch import Generator, Tensor
 
 from spiking_wm_ros.agents.contract import Transition
+from spiking_wm_ros.agents.files import hold
 from spiking_wm_ros.errors import UserError
 
 # the last _HELD_OUT of every _BLOCK rows are never learned from by a world model, for it to be judged by
@@ -58,9 +59,9 @@ class Frames:
         one = (capacity, *shape[:-1], shape[-1] // stacked)
         kind = str(dtype).removeprefix("torch.")
         # zeros are mapped, not written: memory is taken as it fills
-        pictures = (
-            np.memmap(_writable(file, one, kind), kind, "w+", shape=one) if file else np.zeros(one, kind)
-        )
+        path = Path(file).expanduser()
+        self._held = _held(path, one, kind) if file else None
+        pictures = np.memmap(path, kind, "w+", shape=one) if file else np.zeros(one, kind)
         fields = {
             "picture": pictures,
             "action": np.zeros(capacity, np.int64),
@@ -132,7 +133,8 @@ class Frames:
     def held_out(self, length: int, most: int) -> Tensor:
         """The newest stretches of held-out rows ``[length, W]`` that lie within an episode."""
         first = self.written - len(self) + self.stacked - 1
-        rows = torch.arange(max(first, self.written - 100 * _BLOCK), self.written - length)
+        first, end = max(first, self.written - 100 * _BLOCK), self.written - length
+        rows = torch.arange(first, max(first, end))
         rows = rows[rows % _BLOCK >= _BLOCK - _HELD_OUT] + torch.arange(length)[:, None]
         leaps = self.fields["leap"][rows % self.capacity]
         followed = (leaps == 1).all(0) & (rows[-1] % _BLOCK >= _BLOCK - _HELD_OUT)
@@ -180,15 +182,16 @@ class Frames:
         self._next = snapshot["next"].clone() if "next" in snapshot else None
 
 
-def _writable(file: str, shape: tuple[int, ...], kind: str) -> Path:
-    path, size = Path(file).expanduser(), int(np.prod(shape)) * np.dtype(kind).itemsize
+def _held(path: Path, shape: tuple[int, ...], kind: str) -> IO:
+    size = int(np.prod(shape)) * np.dtype(kind).itemsize
     if path.is_file() and path.stat().st_size not in (0, size):
-        raise UserError(f"replay_file:={file} is something else, of another size: choose another one")
+        raise UserError(f"replay_file:={path} is something else, of another size: choose another one")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()
+        return hold(path)
+    except BlockingIOError:
+        raise UserError(f"replay_file:={path} is another run's, which goes on: choose another one") from None
     except OSError as error:
         raise UserError(
-            f"replay_file:={file} cannot be written ({error.strerror}): choose another one"
+            f"replay_file:={path} cannot be written ({error.strerror}): choose another one"
         ) from None
-    return path

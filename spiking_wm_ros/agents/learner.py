@@ -54,8 +54,8 @@ class Observer:
     def released(self, release: Release) -> None:
         """A policy version is ready."""
 
-    def learned(self, step: int, metrics: Metrics) -> None:
-        """One update was made."""
+    def learned(self, step: int, updates: int, metrics: Metrics) -> None:
+        """One more update was made, of so many by now."""
 
     def episode_ended(self, step: int, episode: int, episode_return: float, length: int) -> None:
         """A training episode ended."""
@@ -171,7 +171,7 @@ class Learner:
             self._advance_dream()
         elif self.updates < self._updates_due():
             self.updates += 1
-            self.observer.learned(self.step, self.agent.learn())
+            self.observer.learned(self.step, self.updates, self.agent.learn())
         elif self._dream_due():
             self._dreamed_at = self.step
             self.start_dream(Budget(rollouts=self.options.dream_rollouts), scheduled=True)

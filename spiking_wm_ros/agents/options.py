@@ -54,7 +54,7 @@ def parse(options_class: type, name: str, value: Any) -> Any:
     wanted = type(f.default)
     try:
         parsed = _convert(wanted, yaml.safe_load(value) if isinstance(value, str) else value, value)
-    except (TypeError, ValueError, yaml.YAMLError):
+    except (TypeError, ValueError, OverflowError, yaml.YAMLError):
         kind = {int: "a whole number", float: "a number", bool: "true or false"}.get(wanted, wanted.__name__)
         if wanted is tuple:
             kind = "a list of whole numbers, as [256, 256]"

@@ -21,7 +21,8 @@ class Recorder(Observer):
         self._run = run
         self._board = SummaryWriter(str(run.path / "tensorboard"))
         self._started = self._fell_asleep = time.monotonic()
-        self._last_metrics = 0
+        self._newest: Metrics = {}  # of updates since the last row
+        self._last_row = 0
 
     def goes_on(self) -> None:
         """Count seconds on from where the run's tables end."""
@@ -35,11 +36,16 @@ class Recorder(Observer):
         for name, value in metrics.items():
             self._board.add_scalar(name, value, step)
 
-    def learned(self, step: int, metrics: Metrics) -> None:
-        """Scalars of every hundredth step."""
-        if step >= self._last_metrics + 100:
-            self._last_metrics = step
-            self._scalars(step, metrics)
+    def learned(self, step: int, updates: int, metrics: Metrics) -> None:
+        """The newest scalars after every hundredth step, or update where there are no steps yet."""
+        at = step or updates
+        if at < self._last_row:  # steps begin, after many updates
+            self._newest, self._last_row = {}, 0
+        self._newest |= metrics  # some come with every so many updates only
+        if at >= self._last_row + 100:
+            self._last_row = at
+            self._scalars(at, self._newest)
+            self._newest = {}
 
     def episode_ended(self, step: int, episode: int, episode_return: float, length: int) -> None:
         """A row and a scalar."""

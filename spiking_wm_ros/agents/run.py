@@ -6,25 +6,27 @@ import json
 import os
 import platform
 import sys
+import time
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
 from spiking_wm_ros.agents import learner as learning
 from spiking_wm_ros.agents.bundle import check_spaces, load_bundle, pack_bundle
 from spiking_wm_ros.agents.contract import Weights
-from spiking_wm_ros.agents.files import CheckpointFolder, newest_checkpoint, write_atomically
+from spiking_wm_ros.agents.files import CheckpointFolder, hold, newest_checkpoint, write_atomically
 from spiking_wm_ros.agents.learner import Learner
 from spiking_wm_ros.agents.registry import Setup
-from spiking_wm_ros.agents.run_config import RunConfig, read_config, write_config
+from spiking_wm_ros.agents.run_config import RunConfig, is_run, read_config, write_config
 from spiking_wm_ros.agents.spaces import Spaces
 from spiking_wm_ros.agents.storage import load, load_facts, pack
 from spiking_wm_ros.errors import UserError
 
 _POLICIES_KEPT, _DREAMS_KEPT = 5, 12
+_PATIENCE = 10.0  # seconds in which who was killed has ended
 _RESUMED_AT = ("episode", "step", "evaluated_at", "episode_seed")  # where a checkpoint's environment was
 _TABLES = {
     "episodes": ("step", "episode", "return", "length"),
@@ -69,16 +71,50 @@ class Run:
     def create(path: Path, setup: Setup, env_id: str) -> "Run":
         """Make the folder of a run, or write down the options with which one goes on.
 
+        Those it had before are kept until it does go on (`went_on`), or turns out not to (`did_not_go_on`).
+
         Raises:
             UserError: if the folder cannot be written.
         """
         run = Run(path)
         try:
+            if is_run(path) and not run._before.exists():
+                write_atomically(run._before, (path / "config.yaml").read_bytes())
             write_config(path, setup, env_id)
             write_atomically(path / "versions.json", json.dumps(_versions(), indent=1).encode())
         except OSError as error:
             raise UserError(f"run:={path} cannot be written ({error.strerror}): choose another one") from None
         return run
+
+    @property
+    def _before(self) -> Path:
+        return self.path / "config.before.yaml"
+
+    def went_on(self) -> None:
+        """It goes on with the options that `create` wrote."""
+        self._before.unlink(missing_ok=True)
+
+    def did_not_go_on(self) -> None:
+        """It does not go on with them: it has those of before again."""
+        if self._before.exists():
+            os.replace(self._before, self.path / "config.yaml")
+
+    def hold(self) -> IO:
+        """Keep all others from learning in this folder, until what is returned is closed.
+
+        Raises:
+            UserError: if somebody does, and goes on doing so.
+        """
+        deadline = time.monotonic() + _PATIENCE
+        while True:
+            try:
+                return hold(self.path / ".lock")
+            except BlockingIOError:  # who was killed may take a moment to end
+                if time.monotonic() > deadline:
+                    raise UserError(
+                        f"another process learns in {self.path}: stop it first, or choose another run:="
+                    ) from None
+                time.sleep(0.1)
 
     # --- tables ---
 
@@ -97,11 +133,13 @@ class Run:
         file = self.path / f"{name}.csv"
         return list(csv.DictReader(file.open())) if file.exists() else []
 
-    def forget_after(self, step: int, evaluated_at: int | None) -> None:
-        """Drop the rows that a checkpoint at ``step`` does not know of."""
+    def forget_after(self, step: int, evaluated_at: int | None, dreams: int) -> None:
+        """Drop the rows that a checkpoint at ``step``, after so many dreams, does not know of."""
         for name, columns in _TABLES.items():
             limit = step if name != "evaluations" else (-1 if evaluated_at is None else evaluated_at)
             rows = [row for row in self.table(name) if int(row["step"]) <= limit]
+            if name == "dreams":  # there may be many in a step
+                rows = [row for row in rows if int(row.get("number") or 0) <= dreams]
             lines = [",".join(columns)] + [
                 ",".join(_quoted(row.get(c) or "") for c in columns) for row in rows
             ]
@@ -154,14 +192,19 @@ class Run:
 
     # --- checkpoints ---
 
-    def save(self, learner: Learner, spaces: Spaces) -> Path:
+    def save(self, learner: Learner, spaces: Spaces, config: RunConfig) -> Path:
         """Write a checkpoint of everything.
+
+        Args:
+            learner: what learned.
+            spaces: the environment's.
+            config: what the run goes on with.
 
         Raises:
             OSError: if it cannot be written; older ones then stay.
         """
         facts = {
-            **self.config._asdict(),
+            **config._asdict(),
             "spaces": spaces.to_json(),
             "learner": learning.counters(learner),
         }
@@ -170,7 +213,7 @@ class Run:
         actions = np.array(learner.episode_actions)
         files = {
             "agent.safetensors": pack(learner.agent.snapshot(), facts),
-            "policy.safetensors": bundle_of(acting.weights, self.config.settle(), spaces, acting.version),
+            "policy.safetensors": bundle_of(acting.weights, config.settle(), spaces, acting.version),
             "episode.safetensors": pack({"actions": actions}, place),
         }
         return self.checkpoints.save(learner.step, files)

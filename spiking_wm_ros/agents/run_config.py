@@ -43,14 +43,14 @@ def has_begun(path: Path) -> bool:
 
 
 def done(checkpoint: Path, options: RunOptions) -> bool:
-    """Whether all steps are done at a checkpoint, and the last evaluation.
+    """Whether all steps are done at a checkpoint, and the last evaluation, or more steps than these.
 
     Raises:
         UserError: if the checkpoint is damaged.
     """
     at = load_facts(checkpoint / "agent.safetensors")["learner"]
     judged = not options.evaluate_every or at["evaluated_at"] == at["step"]
-    return at["step"] >= options.steps and judged
+    return at["step"] > options.steps or (at["step"] == options.steps and judged)
 
 
 def read_config(path: Path) -> RunConfig:

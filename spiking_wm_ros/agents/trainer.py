@@ -13,6 +13,7 @@ from spiking_wm_ros.agents.run import Run, bundle_of, resume_point
 from spiking_wm_ros.agents.spaces import Spaces
 from spiking_wm_ros.envs.greedy import play
 from spiking_wm_ros.envs.session import Session, make_env
+from spiking_wm_ros.errors import UserError
 from spiking_wm_ros.process import prepare_to_compute
 
 _JUDGED = 7_000_003  # seed of the first game after learning from recordings
@@ -26,22 +27,51 @@ class LearningRun(Recorder):
         spaces: the environment's spaces.
         resume: a checkpoint to go on from.
         on_release: called with each release and its file.
+
+    Raises:
+        UserError: if it cannot learn with these options, or go on from that; the run is then as it was.
     """
 
     def __init__(self, run: Run, spaces, resume: Path | None = None, on_release: Callable | None = None):
-        super().__init__(run)
         self.run_folder, self.spaces, self._on_release = run, spaces, on_release
-        self.setup = run.config.settle()
+        self._config = run.config
+        self.setup = self._config.settle()
+        try:
+            self._held = run.hold()
+            self.learner = self._made(resume)
+        except UserError:
+            run.did_not_go_on()
+            raise
+        run.went_on()
+        super().__init__(run)
+        if resume:
+            self._go_on_from(resume)
+
+    def _made(self, resume: Path | None) -> Learner:
         options = self.setup.run_options
         prepare_to_compute(options.threads)
-        agent = agent_class(self.setup.agent)(self.setup.agent_options, spaces, options.seed)
-        self.learner = Learner(agent, options, self)
-        if resume:
-            run.restore(self.learner, spaces, resume)
-            run.forget_after(self.learner.step, self.learner.evaluated_at)
-            self.goes_on()
-            acting = self.learner.acting
-            self.released(acting._replace(weights=acting.weights | agent.policy_state()))
+        try:
+            agent = agent_class(self.setup.agent)(self.setup.agent_options, self.spaces, options.seed)
+            learner = Learner(agent, options, self)
+            if resume:
+                self.run_folder.restore(learner, self.spaces, resume)
+        except BaseException:
+            self._held.close()
+            raise
+        return learner
+
+    def _go_on_from(self, resume: Path) -> None:
+        learner = self.learner
+        self.run_folder.checkpoints.give_up_after(resume)
+        self.run_folder.forget_after(learner.step, learner.evaluated_at, learner.dreams)
+        self.goes_on()
+        acting = learner.acting
+        self.released(acting._replace(weights=acting.weights | learner.agent.policy_state()))
+
+    def close(self) -> None:
+        """Flush what is recorded, and let others learn in this folder."""
+        super().close()
+        self._held.close()
 
     def released(self, release: Release) -> None:
         """Write the bundle and hand it on."""
@@ -77,7 +107,7 @@ class LearningRun(Recorder):
             if self.learner.acting is None:  # stopped before anything could act
                 self.learner.release()
             self.run_folder.keep_stretch(self.learner.agent.dream_against_reality())
-            return self.run_folder.save(self.learner, self.spaces)
+            return self.run_folder.save(self.learner, self.spaces, self._config)
         except OSError as error:
             self.warn(
                 f"checkpoint not saved ({error}); training goes on, the older one stays: free some disk"
@@ -121,6 +151,7 @@ def train_offline(
         take_in(learner, transitions(learning.spaces), on_step)
         policy = make_policy(load_bundle(run.policy_path(learner.release().version)), learning.spaces)
         games = range(_JUDGED, _JUDGED + learner.options.evaluation_episodes)
+        learner.evaluated_at = learner.step
         learning.evaluated(
             Evaluation(learner.step, learner.version, tuple(play(policy, env, seed) for seed in games))
         )

@@ -19,6 +19,7 @@ from spiking_wm_ros.graph.parts import (
     backend,
     checkpoint_of,
     managed,
+    newest_of,
     refuse,
     route,
     shared,
@@ -41,7 +42,7 @@ def _deploy(arguments: Mapping[str, str], options: Mapping[str, str]) -> Started
     of_robot, acting = {"robot": arguments["robot"]}, {"real_time": True} | runs_on
     nodes = [NodeSpec("gate", of_robot), NodeSpec("robot", of_robot)]
     if dreams:
-        checkpoint, run, config = checkpoint_of(arguments, "policy")
+        checkpoint, run, config = newest_of(arguments, "policy")
         bundle, setup = checkpoint / "policy.safetensors", config.settle(left)
         named = {"algorithm": setup.algorithm, "env": config.env, "run": str(run), "resume": str(checkpoint)}
         dreamer = named | {"mode": "at_rest"} | options_of(setup)

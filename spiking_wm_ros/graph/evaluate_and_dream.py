@@ -21,6 +21,7 @@ from spiking_wm_ros.graph.parts import (
     bag_of,
     checkpoint_of,
     managed,
+    newest_of,
     number,
     refuse,
     shared,
@@ -48,7 +49,7 @@ def _evaluate(arguments: Mapping[str, str], options: Mapping[str, str]) -> Start
 
 
 def _dream(arguments: Mapping[str, str], options: Mapping[str, str]) -> Started:
-    checkpoint, run, config = checkpoint_of(arguments)
+    checkpoint, run, config = newest_of(arguments)
     setup = config.settle(dict(options))
     named = {
         "algorithm": setup.algorithm,

@@ -102,6 +102,17 @@ def checkpoint_of(arguments: Mapping[str, str], name: str = "checkpoint") -> tup
     return checkpoint, run, read_config(run)
 
 
+def newest_of(arguments: Mapping[str, str], name: str = "checkpoint") -> tuple[Path, Path, RunConfig]:
+    """The same, for what goes on from it in that folder without being told to take anything back."""
+    checkpoint, run, config = checkpoint_of(arguments, name)
+    if checkpoint != newest_checkpoint(run).resolve():
+        raise UserError(
+            f"{name}:={checkpoint} is not the newest of its run: give {run}, or go back to it by"
+            f" ./swm train resume:={checkpoint}, which gives up what came after it"
+        )
+    return checkpoint, run, config
+
+
 def bag_of(arguments: Mapping[str, str]) -> str:
     """The folder of ``bag:=``, if one is given.
 

@@ -148,9 +148,9 @@ class _Child(LearningRun):
         self._pipe.send(("released", *release[:3], str(path), sha256(path)))
         self._status()
 
-    def learned(self, step: int, metrics: dict) -> None:
-        super().learned(step, metrics)
-        if self.learner.updates % _STATUS_EVERY == 0:
+    def learned(self, step: int, updates: int, metrics: dict) -> None:
+        super().learned(step, updates, metrics)
+        if updates % _STATUS_EVERY == 0:
             self._status()
 
     def episode_ended(self, step: int, episode: int, episode_return: float, length: int) -> None:

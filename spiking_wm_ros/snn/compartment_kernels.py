@@ -75,11 +75,13 @@ def lif_rates(drive, rates, slopes, ticks, constants):
             for n in range(neurons):
                 slope[n] += share * _slope(above[n]) * u_by_x[n]
             for n in range(neurons):
-                mean[n] += share if above[n] > _ZERO else _ZERO
+                mean[n] += _ONE if above[n] > _ZERO else _ZERO
             for n in range(neurons):
                 u_by_x[n] = u_by_x[n] if above[n] <= _ZERO else _ZERO
             for n in range(neurons):
                 u[n] = above[n] + threshold if above[n] <= _ZERO else _ZERO
+        for n in range(neurons):
+            mean[n] /= np.float32(ticks)
 
 
 @njit(_forward, **_compiled)

@@ -21,6 +21,8 @@ from spiking_wm_ros.agents.tensors import flatten, restore_optimiser, unflatten
 from spiking_wm_ros.datasets.demonstrations import digest, load
 from spiking_wm_ros.errors import UserError
 
+_FUTILE = 20  # batches of rollouts of which none is accepted, one after the other, after which a dream ends
+
 
 class Agent(contract.Agent):
     """Updates by demonstrations until there is own experience, by policy gradient from then on."""
@@ -139,13 +141,13 @@ class Agent(contract.Agent):
     def dream(self, budget: Budget) -> Iterator[DreamProgress]:
         """Imagine rollouts as the policy acts, and practise on each batch of them."""
         started, rollouts, updates = time.monotonic(), 0, 0
-        imagined, accepted = 0.0, 0.0
+        imagined, accepted, futile = 0.0, 0.0, 0
         self.dreams.dynamics.calibrate(self.replay)
 
         def left() -> bool:
             return budget.lasts(rollouts, updates, time.monotonic() - started)
 
-        while left():
+        while left() and futile < _FUTILE:
             size = min(self.options.dream_batch, (budget.rollouts or 1 << 30) - rollouts)
             acting = self.improvement.average
             stretches = self.dreams.imagine(acting, self.replay, size, self._generator)
@@ -153,7 +155,8 @@ class Agent(contract.Agent):
             metrics = {"dream_accepted": accepted / imagined}
             rollouts += size
             yield DreamProgress(rollouts, updates, metrics)
-            if not stretches.valid.any():
+            futile = 0 if stretches.valid.any() else futile + 1
+            if futile:
                 continue
             with closing(self.improvement.practise(stretches, self._generator)) as practice:
                 for learned in practice:

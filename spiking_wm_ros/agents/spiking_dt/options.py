@@ -15,7 +15,8 @@ class Options:
     dataset: str = option("", "Minari data set of demonstrations, as CartPole-v1/mixed-v0; empty: none")
     target_return: float = option(
         float("inf"),
-        "return of an episode that is asked for; inf: at any time the most that was seen to come",
+        "return of an episode that is asked for; inf: at any time the most that demonstrations have shown to"
+        " come (without any: 0)",
     )
     return_scale: float = option(1.0, "return that a token of 1 stands for", 1e-6, 1e9)
     # network
@@ -56,9 +57,7 @@ class Options:
     deviation: float = option(0.3, "of continuous actions to begin with, in half ranges", 1e-3, 2)
     # dreams
     world_model: bool = option(False, "learn an ensemble of spiking world models (false: no dreams)")
-    model_every: int = option(
-        1, "updates from demonstrations, or on line, per update of the models", 1, 10_000
-    )
+    model_every: int = option(1, "updates from demonstrations per update of the models", 1, 10_000)
     model_updates: int = option(50, "updates of the models with every update on line", 0, 10_000)
     horizon: int = option(10, "steps of an imagined rollout", 1, 1000)
     dream_batch: int = option(64, "rollouts imagined at once", 1, 65536)
