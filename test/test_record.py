@@ -283,7 +283,9 @@ def test_a_dreamer_learns_from_a_bag_before_it_dreams(recorded, tmp_path, tiny):
         return load_facts(Run(tmp_path / "run").newest() / "agent.safetensors")["learner"]
 
     counts = [counters()]
-    run_to_end("dream", {"checkpoint": tmp_path / "run", "bag": folder, "rollouts": 16})
+    run_to_end("dream", {"checkpoint": tmp_path / "run", "bag": folder, "rollouts": 48})
     counts.append(counters())
     assert counts[1]["step"] == counts[0]["step"] + 150
     assert counts[1]["dreams"] > counts[0]["dreams"] and counts[1]["updates"] > counts[0]["updates"]
+    *scheduled, asked = Run(tmp_path / "run").table("dreams")  # as with what comes, some on the way
+    assert len(scheduled) > 2 and asked["rollouts"] == "48"

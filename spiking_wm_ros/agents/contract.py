@@ -102,8 +102,8 @@ class Policy(ABC):
             UserError: if there is none that neuromorphic chips run.
         """
         raise UserError(
-            f"{type(self).__name__} has more between its spikes than weights (normalised currents, attention,"
-            f" or no spikes at all), which neuromorphic chips do not run: policy_backend:=host"
+            "this policy has more between spikes than weights (normalised currents, attention, or no spikes"
+            " at all), which neuromorphic chips do not run: act by policy_backend:=host"
         )
 
     @abstractmethod

@@ -33,6 +33,7 @@ class DreamResult(NamedTuple):
     updates: int
     completed: bool
     metrics: Metrics
+    scheduled: bool  # not asked for
 
 
 class Evaluation(NamedTuple):
@@ -255,7 +256,8 @@ class Learner:
         self.dream_updates += updates
         if not self._dream_scheduled:
             self.release()
-        self.observer.dream_ended(self.step, DreamResult(rollouts, updates, completed, metrics))
+        result = DreamResult(rollouts, updates, completed, metrics, self._dream_scheduled)
+        self.observer.dream_ended(self.step, result)
 
 
 _COUNTERS = ("step", "updates", "version", "dreams", "dream_rollouts", "dream_updates", "episode")

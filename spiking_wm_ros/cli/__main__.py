@@ -47,13 +47,10 @@ def _show(graph_name: str, given: dict[str, str]) -> None:
     graph = GRAPHS[graph_name]
     console = Console()
     console.print(graph.text)
-    table = Table("argument", "default", "choices", "what it is", box=None)
-    # a name that is cut off cannot be typed
-    table.columns[2].min_width = max(
-        len(choice) for a in graph.arguments for choice in (*a.choices, "choices")
-    )
+    table = Table("argument", "default", "what it is", box=None)
     for a in graph.arguments:
-        table.add_row(a.name, a.default or "''", " ".join(a.choices), a.text)
+        choices = f"; one of: {', '.join(a.choices)}" if a.choices else ""
+        table.add_row(a.name, a.default or "''", a.text + choices)
     console.print(table)
     if any(a.name == "policy_backend" for a in graph.arguments):
         for name in backends():
@@ -78,7 +75,8 @@ def _show_options(console: Console, *shown) -> None:
     table = Table("option", "value", "range", "what it is", box=None)
     for options in shown:
         for name, f in known(type(options)).items():
-            allowed = " ".join(map(str, f.metadata["choices"])) or str(f.metadata["range"]).strip(".")
+            choices, bounds = f.metadata["choices"], str(f.metadata["range"])
+            allowed = " ".join(map(str, choices)) or (bounds if bounds != ".." else "")
             table.add_row(name, str(getattr(options, name)), allowed, f.metadata["text"])
     console.print(table)
 
@@ -244,7 +242,10 @@ def shell(context: typer.Context) -> None:
     try:
         os.execvp(command[0], command)
     except FileNotFoundError:
-        raise UserError(f"no command '{command[0]}'") from None
+        wheels = (
+            " (the wheels have no ros2; rclpy, colcon and ./swm are there)" if command[0] == "ros2" else ""
+        )
+        raise UserError(f"no command '{command[0]}'{wheels}") from None
 
 
 def main() -> None:

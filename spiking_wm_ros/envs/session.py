@@ -1,5 +1,6 @@
 """A training run's view of its environment: episodes, seeds, evaluations, and going on after a stop."""
 
+import difflib
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -7,7 +8,6 @@ import gymnasium as gym
 import numpy as np
 
 from spiking_wm_ros.agents.contract import Transition
-from spiking_wm_ros.agents.options import suggestion
 from spiking_wm_ros.agents.spaces import Spaces
 from spiking_wm_ros.energy.battery import BatteryOptions
 from spiking_wm_ros.envs.battery import EnvBattery
@@ -37,7 +37,7 @@ def make_env(env_id: str) -> gym.Env:
         return gym.make(env_id)
     except gym.error.Error as error:
         if isinstance(error, gym.error.UnregisteredEnv | gym.error.NameNotFound):
-            raise UserError(f"unknown environment '{env_id}'{suggestion(env_id, gym.registry)}") from None
+            raise _unknown(env_id) from None
         raise UserError(f"environment '{env_id}' cannot be made: {error}") from None
 
 
@@ -45,12 +45,18 @@ def check_env(env_id: str) -> None:
     """Refuse an id that Gymnasium does not know, without making the environment.
 
     Raises:
-        UserError: listing ids that are near.
+        UserError: naming one that is near, or how to find them.
     """
     try:
         gym.spec(env_id)
     except gym.error.Error:
-        raise UserError(f"unknown environment '{env_id}'{suggestion(env_id, gym.registry)}") from None
+        raise _unknown(env_id) from None
+
+
+def _unknown(env_id: str) -> UserError:
+    near = difflib.get_close_matches(env_id, gym.registry, n=1)
+    advice = f"did you mean '{near[0]}'?" if near else "gymnasium.pprint_registry() lists those there are"
+    return UserError(f"unknown environment '{env_id}'; {advice}")
 
 
 class Session:

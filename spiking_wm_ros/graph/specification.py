@@ -34,7 +34,7 @@ def settle_graph(name: str, given: Mapping[str, str]) -> Started:
     for a in graph.arguments:
         if a.choices and arguments[a.name] not in a.choices:
             close = suggestion(arguments[a.name], a.choices)
-            raise UserError(f"unknown {a.name} '{arguments[a.name]}'{close}; choices: {', '.join(a.choices)}")
+            raise UserError(f"unknown {a.name} '{arguments[a.name]}'{close}")
     if arguments["params_file"] and not Path(arguments["params_file"]).exists():
         raise UserError(f"params_file:={arguments['params_file']} does not exist")
     started = graph.settle(arguments, {k: v for k, v in given.items() if k not in declared})

@@ -260,9 +260,11 @@ class Dreamer(ManagedNode):
         self._goals.dreamed(rollouts, updates, metrics)
 
     def _event_dream_ended(
-        self, rollouts: int, updates: int, completed: bool, metrics: dict, version: int
+        self, rollouts: int, updates: int, completed: bool, metrics: dict, scheduled: bool, version: int
     ) -> None:
         if self.options.mode == ONCE:
+            if scheduled:  # while it learns from a bag
+                return
             self.get_logger().info(
                 f"dreamed {rollouts} rollouts, {updates} updates: policy version {version}"
             )
@@ -295,9 +297,10 @@ class Dreamer(ManagedNode):
         self._goals.close()
 
     def close(self) -> None:
-        """Save and end the learner, within the time that a SIGTERM leaves."""
-        if self._learner and not self._failed and not self._learner.stop(_SAVING_TIME):
-            told = f"no last checkpoint: it was not written within {_SAVING_TIME} s"
+        """Save and end the learner, within the time that a SIGTERM leaves, if there may have been one."""
+        seconds = _SAVING_TIME if self._status["phase"] == DREAMING or self.options.mode != ONCE else 600.0
+        if self._learner and not self._failed and not self._learner.stop(seconds):
+            told = f"no last checkpoint: it was not written within {seconds} s"
             self.get_logger().error(f"{told}; resume from the one before, or call ~/save_checkpoint first")
 
 
