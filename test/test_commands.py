@@ -203,3 +203,18 @@ def test_an_interrupted_set_up_is_done_again(tmp_path):
     assert "setting up" in ended.stdout and "half-made" not in ended.stdout
     assert "python packages" not in ended.stdout  # the first failure ends it
     assert not (clone / ".venv" / ".ready").exists()
+
+
+@pytest.mark.parametrize(("kind", "name"), [("bench", "popsan"), ("experiment", "rsnn_pong")])
+def test_programs_that_are_stopped_end_with_one_line(kind, name, tmp_path):
+    with (tmp_path / "told").open("w") as told:
+        running = subprocess.Popen(
+            [str(ROOT / "swm"), kind, name], stdout=told, stderr=told, cwd=ROOT, start_new_session=True
+        )
+        while not children(running.pid, "cli.program"):
+            time.sleep(0.1)
+        time.sleep(3)
+        os.killpg(running.pid, signal.SIGINT)  # as a terminal does
+        assert running.wait(30) != 0
+    said = (tmp_path / "told").read_text()
+    assert "stopped" in said and "Traceback" not in said

@@ -128,7 +128,9 @@ def test_wrong_arguments_of_demos_are_told(arguments, said):
 
 
 def test_a_data_set_that_is_not_there_is_told(collected):
-    with pytest.raises(UserError, match=r"no data set 'no/such-v0'.*swm demos.*CartPole-v1/mixed-v0"):
+    with pytest.raises(
+        UserError, match=r"no data set 'no/such-v0'.*CartPole-v1/mixed-v0.*swm demos env:=no;"
+    ):
         data_sets.load("no/such-v0")
 
 

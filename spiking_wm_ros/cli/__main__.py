@@ -232,7 +232,8 @@ def _run_program(kind: str, folder: str, name: str, *arguments: str) -> None:
     known = sorted(path.stem for path in (ROOT / folder).glob("[a-z]*.py"))
     if name not in known:
         raise UserError(f"unknown {kind} '{name}'{suggestion(name, known)}")
-    raise typer.Exit(subprocess.call([sys.executable, str(ROOT / folder / f"{name}.py"), *arguments]))
+    command = [sys.executable, "-m", "spiking_wm_ros.cli.program", str(ROOT / folder / f"{name}.py")]
+    raise typer.Exit(subprocess.call([*command, *arguments]))
 
 
 @app.command(context_settings=_PASS_ON)
@@ -252,7 +253,7 @@ def main() -> None:
     """Run a verb; bad input ends with one line and exit code 2."""
     os.environ["SWM_COMMAND"] = shlex.join(["./swm", *sys.argv[1:]])  # runs keep it
     try:
-        app()
+        app(prog_name="./swm")
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)

@@ -115,6 +115,9 @@ def _follow(processes: Processes, started: Started, console: Console) -> int:
 
 
 def _figures(latest: dict[str, str], speed: float) -> str:
+    updates, first = int(latest["updates"]), int(latest["updates_first"])
+    if updates < first:
+        return f"demonstrations {updates}/{first}"
     parts = [f"{speed:.0f}/s"]
     for key, text in (("episode_return", "return"), ("evaluation_return", "greedy")):
         if key in latest:

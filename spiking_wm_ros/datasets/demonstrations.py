@@ -44,8 +44,8 @@ def load(name: str) -> list[Demonstration]:
     except Exception as error:  # what it raises depends on what its server does
         local = ", ".join(sorted(minari.list_local_datasets())) or "none"
         raise UserError(
-            f"no data set '{name}' ({' '.join(str(error).split())[:120]}): collect one by ./swm demos"
-            f" env:=ENV; on this machine: {local}"
+            f"no data set '{name}' on this machine (it has: {local}): collect one by ./swm demos"
+            f" env:={name.rpartition('/')[0]}; Minari's server: {' '.join(str(error).split())[:120]}"
         ) from None
     episodes = []
     for episode in found.iterate_episodes():

@@ -133,6 +133,7 @@ class _Child(LearningRun):
                     "step": learner.step,
                     "steps": learner.options.steps,
                     "updates": learner.updates,
+                    "updates_first": learner.agent.updates_first,  # before the first step
                     "policy_version": learner.version,
                     "dreams": learner.dreams,
                     "dream_rollouts": learner.dream_rollouts,

@@ -1,0 +1,26 @@
+"""A program of ``bench/`` or ``experiments/``, which bad input and Ctrl-C end with one line."""
+
+import runpy
+import signal
+import sys
+from pathlib import Path
+
+from spiking_wm_ros.errors import UserError
+
+
+def main() -> None:
+    """Run the file that is the first argument, with the others."""
+    del sys.argv[0]
+    sys.path[0] = str(Path(sys.argv[0]).parent)
+    try:
+        runpy.run_path(sys.argv[0], run_name="__main__")
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        sys.exit(128 + signal.SIGINT)
+
+
+if __name__ == "__main__":
+    main()
