@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -211,10 +212,14 @@ def test_programs_that_are_stopped_end_with_one_line(kind, name, tmp_path):
         running = subprocess.Popen(
             [str(ROOT / "swm"), kind, name], stdout=told, stderr=told, cwd=ROOT, start_new_session=True
         )
-        while not children(running.pid, "cli.program"):
-            time.sleep(0.1)
-        time.sleep(3)
-        os.killpg(running.pid, signal.SIGINT)  # as a terminal does
-        assert running.wait(30) != 0
+        try:
+            while not children(running.pid, "cli.program"):
+                time.sleep(0.1)
+            time.sleep(6)
+            os.killpg(running.pid, signal.SIGINT)  # as a terminal does
+            assert running.wait(30) != 0
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(running.pid, signal.SIGKILL)
     said = (tmp_path / "told").read_text()
     assert "stopped" in said and "Traceback" not in said

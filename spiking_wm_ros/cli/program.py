@@ -10,6 +10,7 @@ from spiking_wm_ros.errors import UserError
 
 def main() -> None:
     """Run the file that is the first argument, with the others."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # also where a shell that started us ignores it
     del sys.argv[0]
     sys.path[0] = str(Path(sys.argv[0]).parent)
     try:
