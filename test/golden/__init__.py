@@ -1,0 +1,1 @@
+"""What every algorithm gave before, to the bit."""
