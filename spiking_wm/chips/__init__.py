@@ -1,0 +1,1 @@
+"""Networks as neuromorphic chips take them."""

@@ -1,0 +1,1 @@
+"""What everything else stands on: agents' contract, options, files, errors."""

@@ -1,0 +1,1 @@
+"""What has been experienced, to learn from again."""

@@ -1,0 +1,1 @@
+"""World models that several agents dream in."""
