@@ -15,7 +15,7 @@ def data(folder: str, pattern: str = "*") -> list[tuple[str, list[str]]]:
 setup(
     name=NAME,
     version="0.1.0",
-    packages=find_packages(include=[NAME, f"{NAME}.*"]),
+    packages=find_packages(include=["spiking_wm", "spiking_wm.*", NAME, f"{NAME}.*"]),
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
         (f"share/{NAME}", ["package.xml", "LICENSE"]),

@@ -23,13 +23,13 @@ from spiking_wm_msgs.action import Dream
 from std_msgs.msg import Float64MultiArray
 from std_srvs.srv import Trigger
 
-from spiking_wm_ros.agents.registry import settle
-from spiking_wm_ros.agents.run import Run
-from spiking_wm_ros.agents.trainer import train
+from spiking_wm.core.presets import settle
+from spiking_wm.core.process import act_in_real_time
+from spiking_wm.runs.folder import Run
+from spiking_wm.training.trainer import train
 from spiking_wm_ros.graph.processes import Processes
 from spiking_wm_ros.graph.specification import settle_graph
 from spiking_wm_ros.nodes import qos
-from spiking_wm_ros.process import act_in_real_time
 
 ENV, PERIOD = "Rover-v0", 0.02
 SECONDS = float(os.environ.get("SWM_BENCH_SECONDS", "600"))

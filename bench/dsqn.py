@@ -23,11 +23,11 @@ def measure(algorithm: str, results) -> None:
     """Milliseconds of a decision and of an update, and megabytes at the peak."""
     from torch import set_float32_matmul_precision
 
-    from spiking_wm_ros.agents.contract import Transition
-    from spiking_wm_ros.agents.registry import agent_class, settle
-    from spiking_wm_ros.agents.spaces import Spaces
-    from spiking_wm_ros.envs.session import make_env
-    from spiking_wm_ros.process import prepare_to_compute
+    from spiking_wm.core.contract import Transition
+    from spiking_wm.core.presets import agent_class, settle
+    from spiking_wm.core.process import prepare_to_compute
+    from spiking_wm.core.spaces import Spaces
+    from spiking_wm.training.session import make_env
 
     prepare_to_compute()
     set_float32_matmul_precision("medium")  # as in training

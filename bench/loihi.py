@@ -15,16 +15,16 @@ import numpy as np
 import torch
 from _yardstick import gflops
 
-from spiking_wm_ros.agents.normaliser import Normaliser
-from spiking_wm_ros.agents.popsan.agent import PopSANPolicy
-from spiking_wm_ros.agents.popsan.options import Options
-from spiking_wm_ros.agents.spaces import Spaces
-from spiking_wm_ros.agents.tensors import flatten
-from spiking_wm_ros.backends.loihi_sim.backend import Backend
-from spiking_wm_ros.backends.loihi_sim.options import Options as ChipOptions
-from spiking_wm_ros.envs.session import make_env
-from spiking_wm_ros.process import prepare_to_compute
-from spiking_wm_ros.snn.popsan import PopSAN
+from spiking_wm.agents.popsan.agent import PopSANPolicy
+from spiking_wm.agents.popsan.network import PopSAN
+from spiking_wm.agents.popsan.options import Options
+from spiking_wm.chips.backends.loihi_sim.backend import Backend
+from spiking_wm.chips.backends.loihi_sim.options import Options as ChipOptions
+from spiking_wm.core.process import prepare_to_compute
+from spiking_wm.core.spaces import Spaces
+from spiking_wm.core.tensors import flatten
+from spiking_wm.memory.normaliser import Normaliser
+from spiking_wm.training.session import make_env
 
 DECISIONS, WARM = 500, 20
 LIVELY = 3.0  # factor on weights as PyTorch draws them, so that spikes reach the last layer

@@ -18,13 +18,13 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from spiking_wm_ros.agents.contract import Transition
-from spiking_wm_ros.agents.popsan.agent import Agent
-from spiking_wm_ros.agents.registry import settle
-from spiking_wm_ros.agents.run import Run
-from spiking_wm_ros.agents.spaces import Spaces
-from spiking_wm_ros.agents.trainer import train
-from spiking_wm_ros.process import matmul_precision, prepare_to_compute
+from spiking_wm.agents.popsan.agent import Agent
+from spiking_wm.core.contract import Transition
+from spiking_wm.core.presets import settle
+from spiking_wm.core.process import matmul_precision, prepare_to_compute
+from spiking_wm.core.spaces import Spaces
+from spiking_wm.runs.folder import Run
+from spiking_wm.training.trainer import train
 
 ENV = "HalfCheetah-v5"
 DATA, UPDATES = 10_000, 600  # transitions and model updates of the comparison of sizes

@@ -23,11 +23,11 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from spiking_wm_ros.agents.contract import Transition
-from spiking_wm_ros.agents.popsan.agent import Agent
-from spiking_wm_ros.agents.registry import settle
-from spiking_wm_ros.errors import UserError
-from spiking_wm_ros.process import matmul_precision, prepare_to_compute
+from spiking_wm.agents.popsan.agent import Agent
+from spiking_wm.core.contract import Transition
+from spiking_wm.core.errors import UserError
+from spiking_wm.core.presets import settle
+from spiking_wm.core.process import matmul_precision, prepare_to_compute
 
 ROUNDS = 6
 

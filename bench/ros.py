@@ -21,9 +21,9 @@ from rich.console import Console
 from rich.table import Table
 from std_msgs.msg import Float32MultiArray
 
-from spiking_wm_ros.agents.registry import settle
-from spiking_wm_ros.agents.run import Run
-from spiking_wm_ros.agents.trainer import train
+from spiking_wm.core.presets import settle
+from spiking_wm.runs.folder import Run
+from spiking_wm.training.trainer import train
 from spiking_wm_ros.graph.processes import Processes
 from spiking_wm_ros.graph.specification import settle_graph
 

@@ -17,9 +17,9 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from spiking_wm_ros.agents.registry import settle
-from spiking_wm_ros.agents.rsnn.games import Games
-from spiking_wm_ros.process import prepare_to_compute
+from spiking_wm.agents.rsnn.games import Games
+from spiking_wm.core.presets import settle
+from spiking_wm.core.process import prepare_to_compute
 
 ENV, GAMES = "PongRam-v0", 40
 

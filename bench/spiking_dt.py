@@ -14,15 +14,15 @@ from _yardstick import gflops
 from rich.console import Console
 from rich.table import Table
 
-from spiking_wm_ros.agents.registry import settle
-from spiking_wm_ros.agents.spaces import Spaces
-from spiking_wm_ros.agents.spiking_dt.decider import Decider
-from spiking_wm_ros.agents.spiking_dt.experience import Stretches
-from spiking_wm_ros.agents.spiking_dt.improvement import Improvement
-from spiking_wm_ros.agents.spiking_dt.policy import DecisionPolicy
-from spiking_wm_ros.envs.session import make_env
-from spiking_wm_ros.process import prepare_to_compute
-from spiking_wm_ros.snn.decision_transformer import Trajectory
+from spiking_wm.agents.spiking_dt.decider import Decider
+from spiking_wm.agents.spiking_dt.experience import Stretches
+from spiking_wm.agents.spiking_dt.improvement import Improvement
+from spiking_wm.agents.spiking_dt.network import Trajectory
+from spiking_wm.agents.spiking_dt.policy import DecisionPolicy
+from spiking_wm.core.presets import settle
+from spiking_wm.core.process import prepare_to_compute
+from spiking_wm.core.spaces import Spaces
+from spiking_wm.training.session import make_env
 
 ENV, CONTEXT, BATCH, TURNS, UPDATES, DECISIONS = "CartPole-v1", 20, 64, 5, 5, 200
 DECISION_BAR, UPDATE_BAR = 3.0, 2.5  # ms, and as a ratio

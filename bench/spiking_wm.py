@@ -28,7 +28,7 @@ FORMS = {  # algorithm and options
 
 def update(form: tuple[str, dict], results) -> None:
     """Seconds of an update and the memory that it takes at its peak, in bytes."""
-    from spiking_wm_ros.agents.contract import Transition
+    from spiking_wm.core.contract import Transition
 
     agent, rng = _agent(*form), np.random.default_rng(0)
     for step in range(200):
@@ -60,9 +60,9 @@ def decision(form: tuple[str, dict], results) -> None:
 
 
 def _agent(algorithm: str, given: dict):
-    from spiking_wm_ros.agents.registry import agent_class, settle
-    from spiking_wm_ros.agents.spaces import Spaces
-    from spiking_wm_ros.process import prepare_to_compute
+    from spiking_wm.core.presets import agent_class, settle
+    from spiking_wm.core.process import prepare_to_compute
+    from spiking_wm.core.spaces import Spaces
 
     prepare_to_compute()
     setup = settle(algorithm, "dm_control/walker-walk-v0", given)

@@ -23,9 +23,9 @@ from rich.console import Console
 from rich.table import Table
 from std_srvs.srv import Trigger
 
-from spiking_wm_ros.agents.registry import settle
-from spiking_wm_ros.agents.run import Run
-from spiking_wm_ros.agents.trainer import train
+from spiking_wm.core.presets import settle
+from spiking_wm.runs.folder import Run
+from spiking_wm.training.trainer import train
 from spiking_wm_ros.graph.parts import NodeSpec, Started
 from spiking_wm_ros.graph.processes import Processes
 from spiking_wm_ros.graph.specification import settle_graph

@@ -3,7 +3,7 @@
 import sys
 from typing import Any
 
-from spiking_wm_ros.errors import UserError
+from spiking_wm.core.errors import UserError
 
 
 def arguments(defaults: dict[str, Any]) -> dict[str, Any]:

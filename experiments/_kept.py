@@ -5,8 +5,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from spiking_wm_ros.agents.files import write_atomically
-from spiking_wm_ros.errors import UserError
+from spiking_wm.core.errors import UserError
+from spiking_wm.core.files import write_atomically
 
 
 def found_once(kept: Path, options: Mapping[str, Any], find: Callable[[], dict]) -> dict:

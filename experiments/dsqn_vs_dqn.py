@@ -4,7 +4,7 @@ Run as ``./swm experiment dsqn_vs_dqn``, or in part, as with ``algorithms:=dqn s
 are as many as the environment's file says, where nothing else is asked for. Each run is kept in
 ``runs/dsqn_vs_dqn`` and goes on where it was stopped; one that is finished is only judged. Of every trained
 network it tells the return, also under noise in what is seen, firing rates, synaptic operations and energy
-(`spiking_wm_ros.snn.operations`); of conversions how often they act as the network that they are converted
+(`spiking_wm.agents.dqn.operations`); of conversions how often they act as the network that they are converted
 from: of ``dqn``, which did not learn to be converted, by ticks, and of ``converted_sqn``, which learned with
 rounded activity, in the ticks that it learned for. Writes ``dsqn_vs_dqn_ENV.csv`` (curves), ``_costs.csv``,
 ``_noise.csv``, ``_conversion.csv`` and ``.png`` to that folder, or to another with ``results:=``; they hold
@@ -28,19 +28,19 @@ from _kept import check_unchanged
 from matplotlib.ticker import EngFormatter
 from rich.progress import Progress, track
 
-from spiking_wm_ros.agents.dqn.agent import Agent
-from spiking_wm_ros.agents.files import newest_checkpoint, write_atomically
-from spiking_wm_ros.agents.registry import settle
-from spiking_wm_ros.agents.run import Run
-from spiking_wm_ros.agents.run_config import done, options_of, read_config
-from spiking_wm_ros.agents.storage import load, load_facts
-from spiking_wm_ros.agents.trainer import train
-from spiking_wm_ros.envs.session import Session, make_env
-from spiking_wm_ros.errors import UserError
-from spiking_wm_ros.process import prepare_to_compute
-from spiking_wm_ros.snn.conversion import convert
-from spiking_wm_ros.snn.operations import count
-from spiking_wm_ros.snn.q_network import QNetwork
+from spiking_wm.agents.dqn.agent import Agent
+from spiking_wm.agents.dqn.conversion import convert
+from spiking_wm.agents.dqn.network import QNetwork
+from spiking_wm.agents.dqn.operations import count
+from spiking_wm.core.errors import UserError
+from spiking_wm.core.files import newest_checkpoint, write_atomically
+from spiking_wm.core.presets import settle
+from spiking_wm.core.process import prepare_to_compute
+from spiking_wm.core.storage import load, load_facts
+from spiking_wm.runs.config import done, options_of, read_config
+from spiking_wm.runs.folder import Run
+from spiking_wm.training.session import Session, make_env
+from spiking_wm.training.trainer import train
 
 ROOT = Path(__file__).resolve().parents[1]
 EPISODES, EPSILON, LONGEST = 30, 0.05, 20_000  # of a judged network; steps of all its episodes

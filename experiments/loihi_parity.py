@@ -24,20 +24,20 @@ from _arguments import arguments
 from gymnasium.spaces import Box
 from rich.progress import track
 
-from spiking_wm_ros.agents.bundle import load_bundle, make_policy
-from spiking_wm_ros.agents.contract import Policy
-from spiking_wm_ros.agents.files import newest_checkpoint, write_atomically
-from spiking_wm_ros.agents.run_config import read_config
-from spiking_wm_ros.agents.spaces import Spaces
-from spiking_wm_ros.backends.loihi_sim.fixed_point import fixed
-from spiking_wm_ros.backends.loihi_sim.options import Options
-from spiking_wm_ros.backends.loihi_sim.simulator import Simulator
-from spiking_wm_ros.backends.recorder import Recorder
-from spiking_wm_ros.envs.session import make_env
-from spiking_wm_ros.errors import UserError
-from spiking_wm_ros.process import prepare_to_compute
-from spiking_wm_ros.snn.chip_network import ChipNetwork
-from spiking_wm_ros.snn.chip_reference import trains_of
+from spiking_wm.chips.backends.loihi_sim.fixed_point import fixed
+from spiking_wm.chips.backends.loihi_sim.options import Options
+from spiking_wm.chips.backends.loihi_sim.simulator import Simulator
+from spiking_wm.chips.backends.recorder import Recorder
+from spiking_wm.chips.network import ChipNetwork
+from spiking_wm.chips.reference import trains_of
+from spiking_wm.core.contract import Policy
+from spiking_wm.core.errors import UserError
+from spiking_wm.core.files import newest_checkpoint, write_atomically
+from spiking_wm.core.process import prepare_to_compute
+from spiking_wm.core.spaces import Spaces
+from spiking_wm.runs.bundle import load_bundle, make_policy
+from spiking_wm.runs.config import read_config
+from spiking_wm.training.session import make_env
 
 ROOT = Path(__file__).resolve().parents[1]
 FIRST_GAME = 5_000_011  # seed of the first game

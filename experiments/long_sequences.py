@@ -6,7 +6,7 @@ Run as ``./swm experiment long_sequences``, or in part, as with ``tasks:=recall 
   steps after the symbol, a cue. Read out are rates in those last steps.
 * ``digits``: the 8 x 8 pictures of scikit-learn, a pixel at a time; noise is added to those that are learned
   from. Read out are rates in the last 16 steps.
-* ``shd``, ``timit``, ``librispeech``: recordings in ``folder:=`` (see `spiking_wm_ros.datasets`): spoken
+* ``shd``, ``timit``, ``librispeech``: recordings in ``folder:=`` (see `spiking_wm.datasets`): spoken
   digits as spikes, read out over the whole sequence, and features of speech whose every frame has a class.
   Not among the tasks that are done where nothing is said.
 
@@ -35,13 +35,13 @@ from rich.progress import track
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from spiking_wm_ros.agents.files import write_atomically
-from spiking_wm_ros.datasets import shd, speech
-from spiking_wm_ros.datasets.labelled import Labelled
-from spiking_wm_ros.errors import UserError
-from spiking_wm_ros.process import prepare_to_compute
-from spiking_wm_ros.snn.classifier import GRU, SequenceClassifier, accuracy
-from spiking_wm_ros.snn.compartments import KINDS
+from spiking_wm.core.errors import UserError
+from spiking_wm.core.files import write_atomically
+from spiking_wm.core.process import prepare_to_compute
+from spiking_wm.datasets import shd, speech
+from spiking_wm.datasets.labelled import Labelled
+from spiking_wm.neurons.classifier import GRU, SequenceClassifier, accuracy
+from spiking_wm.neurons.compartments import KINDS
 
 ROOT = Path(__file__).resolve().parents[1]
 SYMBOLS, SHOWN, CUED, NOISE = 4, 5, 5, 0.1

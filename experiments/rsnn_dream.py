@@ -20,11 +20,11 @@ import matplotlib.pyplot as plt
 from _arguments import arguments
 from matplotlib.axes import Axes
 
-from spiking_wm_ros.agents.registry import settle
-from spiking_wm_ros.agents.rsnn.games import Games
-from spiking_wm_ros.agents.rsnn.pair import Pair
-from spiking_wm_ros.agents.storage import load
-from spiking_wm_ros.errors import UserError
+from spiking_wm.agents.rsnn.actor_and_model import Pair
+from spiking_wm.agents.rsnn.games import Games
+from spiking_wm.core.errors import UserError
+from spiking_wm.core.presets import settle
+from spiking_wm.core.storage import load
 
 ROOT = Path(__file__).resolve().parents[1]
 FRAMES, SHOWN, LINES = 6, 80, 4  # frames, neurons (the most active ones) and variables drawn

@@ -25,12 +25,12 @@ from _arguments import arguments
 from _kept import check_unchanged
 from rich.progress import track
 
-from spiking_wm_ros.agents.files import write_atomically
-from spiking_wm_ros.agents.registry import settle
-from spiking_wm_ros.agents.rsnn.games import Games
-from spiking_wm_ros.agents.storage import load, pack
-from spiking_wm_ros.errors import UserError
-from spiking_wm_ros.process import prepare_to_compute
+from spiking_wm.agents.rsnn.games import Games
+from spiking_wm.core.errors import UserError
+from spiking_wm.core.files import write_atomically
+from spiking_wm.core.presets import settle
+from spiking_wm.core.process import prepare_to_compute
+from spiking_wm.core.storage import load, pack
 
 ROOT = Path(__file__).resolve().parents[1]
 MODEL_STOPS = 50_000  # steps

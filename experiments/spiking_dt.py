@@ -27,19 +27,19 @@ from _arguments import arguments
 from _kept import found_once
 from rich.progress import track
 
-from spiking_wm_ros.agents.actions import Actions
-from spiking_wm_ros.agents.files import write_atomically
-from spiking_wm_ros.agents.registry import Setup, settle
-from spiking_wm_ros.agents.run_config import options_of
-from spiking_wm_ros.agents.spaces import Spaces
-from spiking_wm_ros.agents.spiking_dt.agent import Agent
-from spiking_wm_ros.agents.spiking_dt.policy import DecisionPolicy
-from spiking_wm_ros.datasets.demonstrations import digest, load
-from spiking_wm_ros.envs.session import make_env
-from spiking_wm_ros.errors import UserError
-from spiking_wm_ros.process import prepare_to_compute
-from spiking_wm_ros.snn.decision_operations import count
-from spiking_wm_ros.snn.decision_transformer import Trajectory
+from spiking_wm.agents.spiking_dt.agent import Agent
+from spiking_wm.agents.spiking_dt.network import Trajectory
+from spiking_wm.agents.spiking_dt.operations import count
+from spiking_wm.agents.spiking_dt.policy import DecisionPolicy
+from spiking_wm.core.actions import Actions
+from spiking_wm.core.errors import UserError
+from spiking_wm.core.files import write_atomically
+from spiking_wm.core.presets import Setup, settle
+from spiking_wm.core.process import prepare_to_compute
+from spiking_wm.core.spaces import Spaces
+from spiking_wm.datasets.demonstrations import digest, load
+from spiking_wm.runs.config import options_of
+from spiking_wm.training.session import make_env
 
 ROOT = Path(__file__).resolve().parents[1]
 ENVS = ("CartPole-v1", "MountainCar-v0", "Acrobot-v1", "Pendulum-v1", "InvertedPendulum-v5")

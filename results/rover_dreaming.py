@@ -23,10 +23,10 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 from rich.progress import track
 
-import spiking_wm_ros.envs  # noqa: F401, registers the rover
-from spiking_wm_ros.agents.bundle import load_bundle, make_policy
-from spiking_wm_ros.agents.spaces import Spaces
-from spiking_wm_ros.process import prepare_to_compute
+import spiking_wm.envs  # noqa: F401, registers the rover
+from spiking_wm.core.process import prepare_to_compute
+from spiking_wm.core.spaces import Spaces
+from spiking_wm.runs.bundle import load_bundle, make_policy
 
 HERE = Path(__file__).resolve().parent
 ENV, RATE, STEPS, EVERY, EPISODES = "Rover-v0", 25, 15_000, 1500, 40

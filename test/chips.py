@@ -3,14 +3,14 @@
 import numpy as np
 import torch
 
-from spiking_wm_ros.agents.registry import agent_class, settle
-from spiking_wm_ros.agents.spaces import Spaces
-from spiking_wm_ros.backends.loihi_sim.options import Options
-from spiking_wm_ros.backends.loihi_sim.simulator import Simulator
-from spiking_wm_ros.envs.session import make_env
-from spiking_wm_ros.snn.chip_network import ChipNetwork
-from spiking_wm_ros.snn.popsan import PopSAN, chip_layers
-from spiking_wm_ros.snn.sizes import PopSANSizes
+from spiking_wm.agents.popsan.network import PopSAN, chip_layers
+from spiking_wm.chips.backends.loihi_sim.options import Options
+from spiking_wm.chips.backends.loihi_sim.simulator import Simulator
+from spiking_wm.chips.network import ChipNetwork
+from spiking_wm.core.presets import agent_class, settle
+from spiking_wm.core.spaces import Spaces
+from spiking_wm.neurons.sizes import PopSANSizes
+from spiking_wm.training.session import make_env
 
 FLOAT, WHOLE = Options(precision="floating_pt", patience=30.0), Options(patience=30.0)
 

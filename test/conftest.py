@@ -5,7 +5,7 @@ from functools import cache
 import pytest
 from hypothesis import settings
 
-from spiking_wm_ros.errors import UserError
+from spiking_wm.core.errors import UserError
 
 settings.register_profile("no_clock", deadline=None, max_examples=30)
 settings.load_profile("no_clock")
@@ -50,8 +50,8 @@ def tiny_latent(tiny: dict) -> dict:
 @cache
 def env_for(algorithm: str) -> str:
     """An environment that the algorithm serves: with continuous actions if it can."""
-    from spiking_wm_ros.agents.registry import agent_class, settle
-    from spiking_wm_ros.envs.session import Session
+    from spiking_wm.core.presets import agent_class, settle
+    from spiking_wm.training.session import Session
 
     setup = settle(algorithm, ENV, {})
     try:
@@ -107,9 +107,9 @@ def tiny() -> dict:
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory):
     """A run on the rover, hardly trained, with a world model."""
-    from spiking_wm_ros.agents.registry import settle
-    from spiking_wm_ros.agents.run import Run
-    from spiking_wm_ros.agents.trainer import train
+    from spiking_wm.core.presets import settle
+    from spiking_wm.runs.folder import Run
+    from spiking_wm.training.trainer import train
 
     path = tmp_path_factory.mktemp("rover") / "run"
     given = TINY | {"evaluate_every": 0, "dream_every": 0, "actor_hidden": "[16]", "critic_hidden": "[16]"}

@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from spiking_wm_ros.agents.spaces import Spaces
-from spiking_wm_ros.agents.spiking_dt import agent as agent_module
-from spiking_wm_ros.agents.spiking_dt.agent import Agent
-from spiking_wm_ros.agents.spiking_dt.options import Options
-from spiking_wm_ros.datasets.demonstrations import Demonstration
-from spiking_wm_ros.envs.session import make_env
+from spiking_wm.agents.spiking_dt import agent as agent_module
+from spiking_wm.agents.spiking_dt.agent import Agent
+from spiking_wm.agents.spiking_dt.options import Options
+from spiking_wm.core.spaces import Spaces
+from spiking_wm.datasets.demonstrations import Demonstration
+from spiking_wm.training.session import make_env
 
 CART, PENDULUM = "CartPole-v1", "InvertedPendulum-v5"
 SMALL = Options(

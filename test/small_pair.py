@@ -3,9 +3,9 @@
 import numpy as np
 from gymnasium.spaces import Box, Discrete
 
-from spiking_wm_ros.agents.rsnn.options import Options
-from spiking_wm_ros.agents.rsnn.pair import Pair
-from spiking_wm_ros.agents.spaces import Spaces
+from spiking_wm.agents.rsnn.actor_and_model import Pair
+from spiking_wm.agents.rsnn.options import Options
+from spiking_wm.core.spaces import Spaces
 
 SPACES = Spaces(Box(-1, 1, (3,), np.float32), Discrete(2), 0.1)
 SMALL = Options(

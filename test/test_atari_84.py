@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from ale_py import Action
 
-import spiking_wm_ros.envs  # noqa: F401, registers them
-from spiking_wm_ros.agents.spaces import Spaces
-from spiking_wm_ros.envs.minatar import GAMES
-from spiking_wm_ros.envs.session import Session
+import spiking_wm.envs  # noqa: F401, registers them
+from spiking_wm.core.spaces import Spaces
+from spiking_wm.envs.minatar import GAMES
+from spiking_wm.training.session import Session
 
 BREAKOUT = "atari/Breakout-v0"
 

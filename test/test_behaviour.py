@@ -5,23 +5,23 @@ import pytest
 import torch
 from gymnasium.spaces import Box, Discrete
 
-from spiking_wm_ros.agents.actions import Actions
-from spiking_wm_ros.agents.options import override
-from spiking_wm_ros.agents.sequences import Batch
-from spiking_wm_ros.agents.spaces import Spaces
-from spiking_wm_ros.agents.spiking_wm.behaviour import (
+from spiking_wm.agents.rssm.behaviour import (
     Actor,
     Behaviour,
     done,
     lambda_returns,
     replayed_returns,
 )
-from spiking_wm_ros.agents.spiking_wm.codes import Observations
-from spiking_wm_ros.agents.spiking_wm.options import Options
-from spiking_wm_ros.agents.spiking_wm.world_model import WorldModel, divergence
-from spiking_wm_ros.errors import UserError
-from spiking_wm_ros.snn.rssm import Features
-from spiking_wm_ros.snn.symlog import TwoHot
+from spiking_wm.agents.rssm.network import Features
+from spiking_wm.agents.rssm.observations import Observations
+from spiking_wm.agents.rssm.options import Options
+from spiking_wm.agents.rssm.symlog import TwoHot
+from spiking_wm.agents.rssm.world_model import WorldModel, divergence
+from spiking_wm.core.actions import Actions
+from spiking_wm.core.errors import UserError
+from spiking_wm.core.options import override
+from spiking_wm.core.spaces import Spaces
+from spiking_wm.memory.sequences import Batch
 
 VECTOR = Box(-np.inf, np.inf, (4,), np.float32)
 PICTURE = Box(0, 255, (210, 160, 3), np.uint8)

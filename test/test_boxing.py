@@ -3,9 +3,9 @@
 import gymnasium as gym
 import numpy as np
 
-import spiking_wm_ros.envs  # noqa: F401  registers the environments
-from spiking_wm_ros.envs import autoencoder
-from spiking_wm_ros.envs.autoencoder import CODE, AutoEncoder, auto_encoder
+import spiking_wm.envs  # noqa: F401  registers the environments
+from spiking_wm.envs import autoencoder
+from spiking_wm.envs.autoencoder import CODE, AutoEncoder, auto_encoder
 
 
 def squares(places: np.ndarray) -> np.ndarray:

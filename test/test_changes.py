@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from spiking_wm_ros.agents.rsnn.changes import Mean, Places
+from spiking_wm.agents.rsnn.changes import Mean, Places
 
 
 def learned(reading: Places | Mean, happened: list[float], steps: int = 3000) -> float:

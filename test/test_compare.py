@@ -8,7 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from spiking_wm_ros.agents.comparison import (
+from spiking_wm.core.errors import UserError
+from spiking_wm.core.presets import settle
+from spiking_wm.runs.comparison import (
     Curve,
     Group,
     default_threshold,
@@ -17,9 +19,7 @@ from spiking_wm_ros.agents.comparison import (
     read,
     steps_to,
 )
-from spiking_wm_ros.agents.registry import settle
-from spiking_wm_ros.agents.run import Run
-from spiking_wm_ros.errors import UserError
+from spiking_wm.runs.folder import Run
 from test.conftest import ENV
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
-from spiking_wm_ros.snn import probe
-from spiking_wm_ros.snn.compartments import (
+from spiking_wm.neurons import probe
+from spiking_wm.neurons.compartments import (
     KINDS,
     TAU,
     THRESHOLD,

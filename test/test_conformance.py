@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from spiking_wm_ros.agents.contract import Budget, Transition
-from spiking_wm_ros.agents.exploration import Exploration
-from spiking_wm_ros.agents.options import known
-from spiking_wm_ros.agents.registry import agent_class, algorithms, settle
-from spiking_wm_ros.envs.session import Session
+from spiking_wm.core.contract import Budget, Transition
+from spiking_wm.core.exploration import Exploration
+from spiking_wm.core.options import known
+from spiking_wm.core.presets import agent_class, algorithms, settle
+from spiking_wm.training.session import Session
 from test.conftest import TINY, env_for
 
 SMALL = TINY | {

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from spiking_wm_ros.datasets import shd, speech
-from spiking_wm_ros.datasets.labelled import UNLABELLED
-from spiking_wm_ros.errors import UserError
+from spiking_wm.core.errors import UserError
+from spiking_wm.datasets import shd, speech
+from spiking_wm.datasets.labelled import UNLABELLED
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "experiments"))

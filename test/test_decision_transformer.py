@@ -3,9 +3,7 @@
 import pytest
 import torch
 
-from spiking_wm_ros.snn.decision_operations import count
-from spiking_wm_ros.snn.decision_stream import EventDrivenTransformer
-from spiking_wm_ros.snn.decision_transformer import (
+from spiking_wm.agents.spiking_dt.network import (
     ACTION,
     OBSERVATION,
     RETURN,
@@ -15,7 +13,9 @@ from spiking_wm_ros.snn.decision_transformer import (
     Trajectory,
     Units,
 )
-from spiking_wm_ros.snn.sizes import TransformerSizes
+from spiking_wm.agents.spiking_dt.operations import count
+from spiking_wm.agents.spiking_dt.stream import EventDrivenTransformer
+from spiking_wm.neurons.sizes import TransformerSizes
 
 FORMS = {
     "spiking": {},

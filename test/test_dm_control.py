@@ -4,9 +4,9 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-import spiking_wm_ros.envs  # noqa: F401, registers them
-from spiking_wm_ros.agents.spaces import Spaces
-from spiking_wm_ros.envs.dm_control import TASKS
+import spiking_wm.envs  # noqa: F401, registers them
+from spiking_wm.core.spaces import Spaces
+from spiking_wm.envs.dm_control import TASKS
 
 
 def make(name: str, **kwargs) -> gym.Env:

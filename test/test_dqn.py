@@ -5,13 +5,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from spiking_wm_ros.agents.contract import Budget, Transition
-from spiking_wm_ros.agents.dqn.agent import Agent
-from spiking_wm_ros.agents.dqn.options import Options
-from spiking_wm_ros.agents.dqn.policy import QPolicy
-from spiking_wm_ros.agents.exploration import Exploration
-from spiking_wm_ros.envs.session import Session
-from spiking_wm_ros.errors import UserError
+from spiking_wm.agents.dqn.agent import Agent
+from spiking_wm.agents.dqn.options import Options
+from spiking_wm.agents.dqn.policy import QPolicy
+from spiking_wm.core.contract import Budget, Transition
+from spiking_wm.core.errors import UserError
+from spiking_wm.core.exploration import Exploration
+from spiking_wm.training.session import Session
 
 SMALL = {"hidden": 16, "warmup": 10, "batch": 8, "epsilon_steps": 100, "calibration": 32, "replay": 2000}
 

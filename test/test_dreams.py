@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from spiking_wm_ros.agents.normaliser import Normaliser
-from spiking_wm_ros.agents.popsan.dynamics import Dynamics, Step
-from spiking_wm_ros.agents.popsan.options import Options
+from spiking_wm.agents.popsan.options import Options
+from spiking_wm.memory.normaliser import Normaliser
+from spiking_wm.models.dynamics import Dynamics, Step
 
 
 class Counting(Dynamics):

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from spiking_wm_ros.errors import UserError
-from spiking_wm_ros.snn.q_network import QNetwork
-from spiking_wm_ros.snn.sizes import QSizes
+from spiking_wm.agents.dqn.network import QNetwork
+from spiking_wm.core.errors import UserError
+from spiking_wm.neurons.sizes import QSizes
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "experiments"))

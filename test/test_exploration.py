@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from spiking_wm_ros.agents.exploration import Exploration
+from spiking_wm.core.exploration import Exploration
 
 
 @pytest.mark.parametrize("draw", [lambda rng: rng.random(3), lambda rng: rng.standard_normal(5)])

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from spiking_wm_ros.agents.contract import Transition
-from spiking_wm_ros.agents.registry import settle
-from spiking_wm_ros.agents.rsnn.agent import Agent
-from spiking_wm_ros.agents.rsnn.foresight import STEPS
-from spiking_wm_ros.agents.run import Run
-from spiking_wm_ros.cli.pictures import dream_against_reality
+from spiking_wm.agents.rsnn.agent import Agent
+from spiking_wm.agents.rsnn.open_loop import STEPS
+from spiking_wm.core.contract import Transition
+from spiking_wm.core.presets import settle
+from spiking_wm.runs.folder import Run
+from spiking_wm.runs.pictures import dream_against_reality
 from test.small_pair import SMALL, SPACES
 
 STILL = {"model_lr": 0.0, "change_lr": 0.0, "reward_lr": 0.0}

@@ -6,9 +6,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spiking_wm_ros.agents.contract import Transition
-from spiking_wm_ros.agents.frames import Frames
-from spiking_wm_ros.errors import UserError
+from spiking_wm.core.contract import Transition
+from spiking_wm.core.errors import UserError
+from spiking_wm.memory.frames import Frames
 
 SHAPE, STACKED = (3, 2, 4), 4
 

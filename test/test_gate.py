@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from spiking_wm_ros.errors import UserError
-from spiking_wm_ros.safety.gate import Gate, GateOptions
+from spiking_wm.core.errors import UserError
+from spiking_wm.safety.gate import Gate, GateOptions
 
 SPACE = Box(np.array([-1, -2], np.float32), np.array([1, 2], np.float32))
 T = 0.02

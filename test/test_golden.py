@@ -32,7 +32,9 @@ def test_snapshots_are_those_recorded():
     assert now.keys() == before.keys()
     different = [name for name in before if now[name]["sha256"] != before[name]["sha256"]]
     if recorded["processor"] != found["processor"]:  # there a rounding may differ all the same
-        different = [n for n in different if now[n]["size"] != pytest.approx(before[n]["size"], rel=ELSEWHERE)]
+        different = [
+            n for n in different if now[n]["size"] != pytest.approx(before[n]["size"], rel=ELSEWHERE)
+        ]
     assert not different
 
 

@@ -15,12 +15,12 @@ from spiking_wm_msgs.msg import Action, Observation, PolicyVersion, Transition
 from spiking_wm_msgs.srv import Reset
 from std_srvs.srv import Trigger
 
-from spiking_wm_ros.agents.bundle import load_bundle, make_policy
-from spiking_wm_ros.agents.registry import settle
-from spiking_wm_ros.agents.run import Run
-from spiking_wm_ros.agents.trainer import train
-from spiking_wm_ros.envs.session import Session
-from spiking_wm_ros.errors import UserError
+from spiking_wm.core.errors import UserError
+from spiking_wm.core.presets import settle
+from spiking_wm.runs.bundle import load_bundle, make_policy
+from spiking_wm.runs.folder import Run
+from spiking_wm.training.session import Session
+from spiking_wm.training.trainer import train
 from spiking_wm_ros.graph.processes import Processes
 from spiking_wm_ros.graph.specification import settle_graph
 from spiking_wm_ros.nodes import qos

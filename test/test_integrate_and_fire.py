@@ -5,7 +5,7 @@ import pytest
 import torch
 from spikingjelly.activation_based import neuron, surrogate
 
-from spiking_wm_ros.snn.integrate_and_fire import CONVERTED, IF, LIF, LIF_SOFT, ROUNDED, _by_tick, fire
+from spiking_wm.neurons.integrate_and_fire import CONVERTED, IF, LIF, LIF_SOFT, ROUNDED, _by_tick, fire
 
 KINDS = pytest.mark.parametrize(
     "constants",

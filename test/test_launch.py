@@ -14,7 +14,7 @@ from launch.launch_description_sources import PythonLaunchDescriptionSource  # n
 from launch_pytest.actions import ReadyToTest  # noqa: E402
 
 from launch import LaunchDescription, LaunchService  # noqa: E402
-from spiking_wm_ros.agents.run import Run  # noqa: E402
+from spiking_wm.runs.folder import Run  # noqa: E402
 from spiking_wm_ros.graph.specification import GRAPHS, settle_graph  # noqa: E402
 from test.conftest import TINY  # noqa: E402
 from test.test_training import final_state  # noqa: E402

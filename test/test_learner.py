@@ -6,10 +6,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spiking_wm_ros.agents.contract import Agent, Budget, DreamProgress, Transition
-from spiking_wm_ros.agents.learner import Evaluation, Learner, Observer
-from spiking_wm_ros.agents.run_options import RunOptions
-from spiking_wm_ros.errors import UserError
+from spiking_wm.core.contract import Agent, Budget, DreamProgress, Transition
+from spiking_wm.core.errors import UserError
+from spiking_wm.core.schedule import RunOptions
+from spiking_wm.training.learner import Evaluation, Learner, Observer
 
 
 class Counting(Agent):

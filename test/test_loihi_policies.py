@@ -15,20 +15,20 @@ import yaml
 from diagnostic_msgs.msg import DiagnosticArray
 from spiking_wm_msgs.msg import Action
 
-from spiking_wm_ros.agents.options import override
-from spiking_wm_ros.agents.registry import settle
-from spiking_wm_ros.agents.run import Run
-from spiking_wm_ros.agents.trainer import train
-from spiking_wm_ros.backends.loihi_sim.backend import Backend
-from spiking_wm_ros.backends.loihi_sim.options import Options
-from spiking_wm_ros.backends.loihi_sim.simulator import ChipGone, Simulator, _members
-from spiking_wm_ros.backends.registry import backend_class, backend_options
-from spiking_wm_ros.errors import UserError
+from spiking_wm.chips.backends.loihi_sim.backend import Backend
+from spiking_wm.chips.backends.loihi_sim.options import Options
+from spiking_wm.chips.backends.loihi_sim.simulator import ChipGone, Simulator, _members
+from spiking_wm.chips.backends.registry import backend_class, backend_options
+from spiking_wm.chips.network import ChipNetwork
+from spiking_wm.chips.nir import write
+from spiking_wm.core.errors import UserError
+from spiking_wm.core.options import override
+from spiking_wm.core.presets import settle
+from spiking_wm.runs.folder import Run
+from spiking_wm.training.trainer import train
 from spiking_wm_ros.graph.processes import Processes
 from spiking_wm_ros.graph.specification import settle_graph
 from spiking_wm_ros.nodes import qos
-from spiking_wm_ros.snn.chip_network import ChipNetwork
-from spiking_wm_ros.snn.nir_files import write
 from test.chips import FLOAT, WHOLE, network_of, observations, policy_of, popsan
 from test.conftest import ENV
 from test.graph import client, kill_child, run_to_end, send

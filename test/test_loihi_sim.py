@@ -8,14 +8,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spiking_wm_ros.backends.loihi_sim.fixed_point import fixed
-from spiking_wm_ros.backends.loihi_sim.simulator import Simulator
-from spiking_wm_ros.backends.recorder import Recorder
-from spiking_wm_ros.errors import UserError
-from spiking_wm_ros.snn.chip_network import ChipNetwork, Layer
-from spiking_wm_ros.snn.chip_reference import trains_of
-from spiking_wm_ros.snn.q_network import QNetwork
-from spiking_wm_ros.snn.sizes import QSizes
+from spiking_wm.agents.dqn.network import QNetwork
+from spiking_wm.chips.backends.loihi_sim.fixed_point import fixed
+from spiking_wm.chips.backends.loihi_sim.simulator import Simulator
+from spiking_wm.chips.backends.recorder import Recorder
+from spiking_wm.chips.network import ChipNetwork, Layer
+from spiking_wm.chips.reference import trains_of
+from spiking_wm.core.errors import UserError
+from spiking_wm.neurons.sizes import QSizes
 from test.chips import FLOAT, WHOLE, network_of, observations, on_chip, policy_of, popsan
 from test.conftest import ENV
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from spiking_wm_ros.errors import UserError
-from spiking_wm_ros.snn.classifier import SequenceClassifier, accuracy
+from spiking_wm.core.errors import UserError
+from spiking_wm.neurons.classifier import SequenceClassifier, accuracy
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "experiments"))

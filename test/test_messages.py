@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from std_msgs.msg import Header
 
-from spiking_wm_ros.agents.contract import Transition
+from spiking_wm.core.contract import Transition
 from spiking_wm_ros.nodes.messages import from_transition, to_transition
 
 

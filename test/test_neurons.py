@@ -6,17 +6,17 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spiking_wm_ros.snn.clif_layers import Synapses, firing_rates, spike_trains
-from spiking_wm_ros.snn.coding import GaussianPopulation, PopulationDecoder, regular_spikes
-from spiking_wm_ros.snn.neurons import (
+from spiking_wm.agents.popsan.network import EventDrivenPopSAN, PopSAN
+from spiking_wm.neurons.clif_layers import Synapses, firing_rates, spike_trains
+from spiking_wm.neurons.coding import GaussianPopulation, PopulationDecoder, regular_spikes
+from spiking_wm.neurons.lif import (
     ALIFConstants,
     ALIFParameters,
     _alif_by_tick,
     alif,
     clif,
 )
-from spiking_wm_ros.snn.popsan import EventDrivenPopSAN, PopSAN
-from spiking_wm_ros.snn.sizes import PopSANSizes
+from spiking_wm.neurons.sizes import PopSANSizes
 
 
 def test_clif_follows_its_equations_by_hand():

@@ -10,17 +10,17 @@ import pytest
 import torch
 from spikingjelly.activation_based.nir_exchange import import_from_nir
 
-from spiking_wm_ros.agents.registry import settle
-from spiking_wm_ros.agents.run import Run
-from spiking_wm_ros.agents.trainer import train
-from spiking_wm_ros.errors import UserError
-from spiking_wm_ros.snn.chip_network import ChipNetwork, Layer
-from spiking_wm_ros.snn.chip_operations import count
-from spiking_wm_ros.snn.chip_reference import trains_of
-from spiking_wm_ros.snn.nir_files import read, write
-from spiking_wm_ros.snn.popsan import PopSAN, chip_layers
-from spiking_wm_ros.snn.q_network import QNetwork
-from spiking_wm_ros.snn.sizes import QSizes
+from spiking_wm.agents.dqn.network import QNetwork
+from spiking_wm.agents.popsan.network import PopSAN, chip_layers
+from spiking_wm.chips.network import ChipNetwork, Layer
+from spiking_wm.chips.nir import read, write
+from spiking_wm.chips.operations import count
+from spiking_wm.chips.reference import trains_of
+from spiking_wm.core.errors import UserError
+from spiking_wm.core.presets import settle
+from spiking_wm.neurons.sizes import QSizes
+from spiking_wm.runs.folder import Run
+from spiking_wm.training.trainer import train
 from test.conftest import ENV
 
 ROOT = Path(__file__).resolve().parents[1]

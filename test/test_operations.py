@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from spiking_wm_ros.snn.conversion import convert
-from spiking_wm_ros.snn.operations import PER_ADDITION, PER_PRODUCT, count
-from spiking_wm_ros.snn.q_network import QNetwork
-from spiking_wm_ros.snn.sizes import QSizes
+from spiking_wm.agents.dqn.conversion import convert
+from spiking_wm.agents.dqn.network import QNetwork
+from spiking_wm.agents.dqn.operations import PER_ADDITION, PER_PRODUCT, count
+from spiking_wm.neurons.sizes import QSizes
 
 SIZES = QSizes(channels=(3, 5), kernels=(3, 2), strides=(2, 1), hidden=7, ticks=6)
 FIRST, LAST = (

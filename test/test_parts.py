@@ -10,18 +10,18 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spiking_wm_ros.agents import files, storage
-from spiking_wm_ros.agents.contract import Transition
-from spiking_wm_ros.agents.normaliser import Normaliser
-from spiking_wm_ros.agents.options import override, parse
-from spiking_wm_ros.agents.popsan.options import Options
-from spiking_wm_ros.agents.registry import settle
-from spiking_wm_ros.agents.replay import Replay
-from spiking_wm_ros.agents.run_options import RunOptions
-from spiking_wm_ros.agents.spaces import Spaces
-from spiking_wm_ros.agents.tensors import flatten, unflatten
-from spiking_wm_ros.envs.session import Session, make_env
-from spiking_wm_ros.errors import UserError
+from spiking_wm.agents.popsan.options import Options
+from spiking_wm.core import files, storage
+from spiking_wm.core.contract import Transition
+from spiking_wm.core.errors import UserError
+from spiking_wm.core.options import override, parse
+from spiking_wm.core.presets import settle
+from spiking_wm.core.schedule import RunOptions
+from spiking_wm.core.spaces import Spaces
+from spiking_wm.core.tensors import flatten, unflatten
+from spiking_wm.memory.normaliser import Normaliser
+from spiking_wm.memory.transitions import Replay
+from spiking_wm.training.session import Session, make_env
 from test.conftest import ENV
 
 

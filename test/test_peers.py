@@ -5,10 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from spiking_wm_ros.agents.rsnn.actor import Actor, Stream
-from spiking_wm_ros.agents.rsnn.pair import Pair
-from spiking_wm_ros.agents.rsnn.peers import chances, less_peers
-from spiking_wm_ros.errors import UserError
+from spiking_wm.agents.rsnn.actor import Actor, Stream
+from spiking_wm.agents.rsnn.actor_and_model import Pair
+from spiking_wm.agents.rsnn.dream_groups import chances, less_peers
+from spiking_wm.core.errors import UserError
 from test.small_pair import SMALL, SPACES, live, random
 
 

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spiking_wm_ros.energy.battery import Battery, BatteryOptions
-from spiking_wm_ros.energy.phases import Phase, PhaseOptions, Scheduler
-from spiking_wm_ros.errors import UserError
+from spiking_wm.core.errors import UserError
+from spiking_wm.energy.battery import Battery, BatteryOptions
+from spiking_wm.energy.phases import Phase, PhaseOptions, Scheduler
 
 
 class Day:

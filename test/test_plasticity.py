@@ -7,15 +7,15 @@ import pytest
 import torch
 from gymnasium.spaces import Box, Discrete
 
-from spiking_wm_ros.agents.rsnn.actor import Actor, Stream
-from spiking_wm_ros.agents.rsnn.agent import Agent as RSNNAgent
-from spiking_wm_ros.agents.rsnn.critic import Critic
-from spiking_wm_ros.agents.rsnn.heads import Gaussian, Softmax
-from spiking_wm_ros.agents.rsnn.model import Model
-from spiking_wm_ros.agents.rsnn.options import Options
-from spiking_wm_ros.agents.rsnn.pair import Pair
-from spiking_wm_ros.agents.spaces import Spaces
-from spiking_wm_ros.errors import UserError
+from spiking_wm.agents.rsnn.actor import Actor, Stream
+from spiking_wm.agents.rsnn.actor_and_model import Pair
+from spiking_wm.agents.rsnn.agent import Agent as RSNNAgent
+from spiking_wm.agents.rsnn.critic import Critic
+from spiking_wm.agents.rsnn.heads import Gaussian, Softmax
+from spiking_wm.agents.rsnn.model import Model
+from spiking_wm.agents.rsnn.options import Options
+from spiking_wm.core.errors import UserError
+from spiking_wm.core.spaces import Spaces
 from test.small_pair import PLASTIC_INPUTS, SMALL, SPACES, live, random
 
 

@@ -9,10 +9,10 @@ import pytest
 import torch
 from ale_py import Action, ALEInterface, roms
 
-import spiking_wm_ros.envs  # noqa: F401  registers the environments
-from spiking_wm_ros.agents.registry import settle
-from spiking_wm_ros.agents.rsnn.games import Games
-from spiking_wm_ros.errors import UserError
+import spiking_wm.envs  # noqa: F401  registers the environments
+from spiking_wm.agents.rsnn.games import Games
+from spiking_wm.core.errors import UserError
+from spiking_wm.core.presets import settle
 
 ROOT = Path(__file__).resolve().parents[1]
 

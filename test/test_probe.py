@@ -5,11 +5,11 @@ import pytest
 import torch
 from torch import nn
 
-from spiking_wm_ros.agents.registry import agent_class, settle
-from spiking_wm_ros.agents.spaces import Spaces
-from spiking_wm_ros.envs.session import make_env
-from spiking_wm_ros.snn import probe
-from spiking_wm_ros.snn.compartments import IntegrateAndFire
+from spiking_wm.core.presets import agent_class, settle
+from spiking_wm.core.spaces import Spaces
+from spiking_wm.neurons import probe
+from spiking_wm.neurons.compartments import IntegrateAndFire
+from spiking_wm.training.session import make_env
 from test.conftest import tiny_dqn, tiny_dt, tiny_latent, tiny_rsnn
 
 SPIKING = {  # environment, options, ticks of layers

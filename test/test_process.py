@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 DEVICE = Path("/dev/cpu_dma_latency")
-ACT = "from spiking_wm_ros.process import act_in_real_time; print(act_in_real_time(), flush=True); input()"
+ACT = "from spiking_wm.core.process import act_in_real_time; print(act_in_real_time(), flush=True); input()"
 
 
 def asked_for() -> int:
@@ -35,7 +35,7 @@ def test_processors_stay_awake_as_long_as_a_process_acts_in_real_time():
 def test_computing_takes_the_smallest_numbers_for_nothing():
     compute = """
 import torch
-from spiking_wm_ros.process import prepare_to_compute
+from spiking_wm.core.process import prepare_to_compute
 tiny = lambda: float(torch.tensor([1e-30]) * 1e-10)
 before = tiny()
 prepare_to_compute()

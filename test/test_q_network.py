@@ -7,12 +7,13 @@ import torch
 from spikingjelly.activation_based import base
 from spikingjelly.activation_based.ann2snn import Converter
 
-import spiking_wm_ros.envs  # noqa: F401, registers them
-from spiking_wm_ros.agents.registry import settle
-from spiking_wm_ros.envs.session import Session
-from spiking_wm_ros.snn import conversion, q_network
-from spiking_wm_ros.snn.q_network import QNetwork
-from spiking_wm_ros.snn.sizes import QSizes
+import spiking_wm.envs  # noqa: F401, registers them
+from spiking_wm.agents.dqn import conversion
+from spiking_wm.agents.dqn import network as q_network
+from spiking_wm.agents.dqn.network import QNetwork
+from spiking_wm.core.presets import settle
+from spiking_wm.neurons.sizes import QSizes
+from spiking_wm.training.session import Session
 
 SMALL = QSizes(channels=(8, 8), kernels=(5, 3), strides=(3, 2), hidden=32)
 

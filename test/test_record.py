@@ -19,14 +19,14 @@ from rclpy.serialization import deserialize_message, serialize_message
 from spiking_wm_msgs.msg import Transition as TransitionMessage
 from std_msgs.msg import Bool, String
 
-from spiking_wm_ros.agents.contract import Transition
-from spiking_wm_ros.agents.registry import settle
-from spiking_wm_ros.agents.run import Run
-from spiking_wm_ros.agents.spaces import Spaces
-from spiking_wm_ros.agents.storage import load_facts
-from spiking_wm_ros.agents.trainer import LearningRun, train_offline
-from spiking_wm_ros.envs.session import Session, make_env
-from spiking_wm_ros.errors import UserError
+from spiking_wm.core.contract import Transition
+from spiking_wm.core.errors import UserError
+from spiking_wm.core.presets import settle
+from spiking_wm.core.spaces import Spaces
+from spiking_wm.core.storage import load_facts
+from spiking_wm.runs.folder import Run
+from spiking_wm.training.session import Session, make_env
+from spiking_wm.training.trainer import LearningRun, train_offline
 from spiking_wm_ros.graph.parts import NodeSpec, Started
 from spiking_wm_ros.graph.processes import Processes
 from spiking_wm_ros.graph.specification import settle_graph

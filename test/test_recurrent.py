@@ -9,9 +9,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spiking_wm_ros.snn import recurrent_kernels as kernels
-from spiking_wm_ros.snn.plasticity import Adam, CreditedTrace
-from spiking_wm_ros.snn.recurrent import NeuronConstants, RecurrentNetwork
+from spiking_wm.neurons import recurrent_kernels as kernels
+from spiking_wm.neurons.plasticity import Adam, CreditedTrace
+from spiking_wm.neurons.recurrent import NeuronConstants, RecurrentNetwork
 
 SMALL = NeuronConstants(rest=-0.5, start=-0.2, reset=2.0)
 

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from spiking_wm_ros.agents.bundle import load_bundle
-from spiking_wm_ros.agents.registry import settle
-from spiking_wm_ros.agents.run import Run
-from spiking_wm_ros.agents.trainer import train
-from spiking_wm_ros.cli.report import _far_apart_first, report, write_report
-from spiking_wm_ros.envs.greedy import play
-from spiking_wm_ros.errors import UserError
+from spiking_wm.core.errors import UserError
+from spiking_wm.core.presets import settle
+from spiking_wm.runs.bundle import load_bundle
+from spiking_wm.runs.folder import Run
+from spiking_wm.runs.report import _far_apart_first, report, write_report
+from spiking_wm.training.evaluation import play
+from spiking_wm.training.trainer import train
 from test.chips import policy_of
 from test.conftest import ENV
 

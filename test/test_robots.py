@@ -9,12 +9,12 @@ from gymnasium.spaces import Box, Discrete
 from rclpy.time import Time
 from sensor_msgs.msg import BatteryState, Image, JointState, LaserScan
 
-from spiking_wm_ros.agents.spaces import Spaces
-from spiking_wm_ros.envs.session import make_env
-from spiking_wm_ros.errors import UserError
+from spiking_wm.core.errors import UserError
+from spiking_wm.core.spaces import Spaces
+from spiking_wm.robots.description import Reading, load_robot, robots
+from spiking_wm.robots.readings import ReadingError, Senses, values_of
+from spiking_wm.training.session import make_env
 from spiking_wm_ros.nodes.robot_messages import check_messages, command_writer
-from spiking_wm_ros.robots.description import Reading, load_robot, robots
-from spiking_wm_ros.robots.readings import ReadingError, Senses, values_of
 
 ARM = {
     "period": 0.05,

@@ -7,11 +7,11 @@ import pytest
 import torch
 from gymnasium.spaces import Box
 
-from spiking_wm_ros.agents.registry import algorithms, settle
-from spiking_wm_ros.agents.rsnn.inputs import Inputs
-from spiking_wm_ros.agents.rsnn.model import Prediction
-from spiking_wm_ros.agents.rsnn.pair import Pair
-from spiking_wm_ros.errors import UserError
+from spiking_wm.agents.rsnn.actor_and_model import Pair
+from spiking_wm.agents.rsnn.inputs import Inputs
+from spiking_wm.agents.rsnn.model import Prediction
+from spiking_wm.core.errors import UserError
+from spiking_wm.core.presets import algorithms, settle
 from test.small_pair import PLASTIC_INPUTS, SMALL, SPACES, live, random
 
 

@@ -5,10 +5,10 @@ import dataclasses
 import pytest
 import torch
 
-from spiking_wm_ros.snn.layers import SpikingCell
-from spiking_wm_ros.snn.readout import PictureDecoder, PictureEncoder, Readout, VectorEncoder
-from spiking_wm_ros.snn.rssm import RSSM, Latent
-from spiking_wm_ros.snn.sizes import RSSMSizes
+from spiking_wm.agents.rssm.network import RSSM, Latent
+from spiking_wm.agents.rssm.readout import PictureDecoder, PictureEncoder, Readout, VectorEncoder
+from spiking_wm.neurons.layers import SpikingCell
+from spiking_wm.neurons.sizes import RSSMSizes
 
 KINDS = ["lif", "adaptive_lif", "two_compartments", "mcn", "mcn_paper"]
 SMALL = RSSMSizes(neurons=12, hidden=16, variables=3, classes=4, gain=1.5)

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from spiking_wm_ros.agents.recorder import Recorder
-from spiking_wm_ros.agents.registry import settle
-from spiking_wm_ros.agents.run import Run
-from spiking_wm_ros.agents.trainer import LearningRun, train
-from spiking_wm_ros.envs.session import Session
-from spiking_wm_ros.errors import UserError
+from spiking_wm.core.errors import UserError
+from spiking_wm.core.presets import settle
+from spiking_wm.runs.folder import Run
+from spiking_wm.runs.recorder import Recorder
+from spiking_wm.training.session import Session
+from spiking_wm.training.trainer import LearningRun, train
 from spiking_wm_ros.graph.specification import settle_graph
 from test.conftest import ENV, SMALL, env_for
 
@@ -29,7 +29,7 @@ def test_a_run_that_could_not_go_on_is_as_it_was(tmp_path, tiny):
 
 
 def test_two_do_not_learn_in_one_folder(tmp_path, tiny, monkeypatch):
-    monkeypatch.setattr("spiking_wm_ros.agents.run._PATIENCE", 0.3)
+    monkeypatch.setattr("spiking_wm.runs.folder._PATIENCE", 0.3)
     spaces = Session(ENV, 0, 10).spaces
     one = LearningRun(start(tmp_path, tiny), spaces)
     with pytest.raises(UserError, match="another process learns in"):

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from spiking_wm_ros.agents.contract import Transition
-from spiking_wm_ros.agents.sequences import Sequences
+from spiking_wm.core.contract import Transition
+from spiking_wm.memory.sequences import Sequences
 
 
 def filled(steps: int, length: int = 7, capacity: int = 2000, ends: str = "truncated") -> Sequences:

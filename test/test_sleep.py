@@ -19,9 +19,9 @@ from spiking_wm_msgs.msg import Observation, Phase, Transition
 from std_msgs.msg import Bool
 from std_srvs.srv import Trigger
 
-from spiking_wm_ros.agents.options import UserError
-from spiking_wm_ros.agents.run import Run
-from spiking_wm_ros.cli.report import report
+from spiking_wm.core.options import UserError
+from spiking_wm.runs.folder import Run
+from spiking_wm.runs.report import report
 from spiking_wm_ros.graph.specification import settle_graph
 from spiking_wm_ros.nodes import qos
 from spiking_wm_ros.nodes import scheduler as scheduling

@@ -12,16 +12,16 @@ import pytest
 import stable_baselines3
 import torch
 
-from spiking_wm_ros.agents.registry import settle
-from spiking_wm_ros.agents.run import Run
-from spiking_wm_ros.agents.run_config import options_of
-from spiking_wm_ros.agents.spiking_dt.agent import Agent
-from spiking_wm_ros.agents.spiking_dt.experience import demonstrated, settled
-from spiking_wm_ros.agents.trainer import train
-from spiking_wm_ros.datasets import demonstrations as data_sets
-from spiking_wm_ros.envs import demonstrations
-from spiking_wm_ros.envs.session import make_env
-from spiking_wm_ros.errors import UserError
+from spiking_wm.agents.spiking_dt.agent import Agent
+from spiking_wm.agents.spiking_dt.experience import demonstrated, settled
+from spiking_wm.core.errors import UserError
+from spiking_wm.core.presets import settle
+from spiking_wm.datasets import demonstrations as data_sets
+from spiking_wm.envs import demonstrations
+from spiking_wm.runs.config import options_of
+from spiking_wm.runs.folder import Run
+from spiking_wm.training.session import make_env
+from spiking_wm.training.trainer import train
 from test.small_decider import CART, PENDULUM, SMALL, random_episode, spaces_of, taught
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from spiking_wm_ros.agents.contract import Budget, Transition
-from spiking_wm_ros.agents.spiking_dt.agent import Agent
-from spiking_wm_ros.agents.spiking_dt.experience import newest
+from spiking_wm.agents.spiking_dt.agent import Agent
+from spiking_wm.agents.spiking_dt.experience import newest
+from spiking_wm.core.contract import Budget, Transition
 from test.small_decider import CART, PENDULUM, SMALL, random_episode, spaces_of, taught
 
 # --- on line ---

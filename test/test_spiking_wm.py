@@ -8,14 +8,14 @@ import pytest
 import torch
 from gymnasium.spaces import Box, Discrete
 
-from spiking_wm_ros.agents.contract import Budget, Transition
-from spiking_wm_ros.agents.options import override
-from spiking_wm_ros.agents.registry import settle
-from spiking_wm_ros.agents.run import Run
-from spiking_wm_ros.agents.spaces import Spaces
-from spiking_wm_ros.agents.spiking_wm.agent import Agent
-from spiking_wm_ros.agents.spiking_wm.options import Options
-from spiking_wm_ros.cli.pictures import draw
+from spiking_wm.agents.rssm.agent import Agent
+from spiking_wm.agents.rssm.options import Options
+from spiking_wm.core.contract import Budget, Transition
+from spiking_wm.core.options import override
+from spiking_wm.core.presets import settle
+from spiking_wm.core.spaces import Spaces
+from spiking_wm.runs.folder import Run
+from spiking_wm.runs.pictures import draw
 
 SMALL = {"batch": 3, "length": 8, "horizon": 3, "starts": 5, "warmup": 8, "replay": 2000}
 OBSERVED = {"vector": Box(-np.inf, np.inf, (4,), np.float32), "pixels": Box(0, 255, (64, 64, 3), np.uint8)}

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from spiking_wm_ros.snn.symlog import TwoHot, symexp, symlog
+from spiking_wm.agents.rssm.symlog import TwoHot, symexp, symlog
 
 APART = 40 / 254  # of two bins, in symlog
 

@@ -2,11 +2,11 @@
 
 import torch
 
-from spiking_wm_ros.agents.popsan.options import Options
-from spiking_wm_ros.agents.popsan.td3 import TD3
-from spiking_wm_ros.agents.registry import agent_class, settle
-from spiking_wm_ros.envs.session import Session
-from spiking_wm_ros.snn.popsan import PopSAN
+from spiking_wm.agents.popsan.network import PopSAN
+from spiking_wm.agents.popsan.options import Options
+from spiking_wm.agents.popsan.td3 import TD3
+from spiking_wm.core.presets import agent_class, settle
+from spiking_wm.training.session import Session
 from test.conftest import ENV
 from test.test_conformance import experience, same
 

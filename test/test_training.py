@@ -6,13 +6,13 @@ import os
 import pytest
 import torch
 
-from spiking_wm_ros.agents.registry import settle
-from spiking_wm_ros.agents.run import Run
-from spiking_wm_ros.agents.storage import load
-from spiking_wm_ros.agents.trainer import LearningRun, train
-from spiking_wm_ros.cli.pictures import draw
-from spiking_wm_ros.envs.session import Session
-from spiking_wm_ros.errors import UserError
+from spiking_wm.core.errors import UserError
+from spiking_wm.core.presets import settle
+from spiking_wm.core.storage import load
+from spiking_wm.runs.folder import Run
+from spiking_wm.runs.pictures import draw
+from spiking_wm.training.session import Session
+from spiking_wm.training.trainer import LearningRun, train
 from spiking_wm_ros.graph.specification import settle_graph
 from test.conftest import ENV, SMALL, env_for
 

@@ -3,8 +3,8 @@
 import numpy as np
 from gymnasium.spaces import Discrete
 
-from spiking_wm_ros.agents.rsnn.heads import Softmax
-from spiking_wm_ros.agents.rsnn.uses import Uses
+from spiking_wm.agents.rsnn.action_floor import Uses
+from spiking_wm.agents.rsnn.heads import Softmax
 
 
 def used(*outputs: float, steps: int, least: float = 0.15) -> tuple[Uses, np.ndarray]:

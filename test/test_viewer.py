@@ -18,7 +18,7 @@ from spiking_wm_msgs.msg import Phase, Transition
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
-from spiking_wm_ros.errors import UserError
+from spiking_wm.core.errors import UserError
 from spiking_wm_ros.graph.processes import Processes
 from spiking_wm_ros.graph.specification import settle_graph
 from spiking_wm_ros.nodes import qos

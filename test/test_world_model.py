@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from spiking_wm_ros.snn.sizes import WorldModelSizes
-from spiking_wm_ros.snn.world_model import SpikingWorldModel
+from spiking_wm.models.ensemble import SpikingWorldModel
+from spiking_wm.neurons.sizes import WorldModelSizes
 
 PUBLISHED = WorldModelSizes(
     ticks=8,

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from spiking_wm_ros.errors import UserError
-from spiking_wm_ros.snn.chip_network import ChipNetwork, Layer
+from spiking_wm.chips.network import ChipNetwork, Layer
+from spiking_wm.core.errors import UserError
 
 DT = 1e-4  # seconds a tick counts as; what most tools take
 

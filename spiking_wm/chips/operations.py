@@ -4,8 +4,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from spiking_wm_ros.snn.chip_network import ChipNetwork, Layer
-from spiking_wm_ros.snn.chip_reference import trains_of
+from spiking_wm.chips.network import ChipNetwork, Layer
+from spiking_wm.chips.reference import trains_of
 
 # picojoules of one, Loihi, measured (Davies et al. 2018, IEEE Micro 38 (1), table 2)
 PER_OPERATION, PER_UPDATE = 23.6, 81.0

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from spiking_wm_ros.snn.chip_network import ChipNetwork, Layer
+from spiking_wm.chips.network import ChipNetwork, Layer
 
 
 def trains_of(network: ChipNetwork, inputs: np.ndarray) -> list[np.ndarray]:

@@ -3,8 +3,8 @@
 import numpy as np
 from gymnasium.spaces import Discrete
 
-from spiking_wm_ros.agents.spaces import Spaces
-from spiking_wm_ros.errors import UserError
+from spiking_wm.core.errors import UserError
+from spiking_wm.core.spaces import Spaces
 
 
 class Actions:

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from spiking_wm_ros.agents.spaces import Spaces
-from spiking_wm_ros.errors import UserError
+from spiking_wm.core.errors import UserError
+from spiking_wm.core.spaces import Spaces
 
 if TYPE_CHECKING:  # the contract is also read where torch is not loaded
     from torch import Tensor
 
-    from spiking_wm_ros.snn.chip_network import ChipNetwork
+    from spiking_wm.chips.network import ChipNetwork
 
 Weights = dict[str, "Tensor"]
 Metrics = dict[str, float]

@@ -2,7 +2,7 @@
 
 import torch
 
-from spiking_wm_ros.errors import UserError
+from spiking_wm.core.errors import UserError
 
 DEVICES = ("cpu", "cuda")
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import IO
 
-from spiking_wm_ros.errors import UserError
+from spiking_wm.core.errors import UserError
 
 _GIVEN_UP = ".given_up_"
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from spiking_wm_ros.errors import UserError
+from spiking_wm.core.errors import UserError
 
 
 @dataclass(frozen=True)

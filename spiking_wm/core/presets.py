@@ -1,7 +1,7 @@
 """Algorithms and environments, found by the names of their files.
 
 An algorithm is a file ``config/algorithms/NAME.yaml`` whose ``agent:`` names a folder of
-`spiking_wm_ros.agents`; its other keys are options of that agent or of the run. What suits one
+`spiking_wm.agents`; its other keys are options of that agent or of the run. What suits one
 environment is in ``config/envs/ID.yaml`` (``-`` for ``/``), and what suits all of a namespace, as
 ``atari/…``, in ``config/envs/NAMESPACE.yaml``: options for every algorithm, and under an agent's or an
 algorithm's name options for that one.
@@ -12,12 +12,12 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from spiking_wm_ros.agents.options import known, override, read_yaml, suggestion
-from spiking_wm_ros.agents.run_options import RunOptions
-from spiking_wm_ros.errors import UserError
+from spiking_wm.core.errors import UserError
+from spiking_wm.core.options import known, override, read_yaml, suggestion
+from spiking_wm.core.schedule import RunOptions
 
 if TYPE_CHECKING:
-    from spiking_wm_ros.agents.contract import Agent
+    from spiking_wm.core.contract import Agent
 
 
 class Setup(NamedTuple):
@@ -46,7 +46,7 @@ def algorithms() -> list[str]:
 
 
 def agent_class(name: str) -> "type[Agent]":
-    """``Agent`` of ``spiking_wm_ros/agents/NAME/agent.py``.
+    """``Agent`` of ``spiking_wm/agents/NAME/agent.py``.
 
     Raises:
         UserError: if there is none.
@@ -55,7 +55,7 @@ def agent_class(name: str) -> "type[Agent]":
 
 
 def options_class(name: str) -> type:
-    """``Options`` of ``spiking_wm_ros/agents/NAME/options.py``; loads no torch.
+    """``Options`` of ``spiking_wm/agents/NAME/options.py``; loads no torch.
 
     Raises:
         UserError: if there is none.
@@ -65,9 +65,9 @@ def options_class(name: str) -> type:
 
 def _import(name: str, module: str):
     try:
-        return importlib.import_module(f"spiking_wm_ros.agents.{name}.{module}")
+        return importlib.import_module(f"spiking_wm.agents.{name}.{module}")
     except ModuleNotFoundError:
-        raise UserError(f"no agent '{name}' in spiking_wm_ros/agents: is this package older?") from None
+        raise UserError(f"no agent '{name}' in spiking_wm/agents: is this package older?") from None
 
 
 def agent_of(algorithm: str) -> str:

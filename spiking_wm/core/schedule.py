@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from spiking_wm_ros.agents.options import option
+from spiking_wm.core.options import option
 
 
 @dataclass(frozen=True)

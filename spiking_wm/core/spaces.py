@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from gymnasium import spaces as gym_spaces
 
-from spiking_wm_ros.errors import UserError
+from spiking_wm.core.errors import UserError
 
 
 class Spaces(NamedTuple):

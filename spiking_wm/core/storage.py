@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError, safe_open
 
-from spiking_wm_ros.errors import UserError
+from spiking_wm.core.errors import UserError
 
 if TYPE_CHECKING:  # nodes that only ask where a run stands load no torch
     from numpy import ndarray

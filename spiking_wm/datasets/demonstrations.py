@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from spiking_wm_ros.errors import UserError
+from spiking_wm.core.errors import UserError
 
 
 class Demonstration(NamedTuple):

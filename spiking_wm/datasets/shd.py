@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from spiking_wm_ros.datasets.labelled import Labelled
-from spiking_wm_ros.errors import UserError
+from spiking_wm.core.errors import UserError
+from spiking_wm.datasets.labelled import Labelled
 
 _FIBRES, _SECONDS = 700, 1.4  # the longest recording is 1.37 s
 PARTS = ("train", "test")

@@ -10,8 +10,8 @@ from zipfile import BadZipFile
 import numpy as np
 import torch
 
-from spiking_wm_ros.datasets.labelled import UNLABELLED, Labelled
-from spiking_wm_ros.errors import UserError
+from spiking_wm.core.errors import UserError
+from spiking_wm.datasets.labelled import UNLABELLED, Labelled
 
 PARTS = ("train", "test")
 LAYOUT = """FOLDER/

@@ -9,8 +9,8 @@ from enum import StrEnum
 from statistics import median
 from typing import NamedTuple
 
-from spiking_wm_ros.agents.options import option
-from spiking_wm_ros.errors import UserError
+from spiking_wm.core.errors import UserError
+from spiking_wm.core.options import option
 
 _MEASUREMENTS = 5  # charges that are remembered
 

@@ -13,7 +13,7 @@ import gymnasium as gym
 import numpy as np
 from ale_py import Action, ALEInterface, LoggerMode, roms
 
-from spiking_wm_ros.envs.autoencoder import CODE, auto_encoder
+from spiking_wm.envs.autoencoder import CODE, auto_encoder
 
 _FRAMES, _STICKY = 4, 0.25
 _PROJECTIONS = 4
@@ -156,7 +156,7 @@ class BoxingPixels(AtariGame):
 
     | observation | value | min | max | unit |
     |---|---|---|---|---|
-    | 0-35 | code of the screen by the auto-encoder of `spiking_wm_ros.envs.autoencoder` | -Inf | Inf | 1 |
+    | 0-35 | code of the screen by the auto-encoder of `spiking_wm.envs.autoencoder` | -Inf | Inf | 1 |
 
     The auto-encoder is trained once, on 10,000 frames of random play, and kept in the user's cache; these
     steps are made before any training and are not among ``environment_steps``. All 18 actions of the

@@ -15,7 +15,7 @@ from rich.progress import track
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from spiking_wm_ros.agents.files import write_atomically
+from spiking_wm.core.files import write_atomically
 
 CODE = 36
 _WIDTHS = (128, 64, CODE, 64, 128)

@@ -3,8 +3,8 @@
 import gymnasium as gym
 import numpy as np
 
-from spiking_wm_ros.energy.battery import Battery, BatteryOptions
-from spiking_wm_ros.errors import UserError
+from spiking_wm.core.errors import UserError
+from spiking_wm.energy.battery import Battery, BatteryOptions
 
 BATTERIES = NONE, OWN, VIRTUAL = "none", "own", "virtual"
 

@@ -13,10 +13,10 @@ from typing import NamedTuple
 import gymnasium as gym
 import numpy as np
 
-from spiking_wm_ros.agents.options import read_yaml
-from spiking_wm_ros.agents.registry import package_folder
-from spiking_wm_ros.envs.session import make_env
-from spiking_wm_ros.errors import UserError
+from spiking_wm.core.errors import UserError
+from spiking_wm.core.options import read_yaml
+from spiking_wm.core.presets import package_folder
+from spiking_wm.training.session import make_env
 
 KINDS = ("expert", "medium", "random", "mixed")
 _EVALUATIONS, _JUDGED = 20, 20  # of an expert while it learns; episodes of each

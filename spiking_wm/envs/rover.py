@@ -8,8 +8,8 @@ import numpy as np
 from gymnasium.envs.mujoco import MujocoEnv
 from gymnasium.spaces import Box
 
-from spiking_wm_ros.agents.registry import package_folder
-from spiking_wm_ros.energy.battery import Battery, BatteryOptions
+from spiking_wm.core.presets import package_folder
+from spiking_wm.energy.battery import Battery, BatteryOptions
 
 _DOCK_RADIUS, _REACH = 0.25, 0.25  # metres
 _YARD, _CLEARANCE = 1.7, 0.4  # beacons keep inside, and away from pillars, in metres

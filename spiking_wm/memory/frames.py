@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
-from spiking_wm_ros.agents.contract import Transition
-from spiking_wm_ros.agents.files import hold
-from spiking_wm_ros.errors import UserError
+from spiking_wm.core.contract import Transition
+from spiking_wm.core.errors import UserError
+from spiking_wm.core.files import hold
 
 # the last _HELD_OUT of every _BLOCK rows are never learned from by a world model, for it to be judged by
 _BLOCK, _HELD_OUT = 400, 20

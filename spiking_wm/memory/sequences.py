@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
-from spiking_wm_ros.agents.contract import Transition
+from spiking_wm.core.contract import Transition
 
 _NUMBERS = ("reward", "first", "terminal")
 # the last _HELD_OUT of every _BLOCK steps are never learned from, for world models to be judged by

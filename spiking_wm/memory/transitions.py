@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import torch
 from torch import Generator, Tensor
 
-from spiking_wm_ros.agents.contract import Transition
+from spiking_wm.core.contract import Transition
 
 # The last _HELD_OUT of every _BLOCK transitions are never trained on by a world model; they are
 # consecutive, so that open-loop rollouts can be compared with them.

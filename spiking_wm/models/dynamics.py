@@ -9,10 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
-from spiking_wm_ros.agents.normaliser import Normaliser
-from spiking_wm_ros.agents.popsan.options import Options
-from spiking_wm_ros.agents.replay import Replay
-from spiking_wm_ros.snn.world_model import SpikingWorldModel
+from spiking_wm.agents.popsan.options import Options
+from spiking_wm.memory.normaliser import Normaliser
+from spiking_wm.memory.transitions import Replay
+from spiking_wm.models.ensemble import SpikingWorldModel
 
 _JUDGED = 512  # held-out stretches used per judgement
 

@@ -12,9 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from spiking_wm_ros.snn.neurons import ALIFParameters, alif
-from spiking_wm_ros.snn.sizes import WorldModelSizes
-from spiking_wm_ros.snn.stacked import StackedLayerNorm, StackedLinear
+from spiking_wm.neurons.lif import ALIFParameters, alif
+from spiking_wm.neurons.sizes import WorldModelSizes
+from spiking_wm.neurons.stacked import StackedLayerNorm, StackedLinear
 
 _CODE_REACH = 3.0  # tuning curves and population read-out cover +-3 standard deviations
 

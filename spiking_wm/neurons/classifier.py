@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from spiking_wm_ros.snn.layers import CELLS
-from spiking_wm_ros.snn.sizes import RSSMSizes
+from spiking_wm.neurons.layers import CELLS
+from spiking_wm.neurons.sizes import RSSMSizes
 
 GRU = "gru"
 

@@ -11,9 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from spiking_wm_ros.snn import kernels
-from spiking_wm_ros.snn.coding import regular_spikes
-from spiking_wm_ros.snn.neurons import CLIFConstants, clif, fused
+from spiking_wm.neurons import lif_kernels as kernels
+from spiking_wm.neurons.coding import regular_spikes
+from spiking_wm.neurons.lif import CLIFConstants, clif, fused
 
 
 class Synapses(NamedTuple):

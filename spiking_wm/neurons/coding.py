@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from spiking_wm_ros.snn import kernels
-from spiking_wm_ros.snn.neurons import fused
+from spiking_wm.neurons import lif_kernels as kernels
+from spiking_wm.neurons.lif import fused
 
 
 class GaussianPopulation(nn.Module):

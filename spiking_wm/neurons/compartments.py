@@ -18,9 +18,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from spiking_wm_ros.snn import compartment_kernels as kernels
-from spiking_wm_ros.snn import probe
-from spiking_wm_ros.snn.neurons import fused
+from spiking_wm.neurons import compartment_kernels as kernels
+from spiking_wm.neurons import probe
+from spiking_wm.neurons.lif import fused
 
 THRESHOLD = 0.5
 TAU = 2.0  # ticks, of all membranes

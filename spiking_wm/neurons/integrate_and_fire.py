@@ -10,9 +10,9 @@ import torch
 from spikingjelly.activation_based import surrogate
 from torch import Tensor
 
-from spiking_wm_ros.snn import integrate_and_fire_kernels as kernels
-from spiking_wm_ros.snn import probe
-from spiking_wm_ros.snn.neurons import fused
+from spiking_wm.neurons import integrate_and_fire_kernels as kernels
+from spiking_wm.neurons import probe
+from spiking_wm.neurons.lif import fused
 
 _ALPHA = 2.0  # of the surrogate gradient, arctan's
 

@@ -7,8 +7,8 @@ and is multiplied once.
 import torch
 from torch import Tensor, nn
 
-from spiking_wm_ros.snn.compartments import APICAL, KINDS, LAYERED, MultiCompartment
-from spiking_wm_ros.snn.sizes import RSSMSizes
+from spiking_wm.neurons.compartments import APICAL, KINDS, LAYERED, MultiCompartment
+from spiking_wm.neurons.sizes import RSSMSizes
 
 _FLOOR = 1e-3**0.5  # of normalisations
 _STEEP = 5.0  # how much steeper gates are that are to keep what there is

@@ -14,7 +14,7 @@ import torch
 from spikingjelly.activation_based import surrogate
 from torch import Tensor
 
-from spiking_wm_ros.snn import kernels
+from spiking_wm.neurons import lif_kernels as kernels
 
 
 def fused(*tensors: Tensor) -> bool:

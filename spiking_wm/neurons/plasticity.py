@@ -1,13 +1,13 @@
 """Gradients by synapses from what is local to them, and the steps up those gradients.
 
-``R`` realisations side by side, ``B`` courses of events abreast in each, as in `snn.recurrent`.
+``R`` realisations side by side, ``B`` courses of events abreast in each, as in `neurons.recurrent`.
 """
 
 import numpy as np
 from numpy.typing import NDArray
 
-from spiking_wm_ros.snn import recurrent_kernels as kernels
-from spiking_wm_ros.snn.recurrent import Array
+from spiking_wm.neurons import recurrent_kernels as kernels
+from spiking_wm.neurons.recurrent import Array
 
 
 class CreditedTrace:

@@ -12,9 +12,9 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from spiking_wm_ros.snn import probe
-from spiking_wm_ros.snn import recurrent_kernels as kernels
-from spiking_wm_ros.snn.chip_network import Layer
+from spiking_wm.chips.network import Layer
+from spiking_wm.neurons import probe
+from spiking_wm.neurons import recurrent_kernels as kernels
 
 Array = NDArray[np.float32]
 

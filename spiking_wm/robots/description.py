@@ -8,11 +8,11 @@ from typing import Any, get_origin
 import numpy as np
 from gymnasium.spaces import Box
 
-from spiking_wm_ros.agents.options import override, read_yaml, suggestion
-from spiking_wm_ros.agents.registry import package_folder
-from spiking_wm_ros.agents.spaces import Spaces
-from spiking_wm_ros.errors import UserError
-from spiking_wm_ros.safety.gate import GateOptions
+from spiking_wm.core.errors import UserError
+from spiking_wm.core.options import override, read_yaml, suggestion
+from spiking_wm.core.presets import package_folder
+from spiking_wm.core.spaces import Spaces
+from spiking_wm.safety.gate import GateOptions
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from spiking_wm_ros.robots.description import Reading, Robot
+from spiking_wm.robots.description import Reading, Robot
 
 _CHARGING = 1  # sensor_msgs/BatteryState.POWER_SUPPLY_STATUS_CHARGING
 _CHANNELS = {"mono8": 1, "rgb8": 3}

@@ -7,9 +7,9 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
-from spiking_wm_ros.agents.run import Run
-from spiking_wm_ros.agents.run_config import RunConfig
-from spiking_wm_ros.errors import UserError
+from spiking_wm.runs.folder import Run
+from spiking_wm.runs.config import RunConfig
+from spiking_wm.core.errors import UserError
 
 _OF_NO_MATTER = (
     "seed",

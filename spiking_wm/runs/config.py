@@ -6,12 +6,12 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from spiking_wm_ros.agents.files import write_atomically
-from spiking_wm_ros.agents.options import read_yaml
-from spiking_wm_ros.agents.registry import Setup, settle
-from spiking_wm_ros.agents.run_options import RunOptions
-from spiking_wm_ros.agents.storage import load_facts
-from spiking_wm_ros.errors import UserError
+from spiking_wm.core.files import write_atomically
+from spiking_wm.core.options import read_yaml
+from spiking_wm.core.presets import Setup, settle
+from spiking_wm.core.schedule import RunOptions
+from spiking_wm.core.storage import load_facts
+from spiking_wm.core.errors import UserError
 
 
 class RunConfig(NamedTuple):

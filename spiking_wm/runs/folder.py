@@ -14,16 +14,16 @@ from typing import IO, Any
 
 import numpy as np
 
-from spiking_wm_ros.agents import learner as learning
-from spiking_wm_ros.agents.bundle import check_spaces, load_bundle, pack_bundle
-from spiking_wm_ros.agents.contract import Weights
-from spiking_wm_ros.agents.files import CheckpointFolder, hold, newest_checkpoint, write_atomically
-from spiking_wm_ros.agents.learner import Learner
-from spiking_wm_ros.agents.registry import Setup
-from spiking_wm_ros.agents.run_config import RunConfig, is_run, read_config, write_config
-from spiking_wm_ros.agents.spaces import Spaces
-from spiking_wm_ros.agents.storage import load, load_facts, pack
-from spiking_wm_ros.errors import UserError
+from spiking_wm.training import learner as learning
+from spiking_wm.runs.bundle import check_spaces, load_bundle, pack_bundle
+from spiking_wm.core.contract import Weights
+from spiking_wm.core.files import CheckpointFolder, hold, newest_checkpoint, write_atomically
+from spiking_wm.training.learner import Learner
+from spiking_wm.core.presets import Setup
+from spiking_wm.runs.config import RunConfig, is_run, read_config, write_config
+from spiking_wm.core.spaces import Spaces
+from spiking_wm.core.storage import load, load_facts, pack
+from spiking_wm.core.errors import UserError
 
 _POLICIES_KEPT, _DREAMS_KEPT = 5, 12
 _PATIENCE = 10.0  # seconds in which who was killed has ended

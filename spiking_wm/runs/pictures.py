@@ -9,7 +9,7 @@ import numpy as np
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
-from spiking_wm_ros.agents.run import Run
+from spiking_wm.runs.folder import Run
 
 _FILM_SCALE, _FILM_PACE = 3, 200  # pixels to a pixel; milliseconds to a step
 

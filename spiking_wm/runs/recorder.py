@@ -5,9 +5,9 @@ import time
 import numpy as np
 from torch.utils.tensorboard import SummaryWriter
 
-from spiking_wm_ros.agents.contract import Metrics
-from spiking_wm_ros.agents.learner import DreamResult, Evaluation, Observer
-from spiking_wm_ros.agents.run import Run
+from spiking_wm.core.contract import Metrics
+from spiking_wm.training.learner import DreamResult, Evaluation, Observer
+from spiking_wm.runs.folder import Run
 
 
 class Recorder(Observer):

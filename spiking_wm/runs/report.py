@@ -14,15 +14,15 @@ from matplotlib.figure import Figure
 from rich.console import Console
 from rich.progress import track
 
-from spiking_wm_ros.agents.bundle import load_bundle, make_policy
-from spiking_wm_ros.agents.files import newest_checkpoint
-from spiking_wm_ros.agents.run import Run
-from spiking_wm_ros.agents.spaces import Spaces
-from spiking_wm_ros.backends.recorder import Recorder
-from spiking_wm_ros.cli import report_figures as figures
-from spiking_wm_ros.envs.greedy import play
-from spiking_wm_ros.envs.session import make_env
-from spiking_wm_ros.errors import UserError
+from spiking_wm.runs.bundle import load_bundle, make_policy
+from spiking_wm.core.files import newest_checkpoint
+from spiking_wm.runs.folder import Run
+from spiking_wm.core.spaces import Spaces
+from spiking_wm.chips.backends.recorder import Recorder
+from spiking_wm.runs import report_figures as figures
+from spiking_wm.training.evaluation import play
+from spiking_wm.training.session import make_env
+from spiking_wm.core.errors import UserError
 
 _GAMES, _FIRST_GAME, _LONGEST = 3, 6_000_011, 1000  # of each policy around a dream; steps of a game
 _PATIENCE = 30.0  # seconds after which no further dream is judged
@@ -177,7 +177,7 @@ def _far_apart_first(pairs: list) -> list:
 
 
 def _spikes(run: Run) -> Iterator[Section]:
-    from spiking_wm_ros.snn.chip_operations import PER_OPERATION, PER_UPDATE, count
+    from spiking_wm.chips.operations import PER_OPERATION, PER_UPDATE, count
 
     try:
         checkpoint = newest_checkpoint(run.path)

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
-from spiking_wm_ros.agents.run import Run
+from spiking_wm.runs.folder import Run
 
 _ASLEEP = "tab:purple"
 

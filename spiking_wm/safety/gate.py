@@ -9,8 +9,8 @@ from typing import NamedTuple
 import numpy as np
 from gymnasium.spaces import Box
 
-from spiking_wm_ros.agents.options import option
-from spiking_wm_ros.errors import UserError
+from spiking_wm.core.errors import UserError
+from spiking_wm.core.options import option
 
 ZERO, HOLD, POSE = "zero", "hold", "pose"
 

@@ -2,7 +2,7 @@
 
 import gymnasium as gym
 
-from spiking_wm_ros.agents.contract import Policy
+from spiking_wm.core.contract import Policy
 
 
 def play(policy: Policy, env: gym.Env, seed: int, longest: int = 1_000_000) -> float:

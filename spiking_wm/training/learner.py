@@ -9,10 +9,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from spiking_wm_ros.agents.contract import Agent, Budget, DreamProgress, Metrics, Transition, Weights
-from spiking_wm_ros.agents.run_options import RunOptions
-from spiking_wm_ros.errors import UserError
-from spiking_wm_ros.process import matmul_precision
+from spiking_wm.core.contract import Agent, Budget, DreamProgress, Metrics, Transition, Weights
+from spiking_wm.core.errors import UserError
+from spiking_wm.core.process import matmul_precision
+from spiking_wm.core.schedule import RunOptions
 
 AWAKE, DREAMING = "awake", "dreaming"
 

@@ -7,11 +7,11 @@ from typing import NamedTuple
 import gymnasium as gym
 import numpy as np
 
-from spiking_wm_ros.agents.contract import Transition
-from spiking_wm_ros.agents.spaces import Spaces
-from spiking_wm_ros.energy.battery import BatteryOptions
-from spiking_wm_ros.envs.battery import EnvBattery
-from spiking_wm_ros.errors import UserError
+from spiking_wm.core.contract import Transition
+from spiking_wm.core.errors import UserError
+from spiking_wm.core.spaces import Spaces
+from spiking_wm.energy.battery import BatteryOptions
+from spiking_wm.envs.battery import EnvBattery
 
 _EVALUATION_SEEDS = 1_000_003  # evaluations start from the same states every time, apart from training's
 

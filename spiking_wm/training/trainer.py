@@ -3,18 +3,18 @@
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from spiking_wm_ros.agents.bundle import load_bundle, make_policy
-from spiking_wm_ros.agents.contract import Transition
-from spiking_wm_ros.agents.exploration import Exploration
-from spiking_wm_ros.agents.learner import DreamResult, Evaluation, Learner, Release
-from spiking_wm_ros.agents.recorder import Recorder
-from spiking_wm_ros.agents.registry import agent_class
-from spiking_wm_ros.agents.run import Run, bundle_of, resume_point
-from spiking_wm_ros.agents.spaces import Spaces
-from spiking_wm_ros.envs.greedy import play
-from spiking_wm_ros.envs.session import Session, make_env
-from spiking_wm_ros.errors import UserError
-from spiking_wm_ros.process import prepare_to_compute
+from spiking_wm.core.contract import Transition
+from spiking_wm.core.errors import UserError
+from spiking_wm.core.exploration import Exploration
+from spiking_wm.core.presets import agent_class
+from spiking_wm.core.process import prepare_to_compute
+from spiking_wm.core.spaces import Spaces
+from spiking_wm.runs.bundle import load_bundle, make_policy
+from spiking_wm.runs.folder import Run, bundle_of, resume_point
+from spiking_wm.runs.recorder import Recorder
+from spiking_wm.training.evaluation import play
+from spiking_wm.training.learner import DreamResult, Evaluation, Learner, Release
+from spiking_wm.training.session import Session, make_env
 
 _JUDGED = 7_000_003  # seed of the first game after learning from recordings
 

@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from spiking_wm_ros.errors import UserError
+from spiking_wm.core.errors import UserError
 
 ROOT = Path(os.environ.get("SWM_ROOT", Path(__file__).resolve().parents[2]))
 app = typer.Typer(
@@ -38,9 +38,9 @@ def _parse(arguments: list[str] | None) -> dict[str, str]:
 
 def _show(graph_name: str, given: dict[str, str]) -> None:
     """List the arguments of a graph, and the options that `train` takes besides."""
-    from spiking_wm_ros.agents.options import known
-    from spiking_wm_ros.agents.registry import settle
-    from spiking_wm_ros.backends.registry import backend_options, backends
+    from spiking_wm.chips.backends.registry import backend_options, backends
+    from spiking_wm.core.options import known
+    from spiking_wm.core.presets import settle
     from spiking_wm_ros.graph.specification import GRAPHS
     from spiking_wm_ros.graph.train import ENERGY
 
@@ -70,7 +70,7 @@ def _show(graph_name: str, given: dict[str, str]) -> None:
 
 
 def _show_options(console: Console, *shown) -> None:
-    from spiking_wm_ros.agents.options import known
+    from spiking_wm.core.options import known
 
     table = Table("option", "value", "range", "what it is", box=None)
     for options in shown:
@@ -129,7 +129,7 @@ def demos(arguments: Arguments = None) -> None:
 @app.command(context_settings=_PASS_ON)
 def report(context: typer.Context) -> None:
     """Write report.html of a run, all in one file: RUN ...; also written at the end of every training."""
-    from spiking_wm_ros.cli.report import write_report
+    from spiking_wm.runs.report import write_report
 
     write_report(context.args)
 
@@ -157,7 +157,7 @@ def launch(
     show_args: ShowArguments = False,
 ) -> None:
     """Start a launch file's graph, as ros2 launch does."""
-    from spiking_wm_ros.agents.options import suggestion
+    from spiking_wm.core.options import suggestion
     from spiking_wm_ros.graph.specification import GRAPHS
 
     name = file.removesuffix(".launch.py")
@@ -227,7 +227,7 @@ def experiment(
 
 
 def _run_program(kind: str, folder: str, name: str, *arguments: str) -> None:
-    from spiking_wm_ros.agents.options import suggestion
+    from spiking_wm.core.options import suggestion
 
     known = sorted(path.stem for path in (ROOT / folder).glob("[a-z]*.py"))
     if name not in known:

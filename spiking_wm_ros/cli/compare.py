@@ -13,11 +13,11 @@ from rich.table import Table
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
-from spiking_wm_ros.agents import comparison
-from spiking_wm_ros.agents.comparison import Group, Interval
-from spiking_wm_ros.agents.files import write_atomically
-from spiking_wm_ros.agents.options import suggestion
-from spiking_wm_ros.errors import UserError
+from spiking_wm.core.errors import UserError
+from spiking_wm.core.files import write_atomically
+from spiking_wm.core.options import suggestion
+from spiking_wm.runs import comparison
+from spiking_wm.runs.comparison import Group, Interval
 
 _DEFAULTS = {"threshold": "", "results": "runs/comparison"}
 

@@ -11,9 +11,9 @@ from diagnostic_msgs.msg import DiagnosticArray
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from spiking_wm_ros.agents.files import CheckpointFolder
-from spiking_wm_ros.agents.run import Run
-from spiking_wm_ros.agents.run_config import is_run
+from spiking_wm.core.files import CheckpointFolder
+from spiking_wm.runs.config import is_run
+from spiking_wm.runs.folder import Run
 from spiking_wm_ros.graph.parts import Started
 from spiking_wm_ros.graph.processes import Processes
 
@@ -127,8 +127,8 @@ def _figures(latest: dict[str, str], speed: float) -> str:
 
 def conclude(run: Path, console: Console) -> None:
     """Draw the pictures of a run, write its report, and say where everything is."""
-    from spiking_wm_ros.cli.pictures import draw
-    from spiking_wm_ros.cli.report import report
+    from spiking_wm.runs.pictures import draw
+    from spiking_wm.runs.report import report
 
     drawn = ", ".join(path.name for path in [report(Run(run)), *draw(run)])
     shown = run.relative_to(Path.cwd()) if run.is_relative_to(Path.cwd()) else run

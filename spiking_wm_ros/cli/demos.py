@@ -5,10 +5,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from spiking_wm_ros.agents.options import suggestion
-from spiking_wm_ros.envs.demonstrations import collect
-from spiking_wm_ros.envs.session import check_env
-from spiking_wm_ros.errors import UserError
+from spiking_wm.core.errors import UserError
+from spiking_wm.core.options import suggestion
+from spiking_wm.envs.demonstrations import collect
+from spiking_wm.training.session import check_env
 
 _DEFAULTS = {"env": "CartPole-v1", "seed": "0", "episodes": "100"}
 

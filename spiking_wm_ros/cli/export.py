@@ -6,15 +6,15 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from spiking_wm_ros.agents.bundle import load_bundle, make_policy
-from spiking_wm_ros.agents.contract import Policy
-from spiking_wm_ros.agents.files import newest_checkpoint
-from spiking_wm_ros.agents.options import suggestion
-from spiking_wm_ros.agents.run_config import read_config
-from spiking_wm_ros.agents.spaces import Spaces
-from spiking_wm_ros.backends.recorder import Recorder
-from spiking_wm_ros.envs.session import make_env
-from spiking_wm_ros.errors import UserError
+from spiking_wm.chips.backends.recorder import Recorder
+from spiking_wm.core.contract import Policy
+from spiking_wm.core.errors import UserError
+from spiking_wm.core.files import newest_checkpoint
+from spiking_wm.core.options import suggestion
+from spiking_wm.core.spaces import Spaces
+from spiking_wm.runs.bundle import load_bundle, make_policy
+from spiking_wm.runs.config import read_config
+from spiking_wm.training.session import make_env
 
 _DEFAULTS = {"checkpoint": "", "format": "nir", "file": "", "decisions": "1000"}
 
@@ -25,7 +25,7 @@ def export(given: dict[str, str]) -> None:
     Raises:
         UserError: for an unknown argument, a run without such a network, or a format that is not there.
     """
-    from spiking_wm_ros.snn import nir_files
+    from spiking_wm.chips import nir as nir_files
 
     for name in given:
         if name not in _DEFAULTS:
@@ -63,7 +63,7 @@ def _sent(policy: Policy, env, decisions: int) -> list[np.ndarray]:
 
 
 def _show(network, inputs: np.ndarray, file: Path) -> None:
-    from spiking_wm_ros.snn.chip_operations import PER_OPERATION, PER_UPDATE, count
+    from spiking_wm.chips.operations import PER_OPERATION, PER_UPDATE, count
 
     columns = ("layer", "neurons", "synapses", "spikes", "synaptic operations", "neuron updates", "nJ")
     table = Table(*columns, title=f"a decision, mean of {inputs.shape[1]}", box=None)

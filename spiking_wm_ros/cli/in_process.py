@@ -5,10 +5,10 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from spiking_wm_ros.agents.run import Run
-from spiking_wm_ros.agents.trainer import train, train_offline
+from spiking_wm.core.errors import UserError
+from spiking_wm.runs.folder import Run
+from spiking_wm.training.trainer import train, train_offline
 from spiking_wm_ros.cli.console import conclude, heeding
-from spiking_wm_ros.errors import UserError
 from spiking_wm_ros.graph.parts import bag_of
 from spiking_wm_ros.graph.train import TRAIN, Subject, subject
 

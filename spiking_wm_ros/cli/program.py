@@ -5,7 +5,7 @@ import signal
 import sys
 from pathlib import Path
 
-from spiking_wm_ros.errors import UserError
+from spiking_wm.core.errors import UserError
 
 
 def main() -> None:

@@ -3,12 +3,13 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from spiking_wm_ros.agents.bundle import bundle_facts
-from spiking_wm_ros.agents.run_config import is_run, options_of
-from spiking_wm_ros.agents.spaces import Spaces
-from spiking_wm_ros.energy.battery import BatteryOptions
-from spiking_wm_ros.energy.phases import DreamBounds, PhaseOptions
-from spiking_wm_ros.errors import UserError
+from spiking_wm.core.errors import UserError
+from spiking_wm.core.spaces import Spaces
+from spiking_wm.energy.battery import BatteryOptions
+from spiking_wm.energy.phases import DreamBounds, PhaseOptions
+from spiking_wm.robots.description import load_robot
+from spiking_wm.runs.bundle import bundle_facts
+from spiking_wm.runs.config import is_run, options_of
 from spiking_wm_ros.graph.parts import (
     BACKEND,
     SHARED,
@@ -24,7 +25,6 @@ from spiking_wm_ros.graph.parts import (
     route,
     shared,
 )
-from spiking_wm_ros.robots.description import load_robot
 
 _YES_OR_NO = ("true", "false")
 

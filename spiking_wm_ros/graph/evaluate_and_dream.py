@@ -4,9 +4,9 @@ from collections.abc import Mapping
 
 import yaml
 
-from spiking_wm_ros.agents.options import known
-from spiking_wm_ros.agents.registry import agent_of, options_class
-from spiking_wm_ros.agents.run_config import options_of
+from spiking_wm.core.options import known
+from spiking_wm.core.presets import agent_of, options_class
+from spiking_wm.runs.config import options_of
 from spiking_wm_ros.graph.parts import (
     BACKEND,
     BAG,

@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from spiking_wm_ros.agents.files import newest_checkpoint
-from spiking_wm_ros.agents.options import known, override, parse, suggestion
-from spiking_wm_ros.agents.run_config import RunConfig, read_config
-from spiking_wm_ros.backends.registry import backend_options, backends
-from spiking_wm_ros.errors import UserError
+from spiking_wm.chips.backends.registry import backend_options, backends
+from spiking_wm.core.errors import UserError
+from spiking_wm.core.files import newest_checkpoint
+from spiking_wm.core.options import known, override, parse, suggestion
+from spiking_wm.runs.config import RunConfig, read_config
 
 
 class Argument(NamedTuple):

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from spiking_wm_ros.agents.options import suggestion
-from spiking_wm_ros.errors import UserError
+from spiking_wm.core.errors import UserError
+from spiking_wm.core.options import suggestion
 from spiking_wm_ros.graph.deploy import DEPLOY
 from spiking_wm_ros.graph.evaluate_and_dream import DREAM, EVALUATE
 from spiking_wm_ros.graph.parts import Graph, NodeSpec, Started, number

@@ -5,13 +5,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from spiking_wm_ros.agents.registry import Setup, algorithms, settle
-from spiking_wm_ros.agents.run_config import done, has_begun, options_of
-from spiking_wm_ros.energy.battery import BatteryOptions
-from spiking_wm_ros.energy.phases import DreamBounds, PhaseOptions
-from spiking_wm_ros.envs.battery import BATTERIES, NONE
-from spiking_wm_ros.envs.session import check_env
-from spiking_wm_ros.errors import UserError
+from spiking_wm.core.errors import UserError
+from spiking_wm.core.presets import Setup, algorithms, settle
+from spiking_wm.energy.battery import BatteryOptions
+from spiking_wm.energy.phases import DreamBounds, PhaseOptions
+from spiking_wm.envs.battery import BATTERIES, NONE
+from spiking_wm.runs.config import done, has_begun, options_of
+from spiking_wm.training.session import check_env
 from spiking_wm_ros.graph.parts import (
     BACKEND,
     RATE,

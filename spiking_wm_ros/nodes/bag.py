@@ -22,9 +22,9 @@ from rclpy.serialization import deserialize_message
 from spiking_wm_msgs.msg import Transition as TransitionMessage
 from zstandard import ZstdError
 
-from spiking_wm_ros.agents.contract import Transition
-from spiking_wm_ros.agents.spaces import Spaces
-from spiking_wm_ros.errors import UserError
+from spiking_wm.core.contract import Transition
+from spiking_wm.core.errors import UserError
+from spiking_wm.core.spaces import Spaces
 from spiking_wm_ros.nodes.messages import from_transition
 
 _TRANSITION = "spiking_wm_msgs/msg/Transition"

@@ -15,12 +15,12 @@ from spiking_wm_msgs.msg import Transition as TransitionMessage
 from spiking_wm_msgs.srv import Reset
 from std_msgs.msg import Bool, String
 
-from spiking_wm_ros.agents.contract import Transition
-from spiking_wm_ros.agents.options import option
-from spiking_wm_ros.agents.run import resume_point
-from spiking_wm_ros.energy.battery import BatteryOptions
-from spiking_wm_ros.envs.battery import BATTERIES, NONE
-from spiking_wm_ros.envs.session import Session
+from spiking_wm.core.contract import Transition
+from spiking_wm.core.options import option
+from spiking_wm.energy.battery import BatteryOptions
+from spiking_wm.envs.battery import BATTERIES, NONE
+from spiking_wm.runs.folder import resume_point
+from spiking_wm.training.session import Session
 from spiking_wm_ros.nodes import qos
 from spiking_wm_ros.nodes.camera import CameraPublisher
 from spiking_wm_ros.nodes.health import Health, spread

@@ -14,10 +14,10 @@ import gymnasium as gym
 from sensor_msgs.msg import CompressedImage
 from std_msgs.msg import Header
 
-from spiking_wm_ros.envs.camera import Camera
+from spiking_wm.core.process import LOWEST
+from spiking_wm.envs.camera import Camera
 from spiking_wm_ros.nodes import qos
 from spiking_wm_ros.nodes.node import Node
-from spiking_wm_ros.process import LOWEST
 
 _EVERY = 0.4  # seconds
 

@@ -11,7 +11,7 @@ from multiprocessing.connection import Connection
 
 from PIL import Image
 
-from spiking_wm_ros.envs.camera import Painter, State
+from spiking_wm.envs.camera import Painter, State
 
 _QUALITY = 80  # of JPEG, percent
 

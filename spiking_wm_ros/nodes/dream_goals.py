@@ -7,7 +7,7 @@ from rclpy.action import ActionServer, CancelResponse
 from rclpy.action.server import ServerGoalHandle
 from spiking_wm_msgs.action import Dream
 
-from spiking_wm_ros.agents.contract import Metrics
+from spiking_wm.core.contract import Metrics
 from spiking_wm_ros.nodes.managed import ManagedNode
 
 _FEEDBACK_EVERY = 0.2  # seconds

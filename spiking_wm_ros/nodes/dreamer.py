@@ -13,14 +13,14 @@ from spiking_wm_msgs.msg import Transition as TransitionMessage
 from std_msgs.msg import Header, String
 from std_srvs.srv import Trigger
 
-from spiking_wm_ros.agents.contract import Budget
-from spiking_wm_ros.agents.learner import DREAMING
-from spiking_wm_ros.agents.options import option
-from spiking_wm_ros.agents.registry import Setup, agent_of, options_class
-from spiking_wm_ros.agents.run import Run, spaces_of
-from spiking_wm_ros.agents.run_options import RunOptions
-from spiking_wm_ros.agents.spaces import Spaces
-from spiking_wm_ros.errors import UserError
+from spiking_wm.core.contract import Budget
+from spiking_wm.core.errors import UserError
+from spiking_wm.core.options import option
+from spiking_wm.core.presets import Setup, agent_of, options_class
+from spiking_wm.core.schedule import RunOptions
+from spiking_wm.core.spaces import Spaces
+from spiking_wm.runs.folder import Run, spaces_of
+from spiking_wm.training.learner import DREAMING
 from spiking_wm_ros.nodes import qos
 from spiking_wm_ros.nodes.dream_goals import DreamGoals
 from spiking_wm_ros.nodes.health import Health

@@ -11,7 +11,9 @@ from spiking_wm_msgs.msg import Action, Observation, Phase
 from std_msgs.msg import Bool
 from std_srvs.srv import Trigger
 
-from spiking_wm_ros.agents.options import option
+from spiking_wm.core.options import option
+from spiking_wm.robots.description import load_robot
+from spiking_wm.safety.gate import Gate
 from spiking_wm_ros.nodes import qos
 from spiking_wm_ros.nodes.health import Health, spread
 from spiking_wm_ros.nodes.main import run
@@ -19,8 +21,6 @@ from spiking_wm_ros.nodes.managed import ManagedNode
 from spiking_wm_ros.nodes.messages import PHASES, from_array
 from spiking_wm_ros.nodes.parameters import declare, refuse_unknown
 from spiking_wm_ros.nodes.robot_messages import check_messages, command_writer, message_type
-from spiking_wm_ros.robots.description import load_robot
-from spiking_wm_ros.safety.gate import Gate
 
 _REMEMBERED = 10  # observations whose time is known, to tell the age of what answers them
 

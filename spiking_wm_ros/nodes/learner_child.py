@@ -8,13 +8,13 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from spiking_wm_ros.agents.contract import Budget, DreamProgress, Transition
-from spiking_wm_ros.agents.files import sha256
-from spiking_wm_ros.agents.learner import DreamResult, Evaluation, Release
-from spiking_wm_ros.agents.run import Run
-from spiking_wm_ros.agents.spaces import Spaces
-from spiking_wm_ros.agents.trainer import LearningRun, take_in
-from spiking_wm_ros.errors import UserError
+from spiking_wm.core.contract import Budget, DreamProgress, Transition
+from spiking_wm.core.errors import UserError
+from spiking_wm.core.files import sha256
+from spiking_wm.core.spaces import Spaces
+from spiking_wm.runs.folder import Run
+from spiking_wm.training.learner import DreamResult, Evaluation, Release
+from spiking_wm.training.trainer import LearningRun, take_in
 
 _STATUS_EVERY = 50  # updates between two reports
 _NICENESS = 5

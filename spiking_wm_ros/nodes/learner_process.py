@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from spiking_wm_ros.agents.spaces import Spaces
+from spiking_wm.core.spaces import Spaces
 
 
 class LearnerProcess:

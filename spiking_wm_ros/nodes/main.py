@@ -12,7 +12,7 @@ import rclpy
 from rclpy.experimental import EventsExecutor
 from rclpy.signals import SignalHandlerOptions
 
-from spiking_wm_ros.errors import UserError
+from spiking_wm.core.errors import UserError
 from spiking_wm_ros.nodes.node import Node
 
 BAD_INPUT = 2  # exit code

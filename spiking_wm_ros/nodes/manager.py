@@ -12,7 +12,7 @@ from lifecycle_msgs.srv import ChangeState, GetState
 from rclpy.task import Future
 from std_srvs.srv import Trigger
 
-from spiking_wm_ros.agents.options import option
+from spiking_wm.core.options import option
 from spiking_wm_ros.nodes.health import Health
 from spiking_wm_ros.nodes.main import run
 from spiking_wm_ros.nodes.node import Node

@@ -9,7 +9,7 @@ from sensor_msgs.msg import BatteryState
 from spiking_wm_msgs import msg
 from std_msgs.msg import Header
 
-from spiking_wm_ros.agents.contract import Transition
+from spiking_wm.core.contract import Transition
 
 PHASES = {
     msg.Phase.AWAKE: "awake",

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import rclpy.node
 
-from spiking_wm_ros.process import act_in_real_time
+from spiking_wm.core.process import act_in_real_time
 
 
 class Node(rclpy.node.Node):

@@ -9,8 +9,8 @@ from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValu
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
-from spiking_wm_ros.agents.options import known, override, parse, suggestion
-from spiking_wm_ros.errors import UserError
+from spiking_wm.core.errors import UserError
+from spiking_wm.core.options import known, override, parse, suggestion
 
 _LARGEST = 2**63 - 1
 

@@ -14,22 +14,22 @@ import yaml
 from diagnostic_msgs.msg import DiagnosticStatus
 from spiking_wm_msgs.msg import Action, Decision, Observation, PolicyVersion
 
-from spiking_wm_ros.agents.bundle import load_bundle, make_policy
-from spiking_wm_ros.agents.contract import Policy
-from spiking_wm_ros.agents.exploration import Exploration
-from spiking_wm_ros.agents.files import sha256
-from spiking_wm_ros.agents.options import option, override
-from spiking_wm_ros.agents.spaces import Spaces
-from spiking_wm_ros.backends.registry import backend_class, backend_options
-from spiking_wm_ros.errors import UserError
+from spiking_wm.chips.backends.registry import backend_class, backend_options
+from spiking_wm.core.contract import Policy
+from spiking_wm.core.errors import UserError
+from spiking_wm.core.exploration import Exploration
+from spiking_wm.core.files import sha256
+from spiking_wm.core.options import option, override
+from spiking_wm.core.process import prepare_to_compute
+from spiking_wm.core.spaces import Spaces
+from spiking_wm.neurons import probe
+from spiking_wm.runs.bundle import load_bundle, make_policy
 from spiking_wm_ros.nodes import qos
 from spiking_wm_ros.nodes.health import Health, spread
 from spiking_wm_ros.nodes.main import run
 from spiking_wm_ros.nodes.managed import ManagedNode
 from spiking_wm_ros.nodes.messages import from_array, to_array, to_decision
 from spiking_wm_ros.nodes.parameters import declare, refuse_unknown
-from spiking_wm_ros.process import prepare_to_compute
-from spiking_wm_ros.snn import probe
 
 _FOREVER = 2**63 - 1
 _SHOWN_EVERY = 0.2  # seconds between decisions that are told with their spikes

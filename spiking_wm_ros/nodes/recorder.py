@@ -12,8 +12,8 @@ from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.subscription import Subscription
 
-from spiking_wm_ros.agents.options import option
-from spiking_wm_ros.errors import UserError
+from spiking_wm.core.errors import UserError
+from spiking_wm.core.options import option
 from spiking_wm_ros.nodes.bag import Bag, message_class
 from spiking_wm_ros.nodes.ears import Ears, taken
 from spiking_wm_ros.nodes.health import Health

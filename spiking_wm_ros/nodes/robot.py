@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from diagnostic_msgs.msg import DiagnosticStatus
 from spiking_wm_msgs.msg import Observation, Phase
 
-from spiking_wm_ros.agents.options import option
+from spiking_wm.core.options import option
+from spiking_wm.robots.description import load_robot
+from spiking_wm.robots.readings import Senses
 from spiking_wm_ros.nodes import qos
 from spiking_wm_ros.nodes.health import Health, spread
 from spiking_wm_ros.nodes.main import run
@@ -16,8 +18,6 @@ from spiking_wm_ros.nodes.managed import ManagedNode
 from spiking_wm_ros.nodes.messages import to_array
 from spiking_wm_ros.nodes.parameters import declare, refuse_unknown
 from spiking_wm_ros.nodes.robot_messages import message_type
-from spiking_wm_ros.robots.description import load_robot
-from spiking_wm_ros.robots.readings import Senses
 
 _PATIENCE = 5.0  # seconds before a sensor that is silent from the start is complained of
 

@@ -12,8 +12,8 @@ from rclpy.time import Time
 from std_msgs.msg import Float64MultiArray
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
-from spiking_wm_ros.errors import UserError
-from spiking_wm_ros.robots.description import Command, Reading, Robot
+from spiking_wm.core.errors import UserError
+from spiking_wm.robots.description import Command, Reading, Robot
 
 _DERIVED = {"polar": "point", "charging": "power_supply_status"}  # the field that they are derived from
 

@@ -14,9 +14,9 @@ from nav_msgs.msg import Odometry
 from sensor_msgs.msg import BatteryState, Imu, JointState, LaserScan
 from std_msgs.msg import Float64MultiArray
 
-from spiking_wm_ros.agents.options import option
-from spiking_wm_ros.energy.battery import BatteryOptions
-from spiking_wm_ros.envs.rover import Rover
+from spiking_wm.core.options import option
+from spiking_wm.energy.battery import BatteryOptions
+from spiking_wm.envs.rover import Rover
 from spiking_wm_ros.nodes import qos
 from spiking_wm_ros.nodes.camera import CameraPublisher
 from spiking_wm_ros.nodes.main import run

@@ -12,7 +12,7 @@ from spiking_wm_msgs.msg import Phase as PhaseMessage
 from std_msgs.msg import Bool, Empty
 from std_srvs.srv import Trigger
 
-from spiking_wm_ros.energy.phases import Decision, DreamBounds, Phase, PhaseOptions, Scheduler
+from spiking_wm.energy.phases import Decision, DreamBounds, Phase, PhaseOptions, Scheduler
 from spiking_wm_ros.nodes import qos
 from spiking_wm_ros.nodes.health import Health
 from spiking_wm_ros.nodes.main import run

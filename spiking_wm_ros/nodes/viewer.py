@@ -14,7 +14,8 @@ from sensor_msgs.msg import BatteryState, CompressedImage
 from spiking_wm_msgs.msg import Decision, Phase, PolicyVersion, Stretch
 from std_srvs.srv import Trigger
 
-from spiking_wm_ros.agents.options import option
+from spiking_wm.core.options import option
+from spiking_wm.robots.description import load_robot
 from spiking_wm_ros.nodes import qos
 from spiking_wm_ros.nodes.ears import Ears, taken
 from spiking_wm_ros.nodes.health import Health
@@ -23,7 +24,6 @@ from spiking_wm_ros.nodes.messages import PHASES, from_array, spike_trains
 from spiking_wm_ros.nodes.node import Node
 from spiking_wm_ros.nodes.parameters import declare, refuse_unknown
 from spiking_wm_ros.nodes.robot_messages import command_values, message_type
-from spiking_wm_ros.robots.description import load_robot
 from spiking_wm_ros.viewer.page import page
 from spiking_wm_ros.viewer.server import Server
 from spiking_wm_ros.viewer.watched import Watched

@@ -11,7 +11,7 @@ from nicegui import ui
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from spiking_wm_ros.errors import UserError
+from spiking_wm.core.errors import UserError
 
 ADDRESS = "127.0.0.1"
 _NAMES = ["127.0.0.1", "localhost"]  # that a browser here calls it by

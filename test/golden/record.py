@@ -16,12 +16,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from spiking_wm_ros.agents.options import known
-from spiking_wm_ros.agents.registry import algorithms, settle
-from spiking_wm_ros.agents.run import Run
-from spiking_wm_ros.agents.run_options import RunOptions
-from spiking_wm_ros.agents.trainer import train
-from spiking_wm_ros.envs.demonstrations import keep, play
+from spiking_wm.core.options import known
+from spiking_wm.core.presets import algorithms, settle
+from spiking_wm.core.schedule import RunOptions
+from spiking_wm.envs.demonstrations import keep, play
+from spiking_wm.runs.folder import Run
+from spiking_wm.training.trainer import train
 from test.conftest import env_for
 
 # options of a run so short that it takes seconds, as far as an algorithm has them

@@ -9,18 +9,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from spiking_wm_ros.agents import contract
-from spiking_wm_ros.agents.contract import Budget, DreamProgress, Metrics, Transition, Weights
-from spiking_wm_ros.agents.devices import learning_device
-from spiking_wm_ros.agents.dqn.dynamics import Dynamics
-from spiking_wm_ros.agents.dqn.options import Options
-from spiking_wm_ros.agents.dqn.policy import QPolicy, actions_of, check
-from spiking_wm_ros.agents.frames import Batch, Frames
-from spiking_wm_ros.agents.spaces import Spaces
-from spiking_wm_ros.agents.tensors import flatten, restore_optimiser, unflatten
-from spiking_wm_ros.process import products_in_bfloat16
-from spiking_wm_ros.snn.conversion import convert
-from spiking_wm_ros.snn.q_network import QNetwork
+from spiking_wm.agents.dqn.conversion import convert
+from spiking_wm.agents.dqn.dynamics import Dynamics
+from spiking_wm.agents.dqn.network import QNetwork
+from spiking_wm.agents.dqn.options import Options
+from spiking_wm.agents.dqn.policy import QPolicy, actions_of, check
+from spiking_wm.core import contract
+from spiking_wm.core.contract import Budget, DreamProgress, Metrics, Transition, Weights
+from spiking_wm.core.devices import learning_device
+from spiking_wm.core.process import products_in_bfloat16
+from spiking_wm.core.spaces import Spaces
+from spiking_wm.core.tensors import flatten, restore_optimiser, unflatten
+from spiking_wm.memory.frames import Batch, Frames
 
 Lesson = tuple[Tensor, Tensor]  # values [B], and what they ought to be
 

@@ -7,8 +7,8 @@ from contextlib import redirect_stderr
 import torch
 from torch import Tensor, nn
 
-from spiking_wm_ros.snn.q_network import QNetwork
-from spiking_wm_ros.snn.sizes import converted_sizes
+from spiking_wm.agents.dqn.network import QNetwork
+from spiking_wm.neurons.sizes import converted_sizes
 
 _LEAST_SCALE = 0.05  # of the largest in its layer, for channels that were silent
 

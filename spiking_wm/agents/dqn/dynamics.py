@@ -4,11 +4,11 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
-from spiking_wm_ros.agents.contract import Metrics
-from spiking_wm_ros.agents.dqn.options import Options
-from spiking_wm_ros.agents.frames import Frames
-from spiking_wm_ros.snn.latent_model import LatentModel
-from spiking_wm_ros.snn.q_network import QNetwork
+from spiking_wm.agents.dqn.latent_model import LatentModel
+from spiking_wm.agents.dqn.network import QNetwork
+from spiking_wm.agents.dqn.options import Options
+from spiking_wm.core.contract import Metrics
+from spiking_wm.memory.frames import Frames
 
 _JUDGED = 256  # held-out stretches
 

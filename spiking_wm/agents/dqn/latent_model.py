@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
-from spiking_wm_ros.snn.integrate_and_fire import LIF, fire
+from spiking_wm.neurons.integrate_and_fire import LIF, fire
 
 
 class Step(NamedTuple):

@@ -7,9 +7,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from spiking_wm_ros.snn.chip_network import Layer
-from spiking_wm_ros.snn.integrate_and_fire import KINDS, Constants, fire
-from spiking_wm_ros.snn.sizes import QSizes
+from spiking_wm.chips.network import Layer
+from spiking_wm.neurons.integrate_and_fire import KINDS, Constants, fire
+from spiking_wm.neurons.sizes import QSizes
 
 _LIVELY = 2.0  # deviation of currents before anything is seen, and mean of those of values, in thresholds
 _CEILING = 2.0  # of rounded activity, to begin with

@@ -10,7 +10,7 @@ import torch
 from spikingjelly.activation_based.op_counter import DispatchCounterMode, MACCounter, SynOpCounter
 from torch import Tensor
 
-from spiking_wm_ros.snn.q_network import QNetwork
+from spiking_wm.agents.dqn.network import QNetwork
 
 # picojoules of one, 45 nm, 32 bits (Horowitz 2014)
 PER_PRODUCT, PER_ADDITION = 4.6, 0.9

@@ -7,14 +7,14 @@ import torch
 from gymnasium.spaces import Discrete
 from torch import Tensor
 
-from spiking_wm_ros.agents import contract
-from spiking_wm_ros.agents.dqn.options import Options
-from spiking_wm_ros.agents.exploration import Exploration
-from spiking_wm_ros.agents.spaces import Spaces
-from spiking_wm_ros.agents.tensors import unflatten
-from spiking_wm_ros.errors import UserError
-from spiking_wm_ros.snn.chip_network import ChipNetwork
-from spiking_wm_ros.snn.q_network import QNetwork
+from spiking_wm.agents.dqn.network import QNetwork
+from spiking_wm.agents.dqn.options import Options
+from spiking_wm.chips.network import ChipNetwork
+from spiking_wm.core import contract
+from spiking_wm.core.errors import UserError
+from spiking_wm.core.exploration import Exploration
+from spiking_wm.core.spaces import Spaces
+from spiking_wm.core.tensors import unflatten
 
 _REACH = 16.0  # of values in vectors that chips see
 

@@ -8,18 +8,18 @@ import torch
 from gymnasium.spaces import Box
 from torch import Tensor
 
-from spiking_wm_ros.agents import contract
-from spiking_wm_ros.agents.contract import Budget, DreamProgress, Metrics, Transition, Weights
-from spiking_wm_ros.agents.normaliser import Normaliser
-from spiking_wm_ros.agents.popsan.dynamics import Dynamics
-from spiking_wm_ros.agents.popsan.options import Options
-from spiking_wm_ros.agents.popsan.td3 import TD3
-from spiking_wm_ros.agents.replay import Replay
-from spiking_wm_ros.agents.spaces import Spaces
-from spiking_wm_ros.agents.tensors import flatten, restore_optimiser, unflatten
-from spiking_wm_ros.errors import UserError
-from spiking_wm_ros.snn.chip_network import ChipNetwork
-from spiking_wm_ros.snn.popsan import EventDrivenPopSAN, PopSAN, chip_layers
+from spiking_wm.agents.popsan.network import EventDrivenPopSAN, PopSAN, chip_layers
+from spiking_wm.agents.popsan.options import Options
+from spiking_wm.agents.popsan.td3 import TD3
+from spiking_wm.chips.network import ChipNetwork
+from spiking_wm.core import contract
+from spiking_wm.core.contract import Budget, DreamProgress, Metrics, Transition, Weights
+from spiking_wm.core.errors import UserError
+from spiking_wm.core.spaces import Spaces
+from spiking_wm.core.tensors import flatten, restore_optimiser, unflatten
+from spiking_wm.memory.normaliser import Normaliser
+from spiking_wm.memory.transitions import Replay
+from spiking_wm.models.dynamics import Dynamics
 
 
 def _sizes(spaces: Spaces) -> tuple[int, int]:

@@ -6,13 +6,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from spiking_wm_ros.snn import kernels, probe
-from spiking_wm_ros.snn.chip_grid import MANTISSAS, binary_unit, step
-from spiking_wm_ros.snn.chip_network import Layer
-from spiking_wm_ros.snn.clif_layers import Synapses, firing_rates, spike_trains
-from spiking_wm_ros.snn.coding import THRESHOLD, GaussianPopulation, PopulationDecoder
-from spiking_wm_ros.snn.neurons import CLIFConstants
-from spiking_wm_ros.snn.sizes import PopSANSizes
+from spiking_wm.chips.grid import MANTISSAS, binary_unit, step
+from spiking_wm.chips.network import Layer
+from spiking_wm.neurons import lif_kernels as kernels
+from spiking_wm.neurons import probe
+from spiking_wm.neurons.clif_layers import Synapses, firing_rates, spike_trains
+from spiking_wm.neurons.coding import THRESHOLD, GaussianPopulation, PopulationDecoder
+from spiking_wm.neurons.lif import CLIFConstants
+from spiking_wm.neurons.sizes import PopSANSizes
 
 
 class PopSAN(nn.Module):

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from spiking_wm_ros.agents.options import option
-from spiking_wm_ros.snn.sizes import PopSANSizes, WorldModelSizes
+from spiking_wm.core.options import option
+from spiking_wm.neurons.sizes import PopSANSizes, WorldModelSizes
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
-from spiking_wm_ros.agents.popsan.options import Options
-from spiking_wm_ros.snn.popsan import PopSAN
-from spiking_wm_ros.snn.stacked import StackedLinear
+from spiking_wm.agents.popsan.network import PopSAN
+from spiking_wm.agents.popsan.options import Options
+from spiking_wm.neurons.stacked import StackedLinear
 
 
 class TwinCritic(nn.Module):

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from spiking_wm_ros.agents.rsnn.heads import Softmax
-from spiking_wm_ros.snn.recurrent import Array
+from spiking_wm.agents.rsnn.heads import Softmax
+from spiking_wm.neurons.recurrent import Array
 
 _FORGET = np.float32(0.005)  # per step
 

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from spiking_wm_ros.agents.rsnn.critic import Critic
-from spiking_wm_ros.agents.rsnn.options import Options
-from spiking_wm_ros.agents.rsnn.peers import less_peers
-from spiking_wm_ros.snn.plasticity import Adam, CreditedTrace
-from spiking_wm_ros.snn.recurrent import Activity, Array, RecurrentNetwork, by_realisation
+from spiking_wm.agents.rsnn.critic import Critic
+from spiking_wm.agents.rsnn.dream_groups import less_peers
+from spiking_wm.agents.rsnn.options import Options
+from spiking_wm.neurons.plasticity import Adam, CreditedTrace
+from spiking_wm.neurons.recurrent import Activity, Array, RecurrentNetwork, by_realisation
 
 
 class Actor:

@@ -7,18 +7,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from spiking_wm_ros.agents.rsnn.actor import Actor, Stream
-from spiking_wm_ros.agents.rsnn.critic import Critic
-from spiking_wm_ros.agents.rsnn.heads import head_of
-from spiking_wm_ros.agents.rsnn.inputs import Inputs
-from spiking_wm_ros.agents.rsnn.model import Model
-from spiking_wm_ros.agents.rsnn.options import Options
-from spiking_wm_ros.agents.rsnn.peers import chances
-from spiking_wm_ros.agents.rsnn.uses import Uses
-from spiking_wm_ros.agents.spaces import Spaces
-from spiking_wm_ros.agents.tensors import flatten, unflatten
-from spiking_wm_ros.errors import UserError
-from spiking_wm_ros.snn.recurrent import Activity, Array
+from spiking_wm.agents.rsnn.action_floor import Uses
+from spiking_wm.agents.rsnn.actor import Actor, Stream
+from spiking_wm.agents.rsnn.critic import Critic
+from spiking_wm.agents.rsnn.dream_groups import chances
+from spiking_wm.agents.rsnn.heads import head_of
+from spiking_wm.agents.rsnn.inputs import Inputs
+from spiking_wm.agents.rsnn.model import Model
+from spiking_wm.agents.rsnn.options import Options
+from spiking_wm.core.errors import UserError
+from spiking_wm.core.spaces import Spaces
+from spiking_wm.core.tensors import flatten, unflatten
+from spiking_wm.neurons.recurrent import Activity, Array
 
 _AGENT, _MODEL, _DREAM, _PLAN, _CRITIC = range(5)  # what random numbers are for
 _FORGET_ENDS = np.float32(0.02)  # per reward that ends

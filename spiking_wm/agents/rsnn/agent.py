@@ -12,17 +12,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from spiking_wm_ros.agents import contract
-from spiking_wm_ros.agents.contract import Budget, DreamProgress, Metrics, Transition, Weights
-from spiking_wm_ros.agents.rsnn.actor import Actor
-from spiking_wm_ros.agents.rsnn.foresight import Foresight
-from spiking_wm_ros.agents.rsnn.heads import head_of
-from spiking_wm_ros.agents.rsnn.inputs import Inputs
-from spiking_wm_ros.agents.rsnn.options import Options
-from spiking_wm_ros.agents.rsnn.pair import Pair
-from spiking_wm_ros.agents.spaces import Spaces
-from spiking_wm_ros.snn.chip_network import ChipNetwork
-from spiking_wm_ros.snn.recurrent import Activity
+from spiking_wm.agents.rsnn.actor import Actor
+from spiking_wm.agents.rsnn.actor_and_model import Pair
+from spiking_wm.agents.rsnn.heads import head_of
+from spiking_wm.agents.rsnn.inputs import Inputs
+from spiking_wm.agents.rsnn.open_loop import Foresight
+from spiking_wm.agents.rsnn.options import Options
+from spiking_wm.chips.network import ChipNetwork
+from spiking_wm.core import contract
+from spiking_wm.core.contract import Budget, DreamProgress, Metrics, Transition, Weights
+from spiking_wm.core.spaces import Spaces
+from spiking_wm.neurons.recurrent import Activity
 
 
 class RSNNPolicy(contract.Policy):

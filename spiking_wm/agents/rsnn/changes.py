@@ -5,8 +5,8 @@ Arrays hold a row for each course of events: outputs ``[B, D width]`` of the rea
 
 import numpy as np
 
-from spiking_wm_ros.snn import recurrent_kernels as kernels
-from spiking_wm_ros.snn.recurrent import Array
+from spiking_wm.neurons import recurrent_kernels as kernels
+from spiking_wm.neurons.recurrent import Array
 
 _NEAR = 2  # places that are told apart by their mean
 

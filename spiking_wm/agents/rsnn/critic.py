@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from spiking_wm_ros.agents.rsnn.options import Options
-from spiking_wm_ros.snn.plasticity import Adam
-from spiking_wm_ros.snn.recurrent import Activity, Array, RecurrentNetwork, by_realisation
+from spiking_wm.agents.rsnn.options import Options
+from spiking_wm.neurons.plasticity import Adam
+from spiking_wm.neurons.recurrent import Activity, Array, RecurrentNetwork, by_realisation
 
 
 class Critic:

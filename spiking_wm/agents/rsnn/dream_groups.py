@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from spiking_wm_ros.snn.recurrent import Array
+from spiking_wm.neurons.recurrent import Array
 
 
 def chances(generators: Sequence[np.random.Generator], steps: int, width: int, peers: int = 1) -> Array:

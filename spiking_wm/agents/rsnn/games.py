@@ -6,12 +6,12 @@ from collections.abc import Sequence
 import gymnasium as gym
 import numpy as np
 
-import spiking_wm_ros.envs  # noqa: F401, registers the environments
-from spiking_wm_ros.agents.exploration import Exploration
-from spiking_wm_ros.agents.registry import Setup
-from spiking_wm_ros.agents.rsnn.pair import Pair
-from spiking_wm_ros.agents.spaces import Spaces
-from spiking_wm_ros.snn.recurrent import Array
+import spiking_wm.envs  # noqa: F401, registers the environments
+from spiking_wm.agents.rsnn.actor_and_model import Pair
+from spiking_wm.core.exploration import Exploration
+from spiking_wm.core.presets import Setup
+from spiking_wm.core.spaces import Spaces
+from spiking_wm.neurons.recurrent import Array
 
 _EVALUATION = 1_000_003  # seeds of evaluations, apart from training's
 

@@ -9,7 +9,7 @@ from gymnasium.spaces import Box, Discrete
 from numpy.typing import NDArray
 from scipy.special import log_ndtr, ndtri
 
-from spiking_wm_ros.errors import UserError
+from spiking_wm.core.errors import UserError
 
 Array = NDArray[np.float32]
 

@@ -4,8 +4,8 @@ import numpy as np
 import torch
 from gymnasium.spaces import Box
 
-from spiking_wm_ros.agents.normaliser import Normaliser
-from spiking_wm_ros.snn.recurrent import Array
+from spiking_wm.memory.normaliser import Normaliser
+from spiking_wm.neurons.recurrent import Array
 
 _BOUNDED = 1e6  # bounds beyond are none
 

@@ -5,10 +5,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from spiking_wm_ros.agents.rsnn.changes import Mean, Places
-from spiking_wm_ros.agents.rsnn.options import Options
-from spiking_wm_ros.snn.plasticity import Adam, CreditedTrace
-from spiking_wm_ros.snn.recurrent import Activity, Array, RecurrentNetwork, by_realisation
+from spiking_wm.agents.rsnn.changes import Mean, Places
+from spiking_wm.agents.rsnn.options import Options
+from spiking_wm.neurons.plasticity import Adam, CreditedTrace
+from spiking_wm.neurons.recurrent import Activity, Array, RecurrentNetwork, by_realisation
 
 _FORGET = np.float32(0.001)  # per step, of what is running
 _FIRST = 20  # changes that are taken for usual, whatever they are

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from spiking_wm_ros.agents.rsnn.pair import Pair
-from spiking_wm_ros.snn.recurrent import Array
+from spiking_wm.agents.rsnn.actor_and_model import Pair
+from spiking_wm.neurons.recurrent import Array
 
 STEPS = 20  # without looking
 

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass, fields, replace
 
-from spiking_wm_ros.agents.options import option
-from spiking_wm_ros.snn.recurrent import NeuronConstants
+from spiking_wm.core.options import option
+from spiking_wm.neurons.recurrent import NeuronConstants
 
 
 @dataclass(frozen=True)

@@ -7,19 +7,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from spiking_wm_ros.agents import contract
-from spiking_wm_ros.agents.actions import Actions
-from spiking_wm_ros.agents.contract import Budget, DreamProgress, Metrics, Transition, Weights
-from spiking_wm_ros.agents.devices import learning_device
-from spiking_wm_ros.agents.exploration import Exploration
-from spiking_wm_ros.agents.sequences import Batch, Sequences
-from spiking_wm_ros.agents.spaces import Spaces
-from spiking_wm_ros.agents.spiking_wm.behaviour import Actor, Behaviour, done
-from spiking_wm_ros.agents.spiking_wm.codes import Observations
-from spiking_wm_ros.agents.spiking_wm.options import Options
-from spiking_wm_ros.agents.spiking_wm.world_model import WorldModel
-from spiking_wm_ros.agents.tensors import flatten, restore_optimiser, unflatten
-from spiking_wm_ros.snn.rssm import Latent
+from spiking_wm.agents.rssm.behaviour import Actor, Behaviour, done
+from spiking_wm.agents.rssm.network import Latent
+from spiking_wm.agents.rssm.observations import Observations
+from spiking_wm.agents.rssm.options import Options
+from spiking_wm.agents.rssm.world_model import WorldModel
+from spiking_wm.core import contract
+from spiking_wm.core.actions import Actions
+from spiking_wm.core.contract import Budget, DreamProgress, Metrics, Transition, Weights
+from spiking_wm.core.devices import learning_device
+from spiking_wm.core.exploration import Exploration
+from spiking_wm.core.spaces import Spaces
+from spiking_wm.core.tensors import flatten, restore_optimiser, unflatten
+from spiking_wm.memory.sequences import Batch, Sequences
 
 _CONTEXT, _AHEAD = 5, 15  # steps seen, then imagined, where a dream is held against reality
 

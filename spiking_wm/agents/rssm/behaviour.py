@@ -6,12 +6,12 @@ from typing import NamedTuple
 import torch
 from torch import Generator, Tensor, nn
 
-from spiking_wm_ros.agents.sequences import Batch
-from spiking_wm_ros.agents.spiking_wm.options import Options
-from spiking_wm_ros.agents.spiking_wm.world_model import WorldModel
-from spiking_wm_ros.snn.readout import Readout
-from spiking_wm_ros.snn.rssm import Features, Latent
-from spiking_wm_ros.snn.symlog import TwoHot
+from spiking_wm.agents.rssm.network import Features, Latent
+from spiking_wm.agents.rssm.options import Options
+from spiking_wm.agents.rssm.readout import Readout
+from spiking_wm.agents.rssm.symlog import TwoHot
+from spiking_wm.agents.rssm.world_model import WorldModel
+from spiking_wm.memory.sequences import Batch
 
 _LEAST_DEVIATION, _MOST_DEVIATION = 0.1, 1.0  # of continuous actions
 _HALF_LOG_2_PI = 0.9189385

@@ -9,8 +9,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from spiking_wm_ros.snn.layers import CELLS, LAYERS
-from spiking_wm_ros.snn.sizes import RSSMSizes
+from spiking_wm.neurons.layers import CELLS, LAYERS
+from spiking_wm.neurons.sizes import RSSMSizes
 
 _UNIFORM = 0.01  # share of the uniform distribution in every categorical one
 

@@ -4,8 +4,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from spiking_wm_ros.agents.spaces import Spaces
-from spiking_wm_ros.errors import UserError
+from spiking_wm.core.errors import UserError
+from spiking_wm.core.spaces import Spaces
 
 SIDE = 64  # of pictures, pixels
 

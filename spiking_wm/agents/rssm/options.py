@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-from spiking_wm_ros.agents.devices import DEVICES
-from spiking_wm_ros.agents.options import option
-from spiking_wm_ros.snn.sizes import RSSMSizes
+from spiking_wm.core.devices import DEVICES
+from spiking_wm.core.options import option
+from spiking_wm.neurons.sizes import RSSMSizes
 
 # what `size` stands for
 _SIZES = {

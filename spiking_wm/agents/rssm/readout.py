@@ -3,10 +3,10 @@
 import torch
 from torch import Tensor, nn
 
-from spiking_wm_ros.snn.compartments import LAYERED, Neurons
-from spiking_wm_ros.snn.layers import LAYERS, PortNorm
-from spiking_wm_ros.snn.sizes import RSSMSizes
-from spiking_wm_ros.snn.symlog import symlog
+from spiking_wm.agents.rssm.symlog import symlog
+from spiking_wm.neurons.compartments import LAYERED, Neurons
+from spiking_wm.neurons.layers import LAYERS, PortNorm
+from spiking_wm.neurons.sizes import RSSMSizes
 
 _CHANNELS = (1, 2, 4, 8)  # of the convolutions, in multiples of the first one's
 _KERNEL, _STRIDE = 4, 2

@@ -2,12 +2,12 @@
 
 from torch import Tensor, nn
 
-from spiking_wm_ros.agents.sequences import Batch
-from spiking_wm_ros.agents.spiking_wm.codes import Observations
-from spiking_wm_ros.agents.spiking_wm.options import Options
-from spiking_wm_ros.snn.readout import PictureDecoder, PictureEncoder, Readout, VectorEncoder
-from spiking_wm_ros.snn.rssm import RSSM, Features, Latent
-from spiking_wm_ros.snn.symlog import TwoHot, symexp, symlog
+from spiking_wm.agents.rssm.network import RSSM, Features, Latent
+from spiking_wm.agents.rssm.observations import Observations
+from spiking_wm.agents.rssm.options import Options
+from spiking_wm.agents.rssm.readout import PictureDecoder, PictureEncoder, Readout, VectorEncoder
+from spiking_wm.agents.rssm.symlog import TwoHot, symexp, symlog
+from spiking_wm.memory.sequences import Batch
 
 Metrics = dict[str, float]
 

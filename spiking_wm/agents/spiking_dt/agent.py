@@ -7,19 +7,19 @@ from contextlib import closing
 import numpy as np
 import torch
 
-from spiking_wm_ros.agents import contract
-from spiking_wm_ros.agents.actions import Actions
-from spiking_wm_ros.agents.contract import Budget, DreamProgress, Metrics, Transition, Weights
-from spiking_wm_ros.agents.spaces import Spaces
-from spiking_wm_ros.agents.spiking_dt.decider import Decider
-from spiking_wm_ros.agents.spiking_dt.dreams import Dreams
-from spiking_wm_ros.agents.spiking_dt.experience import demonstrated, memory, newest, remember, settled
-from spiking_wm_ros.agents.spiking_dt.improvement import Improvement
-from spiking_wm_ros.agents.spiking_dt.options import Options
-from spiking_wm_ros.agents.spiking_dt.policy import DecisionPolicy, Memory
-from spiking_wm_ros.agents.tensors import flatten, restore_optimiser, unflatten
-from spiking_wm_ros.datasets.demonstrations import digest, load
-from spiking_wm_ros.errors import UserError
+from spiking_wm.agents.spiking_dt.decider import Decider
+from spiking_wm.agents.spiking_dt.dreams import Dreams
+from spiking_wm.agents.spiking_dt.experience import demonstrated, memory, newest, remember, settled
+from spiking_wm.agents.spiking_dt.improvement import Improvement
+from spiking_wm.agents.spiking_dt.options import Options
+from spiking_wm.agents.spiking_dt.policy import DecisionPolicy, Memory
+from spiking_wm.core import contract
+from spiking_wm.core.actions import Actions
+from spiking_wm.core.contract import Budget, DreamProgress, Metrics, Transition, Weights
+from spiking_wm.core.errors import UserError
+from spiking_wm.core.spaces import Spaces
+from spiking_wm.core.tensors import flatten, restore_optimiser, unflatten
+from spiking_wm.datasets.demonstrations import digest, load
 
 _FUTILE = 20  # batches of rollouts of which none is accepted, one after the other, after which a dream ends
 

@@ -5,18 +5,18 @@ import math
 import torch
 from torch import Tensor, nn
 
-from spiking_wm_ros.agents.actions import Actions
-from spiking_wm_ros.agents.normaliser import Normaliser
-from spiking_wm_ros.agents.spaces import Spaces
-from spiking_wm_ros.agents.spiking_dt.options import Options
-from spiking_wm_ros.errors import UserError
-from spiking_wm_ros.snn.decision_transformer import (
+from spiking_wm.agents.spiking_dt.network import (
     ACTION,
     OBSERVATION,
     RETURN,
     DecisionTransformer,
     Trajectory,
 )
+from spiking_wm.agents.spiking_dt.options import Options
+from spiking_wm.core.actions import Actions
+from spiking_wm.core.errors import UserError
+from spiking_wm.core.spaces import Spaces
+from spiking_wm.memory.normaliser import Normaliser
 
 _HALF_LOG_2_PI = 0.9189385
 _LEAST_DEVIATION, _REACH = 0.05, 4.0  # of continuous actions; of its logarithm

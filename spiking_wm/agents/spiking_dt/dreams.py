@@ -6,15 +6,15 @@ import numpy as np
 import torch
 from torch import Generator, Tensor, nn
 
-from spiking_wm_ros.agents.contract import Metrics
-from spiking_wm_ros.agents.normaliser import Normaliser
-from spiking_wm_ros.agents.popsan.dynamics import Dynamics
-from spiking_wm_ros.agents.popsan.options import Options as EnsembleOptions
-from spiking_wm_ros.agents.replay import Replay
-from spiking_wm_ros.agents.spiking_dt.decider import Decider
-from spiking_wm_ros.agents.spiking_dt.experience import Stretches
-from spiking_wm_ros.agents.spiking_dt.options import Options
-from spiking_wm_ros.snn.decision_transformer import Trajectory
+from spiking_wm.agents.popsan.options import Options as EnsembleOptions
+from spiking_wm.agents.spiking_dt.decider import Decider
+from spiking_wm.agents.spiking_dt.experience import Stretches
+from spiking_wm.agents.spiking_dt.network import Trajectory
+from spiking_wm.agents.spiking_dt.options import Options
+from spiking_wm.core.contract import Metrics
+from spiking_wm.memory.normaliser import Normaliser
+from spiking_wm.memory.transitions import Replay
+from spiking_wm.models.dynamics import Dynamics
 
 
 class Dreams(nn.Module):

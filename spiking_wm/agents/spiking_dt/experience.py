@@ -6,11 +6,11 @@ import numpy as np
 import torch
 from torch import Generator, Tensor, nn
 
-from spiking_wm_ros.agents.actions import Actions
-from spiking_wm_ros.agents.replay import Replay
-from spiking_wm_ros.datasets.demonstrations import Demonstration
-from spiking_wm_ros.errors import UserError
-from spiking_wm_ros.snn.decision_transformer import Trajectory
+from spiking_wm.agents.spiking_dt.network import Trajectory
+from spiking_wm.core.actions import Actions
+from spiking_wm.core.errors import UserError
+from spiking_wm.datasets.demonstrations import Demonstration
+from spiking_wm.memory.transitions import Replay
 
 
 class Stretches(NamedTuple):

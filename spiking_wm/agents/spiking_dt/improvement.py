@@ -8,11 +8,11 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
-from spiking_wm_ros.agents.contract import Metrics
-from spiking_wm_ros.agents.spiking_dt.decider import Decider
-from spiking_wm_ros.agents.spiking_dt.experience import Stretches
-from spiking_wm_ros.agents.spiking_dt.options import Options
-from spiking_wm_ros.snn.decision_transformer import LocalHead
+from spiking_wm.agents.spiking_dt.decider import Decider
+from spiking_wm.agents.spiking_dt.experience import Stretches
+from spiking_wm.agents.spiking_dt.network import LocalHead
+from spiking_wm.agents.spiking_dt.options import Options
+from spiking_wm.core.contract import Metrics
 
 
 class Advantage(NamedTuple):

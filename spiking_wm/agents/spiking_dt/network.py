@@ -15,9 +15,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from spiking_wm_ros.snn.compartments import LIF, spike
-from spiking_wm_ros.snn.layers import PortNorm
-from spiking_wm_ros.snn.sizes import TransformerSizes
+from spiking_wm.neurons.compartments import LIF, spike
+from spiking_wm.neurons.layers import PortNorm
+from spiking_wm.neurons.sizes import TransformerSizes
 
 KINDS = 3  # of tokens: return, observation, action
 RETURN, OBSERVATION, ACTION = range(KINDS)

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from spiking_wm_ros.agents.options import option
-from spiking_wm_ros.snn.sizes import TransformerSizes
+from spiking_wm.core.options import option
+from spiking_wm.neurons.sizes import TransformerSizes
 
 
 @dataclass(frozen=True)

@@ -7,15 +7,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from spiking_wm_ros.agents import contract
-from spiking_wm_ros.agents.actions import Actions
-from spiking_wm_ros.agents.contract import Weights
-from spiking_wm_ros.agents.spaces import Spaces
-from spiking_wm_ros.agents.spiking_dt.decider import Decider
-from spiking_wm_ros.agents.spiking_dt.options import Options
-from spiking_wm_ros.snn import probe
-from spiking_wm_ros.snn.decision_stream import EventDrivenTransformer
-from spiking_wm_ros.snn.decision_transformer import Cache
+from spiking_wm.agents.spiking_dt.decider import Decider
+from spiking_wm.agents.spiking_dt.network import Cache
+from spiking_wm.agents.spiking_dt.options import Options
+from spiking_wm.agents.spiking_dt.stream import EventDrivenTransformer
+from spiking_wm.core import contract
+from spiking_wm.core.actions import Actions
+from spiking_wm.core.contract import Weights
+from spiking_wm.core.spaces import Spaces
+from spiking_wm.neurons import probe
 
 
 class Memory(NamedTuple):

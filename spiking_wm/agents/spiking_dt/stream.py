@@ -11,8 +11,8 @@ import torch
 from numba import njit
 from torch import Tensor
 
-from spiking_wm_ros.snn.compartments import TAU, THRESHOLD
-from spiking_wm_ros.snn.decision_transformer import Block, Cache, DecisionTransformer, Units
+from spiking_wm.agents.spiking_dt.network import Block, Cache, DecisionTransformer, Units
+from spiking_wm.neurons.compartments import TAU, THRESHOLD
 
 _RATE, _THRESHOLD, _ZERO, _ONE = map(np.float32, (1 / TAU, THRESHOLD, 0, 1))
 _compiled = {"cache": True, "nogil": True, "error_model": "numpy", "fastmath": True}

@@ -4,8 +4,8 @@ import importlib
 from pathlib import Path
 from typing import Any
 
-from spiking_wm_ros.agents.options import suggestion
-from spiking_wm_ros.errors import UserError
+from spiking_wm.core.errors import UserError
+from spiking_wm.core.options import suggestion
 
 
 def backends() -> list[str]:
@@ -34,4 +34,4 @@ def backend_class(name: str) -> Any:
 def _import(name: str, module: str) -> Any:
     if name not in backends():
         raise UserError(f"unknown backend '{name}'{suggestion(name, backends())}")
-    return importlib.import_module(f"spiking_wm_ros.backends.{name}.{module}")
+    return importlib.import_module(f"spiking_wm.chips.backends.{name}.{module}")

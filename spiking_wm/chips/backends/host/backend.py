@@ -1,7 +1,7 @@
 """Policies as they are."""
 
-from spiking_wm_ros.agents.contract import Policy
-from spiking_wm_ros.backends.host.options import Options
+from spiking_wm.chips.backends.host.options import Options
+from spiking_wm.core.contract import Policy
 
 
 class Backend:

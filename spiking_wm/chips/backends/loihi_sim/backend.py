@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from spiking_wm_ros.agents.contract import Policy
-from spiking_wm_ros.backends.loihi_sim.options import Options
-from spiking_wm_ros.backends.loihi_sim.simulator import ChipGone, Simulator
-from spiking_wm_ros.errors import UserError
-from spiking_wm_ros.snn import probe
-from spiking_wm_ros.snn.chip_network import ChipNetwork
-from spiking_wm_ros.snn.nir_files import read
+from spiking_wm.chips.backends.loihi_sim.options import Options
+from spiking_wm.chips.backends.loihi_sim.simulator import ChipGone, Simulator
+from spiking_wm.chips.network import ChipNetwork
+from spiking_wm.chips.nir import read
+from spiking_wm.core.contract import Policy
+from spiking_wm.core.errors import UserError
+from spiking_wm.neurons import probe
 
 _REMEMBERED = 4  # courses of events that may go on at a time
 

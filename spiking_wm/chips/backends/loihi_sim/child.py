@@ -1,4 +1,4 @@
-"""The chip's own process: ``python -m spiking_wm_ros.backends.loihi_sim.child FILE-DESCRIPTOR``.
+"""The chip's own process: ``python -m spiking_wm.chips.backends.loihi_sim.child FILE-DESCRIPTOR``.
 
 `simulator` is the other end. Whatever Lava starts is in this process's group, and ends with it.
 """
@@ -18,7 +18,7 @@ def main(descriptor: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when this process ends
     threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
     pipe = Connection(descriptor)
-    from spiking_wm_ros.backends.loihi_sim.chip import Chip
+    from spiking_wm.chips.backends.loihi_sim.chip import Chip
 
     network, options, probes = pipe.recv()
     chip = Chip(network, options, probes)

@@ -7,8 +7,8 @@ Synapses hand on what came a tick before, so layer ``k`` is ``k + 1`` ticks behi
 import numpy as np
 from scipy.sparse import csr_matrix, issparse, vstack
 
-from spiking_wm_ros.backends.loihi_sim import lava
-from spiking_wm_ros.backends.loihi_sim.fixed_point import (
+from spiking_wm.chips.backends.loihi_sim import lava
+from spiking_wm.chips.backends.loihi_sim.fixed_point import (
     MOST_BIAS,
     FixedLayer,
     bias_by_neuron,
@@ -16,9 +16,9 @@ from spiking_wm_ros.backends.loihi_sim.fixed_point import (
     message_unit,
     with_bias,
 )
-from spiking_wm_ros.backends.loihi_sim.options import Options
-from spiking_wm_ros.backends.loihi_sim.processes import RestingLIF, Soma, WholeInjector
-from spiking_wm_ros.snn.chip_network import ChipNetwork, Layer
+from spiking_wm.chips.backends.loihi_sim.options import Options
+from spiking_wm.chips.backends.loihi_sim.processes import RestingLIF, Soma, WholeInjector
+from spiking_wm.chips.network import ChipNetwork, Layer
 
 _MESSAGE_BITS = 16  # room for them
 _BEHIND = 2  # ticks: from an input to the first layer, counted from 1

@@ -2,7 +2,7 @@
 
 A layer has one scale ``S``: currents, thresholds and biases are multiples of ``1 / S``. Weights are mantissas
 of some bits times a power of two that all of a layer share, so ``S`` follows from the largest weight
-(`snn.chip_grid`) and from the exponent, which is the largest with which no sum of currents can overflow.
+(`chips.grid`) and from the exponent, which is the largest with which no sum of currents can overflow.
 """
 
 from typing import NamedTuple
@@ -10,10 +10,10 @@ from typing import NamedTuple
 import numpy as np
 from scipy.sparse import csr_matrix, issparse
 
-from spiking_wm_ros.backends.loihi_sim.options import Options
-from spiking_wm_ros.errors import UserError
-from spiking_wm_ros.snn.chip_grid import MANTISSAS, binary_unit, finest_unit, step
-from spiking_wm_ros.snn.chip_network import ChipNetwork, Layer
+from spiking_wm.chips.backends.loihi_sim.options import Options
+from spiking_wm.chips.grid import MANTISSAS, binary_unit, finest_unit, step
+from spiking_wm.chips.network import ChipNetwork, Layer
+from spiking_wm.core.errors import UserError
 
 _CURRENT = 2**17  # currents and potentials lie below, before they are aligned
 _ALIGNED = 64  # what the chip multiplies currents and thresholds by

@@ -8,7 +8,7 @@ numbers, which synapses in whole numbers need.
 
 import numpy as np
 
-from spiking_wm_ros.backends.loihi_sim.lava import (
+from spiking_wm.chips.backends.loihi_sim.lava import (
     CPU,
     AbstractLIF,
     AbstractPyLifModelFixed,

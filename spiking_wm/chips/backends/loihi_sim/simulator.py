@@ -13,10 +13,10 @@ from pathlib import Path
 
 import numpy as np
 
-from spiking_wm_ros.backends.loihi_sim.options import Options
-from spiking_wm_ros.snn.chip_network import ChipNetwork
+from spiking_wm.chips.backends.loihi_sim.options import Options
+from spiking_wm.chips.network import ChipNetwork
 
-_CHILD = "spiking_wm_ros.backends.loihi_sim.child"
+_CHILD = "spiking_wm.chips.backends.loihi_sim.child"
 _START, _END, _LAST = 30.0, 3.0, 1.0  # seconds to start in, to end in, and to end in when told twice
 _CLEANS_UP = b"resource_tracker"  # frees shared memory when all others are gone
 
