@@ -23,12 +23,12 @@ from spiking_wm_msgs.action import Dream
 from std_msgs.msg import Float64MultiArray
 from std_srvs.srv import Trigger
 
-from spiking_wm.core.presets import settle
+from spiking_wm.core.presets import resolve
 from spiking_wm.core.process import act_in_real_time
 from spiking_wm.runs.folder import Run
-from spiking_wm.training.trainer import train
+from spiking_wm.runs.in_process import train
 from spiking_wm_ros.graph.processes import Processes
-from spiking_wm_ros.graph.specification import settle_graph
+from spiking_wm_ros.graph.specification import resolve_graph
 from spiking_wm_ros.nodes import qos
 
 ENV, PERIOD = "Rover-v0", 0.02
@@ -90,11 +90,11 @@ def main() -> None:
     speed = gflops()
     figures: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as folder:
-        setup = settle("popsan_dream", ENV, {"steps": 1200, "evaluate_every": 0, "dream_every": 0})
+        setup = resolve("popsan_dream", ENV, {"steps": 1200, "evaluate_every": 0, "dream_every": 0})
         train(Run.create(Path(folder) / "run", setup, ENV))
         given = {"robot": "rover", "policy": f"{folder}/run", "dream": "true", "simulated": "true"}
         # a full battery all the time: the robot is not to fall asleep
-        with Processes(settle_graph("deploy", given | {"capacity_j": "1e9"})):
+        with Processes(resolve_graph("deploy", given | {"capacity_j": "1e9"})):
             heard = Listener()
             act_in_real_time()
             heard.until(lambda: int(heard.figures.get("gate", {}).get("commands", 0)) > 100)

@@ -24,14 +24,15 @@ def measure(algorithm: str, results) -> None:
     from torch import set_float32_matmul_precision
 
     from spiking_wm.core.contract import Transition
-    from spiking_wm.core.presets import agent_class, settle
+    from spiking_wm.core.presets import resolve
     from spiking_wm.core.process import prepare_to_compute
+    from spiking_wm.core.registry import agent_class
     from spiking_wm.core.spaces import Spaces
-    from spiking_wm.training.session import make_env
+    from spiking_wm.envs.make import make_env
 
     prepare_to_compute()
     set_float32_matmul_precision("medium")  # as in training
-    env, setup = make_env(ENV), settle(algorithm, ENV, {})
+    env, setup = make_env(ENV), resolve(algorithm, ENV, {})
     spaces, rng = Spaces.of(env), np.random.default_rng(0)
     agent = agent_class(setup.agent)(setup.agent_options, spaces, 0)
     observation, _ = env.reset(seed=0)

@@ -23,8 +23,8 @@ from spiking_wm.chips.backends.loihi_sim.options import Options as ChipOptions
 from spiking_wm.core.process import prepare_to_compute
 from spiking_wm.core.spaces import Spaces
 from spiking_wm.core.tensors import flatten
+from spiking_wm.envs.make import make_env
 from spiking_wm.memory.normaliser import Normaliser
-from spiking_wm.training.session import make_env
 
 DECISIONS, WARM = 500, 20
 LIVELY = 3.0  # factor on weights as PyTorch draws them, so that spikes reach the last layer
@@ -34,7 +34,7 @@ def policy_of() -> PopSANPolicy:
     """A policy whose layers all fire."""
     torch.manual_seed(0)
     options, spaces = Options(), Spaces.of(make_env("HalfCheetah-v5"))
-    actor = PopSAN(17, 6, options.actor_sizes())
+    actor = PopSAN(17, 6, options.actor)
     with torch.no_grad():
         for layer in actor.layers:
             layer.weight *= LIVELY

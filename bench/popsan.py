@@ -20,11 +20,11 @@ from rich.table import Table
 
 from spiking_wm.agents.popsan.agent import Agent
 from spiking_wm.core.contract import Transition
-from spiking_wm.core.presets import settle
+from spiking_wm.core.presets import resolve
 from spiking_wm.core.process import matmul_precision, prepare_to_compute
 from spiking_wm.core.spaces import Spaces
 from spiking_wm.runs.folder import Run
-from spiking_wm.training.trainer import train
+from spiking_wm.runs.in_process import train
 
 ENV = "HalfCheetah-v5"
 DATA, UPDATES = 10_000, 600  # transitions and model updates of the comparison of sizes
@@ -70,7 +70,7 @@ def training_speed(algorithm: str, dreaming: bool) -> float:
     """Environment steps per second of training in one process, over the last `MEASURED` steps."""
     times = {}
     short = {"steps": STEPS, "warmup": 1000, "evaluate_every": 0, "checkpoint_every": 0}
-    setup = settle(algorithm, ENV, short)
+    setup = resolve(algorithm, ENV, short)
     with tempfile.TemporaryDirectory() as folder:
         run = Run.create(Path(folder), setup, ENV)
         learner = train(run, on_step=lambda step: times.setdefault(step, time.perf_counter()))
@@ -83,7 +83,7 @@ def main() -> None:
     prepare_to_compute()
     console = Console(width=110)
     speed = gflops()
-    options = settle("popsan_dream", ENV, {}).agent_options
+    options = resolve("popsan_dream", ENV, {}).agent_options
     published_sizes = replace(options, actor_hidden=(256, 256), batch=256)
     transitions = random_transitions(DATA)
     agent = agent_with(published_sizes, transitions[:4000])
@@ -118,7 +118,7 @@ def main() -> None:
         table.add_row(text, f"{figures[name]:.3g}", bar, published)
     console.print(table)
 
-    published = settle("popsan_dream_published", ENV, {}).agent_options
+    published = resolve("popsan_dream_published", ENV, {}).agent_options
     sizes = ("model_ticks", "linear_input", "model_hidden", "blocks", "neurons_per_scale", "readout")
     compared = {
         "default": options,

@@ -26,7 +26,7 @@ from rich.table import Table
 from spiking_wm.agents.popsan.agent import Agent
 from spiking_wm.core.contract import Transition
 from spiking_wm.core.errors import UserError
-from spiking_wm.core.presets import settle
+from spiking_wm.core.presets import resolve
 from spiking_wm.core.process import matmul_precision, prepare_to_compute
 
 ROUNDS = 6
@@ -58,7 +58,7 @@ def published(transitions: list[Transition]) -> dict[str, Callable[[], float]]:
 
 def ours(transitions: list[Transition]) -> dict[str, Callable[[], float]]:
     """The same parts of ours."""
-    options = settle("popsan_dream", ENV, {}).agent_options
+    options = resolve("popsan_dream", ENV, {}).agent_options
     agent = agent_with(replace(options, actor_hidden=(256, 256), batch=256), transitions)
     policy = Agent.policy_class(agent.options, agent.spaces)
     policy.load(agent.policy_weights())

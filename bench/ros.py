@@ -21,11 +21,11 @@ from rich.console import Console
 from rich.table import Table
 from std_msgs.msg import Float32MultiArray
 
-from spiking_wm.core.presets import settle
+from spiking_wm.core.presets import resolve
 from spiking_wm.runs.folder import Run
-from spiking_wm.training.trainer import train
+from spiking_wm.runs.in_process import train
 from spiking_wm_ros.graph.processes import Processes
-from spiking_wm_ros.graph.specification import settle_graph
+from spiking_wm_ros.graph.specification import resolve_graph
 
 ROUNDS, PINGS = 5, 2000
 ENV = "InvertedPendulum-v5"  # what `./swm train` drives by default
@@ -86,7 +86,7 @@ def graph_roundtrip_ms(graph: str, given: dict[str, str]) -> float:
                 found.append(float(values["period_median_ms"]))  # of the last 1000
 
     node.create_subscription(DiagnosticArray, "/diagnostics", on_diagnostics, 10)
-    with Processes(settle_graph(graph, given)) as processes:
+    with Processes(resolve_graph(graph, given)) as processes:
         while len(found) < 2 and not processes.ended():
             rclpy.spin_once(node, timeout_sec=1.0)
     node.destroy_node()
@@ -102,7 +102,7 @@ def main() -> None:
     idle = {"evaluate_every": "0", "dream_every": "0", "checkpoint_every": "0", "env": ENV}
     with tempfile.TemporaryDirectory() as folder:
         checkpoint = f"{folder}/checkpoint"
-        setup = settle("popsan_dream", ENV, {"steps": 1, "evaluate_every": 0, "actor_hidden": "[256,256]"})
+        setup = resolve("popsan_dream", ENV, {"steps": 1, "evaluate_every": 0, "actor_hidden": "[256,256]"})
         train(Run.create(Path(checkpoint), setup, ENV))
         endless = idle | dict.fromkeys(("steps", "learn_after", "policy_every"), "1000000")
         for index in range(ROUNDS):

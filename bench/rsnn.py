@@ -18,7 +18,7 @@ from rich.progress import track
 from rich.table import Table
 
 from spiking_wm.agents.rsnn.games import Games
-from spiking_wm.core.presets import settle
+from spiking_wm.core.presets import resolve
 from spiking_wm.core.process import prepare_to_compute
 
 ENV, GAMES = "PongRam-v0", 40
@@ -26,7 +26,7 @@ ENV, GAMES = "PongRam-v0", 40
 
 def steps_per_s(algorithm: str, seeds: int, given: dict, console: Console) -> float:
     """Agent steps per second, over all realisations, after a few games of warm-up."""
-    games = Games(ENV, settle(algorithm, ENV, given), range(seeds))
+    games = Games(ENV, resolve(algorithm, ENV, given), range(seeds))
     played = max(4, GAMES // seeds)
     for _ in range(2):
         games.play()
@@ -38,9 +38,9 @@ def steps_per_s(algorithm: str, seeds: int, given: dict, console: Console) -> fl
 
 def over_the_run(asleep: float, awake: float) -> float:
     """Mean speed over all games of a run, by those of games that a dream follows and of the others."""
-    setup = settle("rsnn_dream", ENV, {})
-    run, game = setup.run_options, gym.spec(ENV).max_episode_steps
-    share = np.mean([run.dream_due(step) for step in range(game, run.steps + 1, game)])
+    setup = resolve("rsnn_dream", ENV, {})
+    run, game = setup.schedule, gym.spec(ENV).max_episode_steps
+    share = np.mean([run.dream.due(step) for step in range(game, run.steps + 1, game)])
     return 1 / (share / asleep + (1 - share) / awake)
 
 

@@ -19,10 +19,10 @@ from spiking_wm.agents.spiking_dt.experience import Stretches
 from spiking_wm.agents.spiking_dt.improvement import Improvement
 from spiking_wm.agents.spiking_dt.network import Trajectory
 from spiking_wm.agents.spiking_dt.policy import DecisionPolicy
-from spiking_wm.core.presets import settle
+from spiking_wm.core.presets import resolve
 from spiking_wm.core.process import prepare_to_compute
 from spiking_wm.core.spaces import Spaces
-from spiking_wm.training.session import make_env
+from spiking_wm.envs.make import make_env
 
 ENV, CONTEXT, BATCH, TURNS, UPDATES, DECISIONS = "CartPole-v1", 20, 64, 5, 5, 200
 DECISION_BAR, UPDATE_BAR = 3.0, 2.5  # ms, and as a ratio
@@ -32,7 +32,7 @@ class Subject:
     """A network that decides and learns."""
 
     def __init__(self, algorithm: str):
-        options = settle(algorithm, ENV, {"dataset": "", "context": CONTEXT, "batch": BATCH}).agent_options
+        options = resolve(algorithm, ENV, {"dataset": "", "context": CONTEXT, "batch": BATCH}).agent_options
         env = make_env(ENV)
         torch.manual_seed(0)
         decider = Decider(options, Spaces.of(env))

@@ -60,12 +60,13 @@ def decision(form: tuple[str, dict], results) -> None:
 
 
 def _agent(algorithm: str, given: dict):
-    from spiking_wm.core.presets import agent_class, settle
+    from spiking_wm.core.presets import resolve
     from spiking_wm.core.process import prepare_to_compute
+    from spiking_wm.core.registry import agent_class
     from spiking_wm.core.spaces import Spaces
 
     prepare_to_compute()
-    setup = settle(algorithm, "dm_control/walker-walk-v0", given)
+    setup = resolve(algorithm, "dm_control/walker-walk-v0", given)
     observed = Box(-np.inf, np.inf, (OBSERVATION,), np.float32)
     spaces = Spaces(observed, Box(-1, 1, (ACTION,), np.float32), 0.05)
     return agent_class(setup.agent)(setup.agent_options, spaces, 0)

@@ -23,12 +23,12 @@ from rich.console import Console
 from rich.table import Table
 from std_srvs.srv import Trigger
 
-from spiking_wm.core.presets import settle
+from spiking_wm.core.presets import resolve
 from spiking_wm.runs.folder import Run
-from spiking_wm.training.trainer import train
+from spiking_wm.runs.in_process import train
 from spiking_wm_ros.graph.parts import NodeSpec, Started
 from spiking_wm_ros.graph.processes import Processes
-from spiking_wm_ros.graph.specification import settle_graph
+from spiking_wm_ros.graph.specification import resolve_graph
 
 SECONDS = float(os.environ.get("SWM_BENCH_SECONDS", "20"))
 TURNS, SETTLES, PORT = 4, 6.0, 8653  # turns of each kind; seconds until onlookers are there
@@ -140,10 +140,10 @@ def main() -> None:
     os.environ.setdefault("ROS_DOMAIN_ID", "88")
     gigaflops, listener = gflops(), None
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        setup = settle("popsan_dream", "Rover-v0", {"steps": 600, "evaluate_every": 0, "dream_every": 0})
+        setup = resolve("popsan_dream", "Rover-v0", {"steps": 600, "evaluate_every": 0, "dream_every": 0})
         train(Run.create(Path(folder) / "run", setup, "Rover-v0"))
         given = {"robot": "rover", "policy": f"{folder}/run", "simulated": "true", "capacity_j": "1e9"}
-        with Processes(settle_graph("deploy", given)):
+        with Processes(resolve_graph("deploy", given)):
             listener = Listener()
             listener.until(lambda: int(listener.gate.get("commands", 0)) > 200)
             periods = in_turns(control, listener, folder, "rover")
@@ -156,7 +156,7 @@ def main() -> None:
             "warmup": "200",
             "run": f"{folder}/trained",
         }
-        with Processes(settle_graph("train", training)):
+        with Processes(resolve_graph("train", training)):
             listener = Listener()
             listener.until(lambda: listener.steps and listener.steps[-1][1] > 1000)
             speeds = in_turns(speed, listener, folder)

@@ -34,13 +34,14 @@ from spiking_wm.agents.dqn.network import QNetwork
 from spiking_wm.agents.dqn.operations import count
 from spiking_wm.core.errors import UserError
 from spiking_wm.core.files import newest_checkpoint, write_atomically
-from spiking_wm.core.presets import settle
+from spiking_wm.core.presets import resolve
 from spiking_wm.core.process import prepare_to_compute
 from spiking_wm.core.storage import load, load_facts
+from spiking_wm.envs.make import make_env
 from spiking_wm.runs.config import done, options_of, read_config
 from spiking_wm.runs.folder import Run
-from spiking_wm.training.session import Session, make_env
-from spiking_wm.training.trainer import train
+from spiking_wm.runs.in_process import train
+from spiking_wm.training.session import Session
 
 ROOT = Path(__file__).resolve().parents[1]
 EPISODES, EPSILON, LONGEST = 30, 0.05, 20_000  # of a judged network; steps of all its episodes
@@ -59,7 +60,7 @@ def trained(algorithm: str, env: str, seed: int, steps: int, folder: Path, progr
         UserError: if it was begun with other options, or has more steps.
     """
     path = folder / f"{env.replace('/', '-')}_{algorithm}_s{seed}"
-    setup = settle(algorithm, env, {"seed": seed, "steps": steps})
+    setup = resolve(algorithm, env, {"seed": seed, "steps": steps})
     task = progress.add_task(f"{algorithm}, seed {seed}", total=steps)
     resume = newest_checkpoint(path) if Run(path).checkpoints.all() else None
     if resume:  # it may be asked for more steps than before
@@ -69,7 +70,7 @@ def trained(algorithm: str, env: str, seed: int, steps: int, folder: Path, progr
             raise UserError(f"{path} has {has} steps already: give steps:={has}, or delete it")
     elif path.exists():  # stopped before there was anything to go on from
         shutil.rmtree(path)
-    if resume is None or not done(resume, setup.run_options):
+    if resume is None or not done(resume, setup.schedule):
         train(Run.create(path, setup, env), resume, lambda step: progress.update(task, completed=step))
     progress.update(task, completed=steps)
     return Run(path)
@@ -78,9 +79,9 @@ def trained(algorithm: str, env: str, seed: int, steps: int, folder: Path, progr
 def agent_of(run: Run) -> Agent:
     """The agent of a finished run."""
     config = run.config
-    setup = config.settle()
+    setup = config.resolve()
     spaces = Session(config.env, 0, 1).spaces
-    agent = Agent(setup.agent_options, spaces, setup.run_options.seed)
+    agent = Agent(setup.agent_options, spaces, setup.schedule.seed)
     agent.restore(load(run.newest() / "agent.safetensors")[0])
     return agent
 
@@ -232,7 +233,7 @@ def main() -> None:
     prepare_to_compute()
     tables = {"curve": [], "costs": [], "noise": [], "conversion": []}
     for algorithm in given["algorithms"].split(","):
-        steps = given["steps"] or settle(algorithm, given["env"], {}).run_options.steps
+        steps = given["steps"] or resolve(algorithm, given["env"], {}).schedule.steps
         for seed in seeds:
             with Progress() as progress:
                 run = trained(algorithm, given["env"], seed, steps, folder, progress)

@@ -35,9 +35,9 @@ from spiking_wm.core.errors import UserError
 from spiking_wm.core.files import newest_checkpoint, write_atomically
 from spiking_wm.core.process import prepare_to_compute
 from spiking_wm.core.spaces import Spaces
+from spiking_wm.envs.make import make_env
 from spiking_wm.runs.bundle import load_bundle, make_policy
 from spiking_wm.runs.config import read_config
-from spiking_wm.training.session import make_env
 
 ROOT = Path(__file__).resolve().parents[1]
 FIRST_GAME = 5_000_011  # seed of the first game

@@ -23,7 +23,7 @@ from matplotlib.axes import Axes
 from spiking_wm.agents.rsnn.actor_and_model import Pair
 from spiking_wm.agents.rsnn.games import Games
 from spiking_wm.core.errors import UserError
-from spiking_wm.core.presets import settle
+from spiking_wm.core.presets import resolve
 from spiking_wm.core.storage import load
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -119,7 +119,7 @@ def main() -> None:
     tensors, facts = load(state)
     if not 0 <= given["realisation"] < len(tensors["seeds"]):
         raise UserError(f"realisation:= is one of 0 to {len(tensors['seeds']) - 1} in {state}")
-    games = Games(env, settle("rsnn_dream", env, {}), tensors["seeds"].tolist())
+    games = Games(env, resolve("rsnn_dream", env, {}), tensors["seeds"].tolist())
     games.pair.restore(tensors)
     kept = dream(env, games.pair, given["start"], given["steps"], given["seed"])
     target = given["results"] / f"rsnn_dream_{env}.png"

@@ -11,13 +11,14 @@ only drawn. Writes ``rsnn_ENV.csv`` and ``.png`` (figures 2C, 2D, 2E and 3C of t
 import csv
 import io
 import sys
-from dataclasses import asdict
 from pathlib import Path
 from typing import NamedTuple
 
 import matplotlib
 import numpy as np
 from scipy import stats
+
+from spiking_wm.core.options import values
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
@@ -28,7 +29,7 @@ from rich.progress import track
 from spiking_wm.agents.rsnn.games import Games
 from spiking_wm.core.errors import UserError
 from spiking_wm.core.files import write_atomically
-from spiking_wm.core.presets import settle
+from spiking_wm.core.presets import resolve
 from spiking_wm.core.process import prepare_to_compute
 from spiking_wm.core.storage import load, pack
 
@@ -72,9 +73,9 @@ def play(name: str, env: str, seeds: range, games: int, folder: Path) -> list[di
         UserError: if it was begun with other options.
     """
     arm, kept = ARMS[name], folder / f"{env}_{name}_{seeds[0]}-{seeds[-1]}.safetensors"
-    setup = settle(arm.algorithm, env, arm.given)
+    setup = resolve(arm.algorithm, env, arm.given)
     played, rows = Games(env, setup, seeds), []
-    options = asdict(setup.agent_options) | asdict(setup.run_options)
+    options = values(setup.agent_options) | values(setup.schedule)
     if kept.exists():
         tensors, facts = load(kept)
         check_unchanged(kept, options, facts["options"])

@@ -34,12 +34,12 @@ from spiking_wm.agents.spiking_dt.policy import DecisionPolicy
 from spiking_wm.core.actions import Actions
 from spiking_wm.core.errors import UserError
 from spiking_wm.core.files import write_atomically
-from spiking_wm.core.presets import Setup, settle
+from spiking_wm.core.presets import Setup, resolve
 from spiking_wm.core.process import prepare_to_compute
 from spiking_wm.core.spaces import Spaces
 from spiking_wm.datasets.demonstrations import digest, load
+from spiking_wm.envs.make import make_env
 from spiking_wm.runs.config import options_of
-from spiking_wm.training.session import make_env
 
 ROOT = Path(__file__).resolve().parents[1]
 ENVS = ("CartPole-v1", "MountainCar-v0", "Acrobot-v1", "Pendulum-v1", "InvertedPendulum-v5")
@@ -126,7 +126,7 @@ def settled(env_id: str, name: str, seed: int, updates: int) -> Setup:
     """The options of an arm."""
     arm = ARMS[name]
     given = arm.given | {"seed": seed} | ({"imitation_updates": updates} if updates else {})
-    return settle(arm.algorithm, env_id, given)
+    return resolve(arm.algorithm, env_id, given)
 
 
 def learn_and_judge(env_id: str, name: str, seed: int, updates: int) -> dict:

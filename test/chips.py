@@ -4,13 +4,14 @@ import numpy as np
 import torch
 
 from spiking_wm.agents.popsan.network import PopSAN, chip_layers
+from spiking_wm.agents.popsan.options import ActorOptions
 from spiking_wm.chips.backends.loihi_sim.options import Options
 from spiking_wm.chips.backends.loihi_sim.simulator import Simulator
 from spiking_wm.chips.network import ChipNetwork
-from spiking_wm.core.presets import agent_class, settle
+from spiking_wm.core.presets import resolve
+from spiking_wm.core.registry import agent_class
 from spiking_wm.core.spaces import Spaces
-from spiking_wm.neurons.sizes import PopSANSizes
-from spiking_wm.training.session import make_env
+from spiking_wm.envs.make import make_env
 
 FLOAT, WHOLE = Options(precision="floating_pt", patience=30.0), Options(patience=30.0)
 
@@ -18,7 +19,7 @@ FLOAT, WHOLE = Options(precision="floating_pt", patience=30.0), Options(patience
 def popsan(bits: int = 0, hidden: tuple = (48, 32)) -> PopSAN:
     """One whose layers all fire, biases included."""
     torch.manual_seed(1)
-    net = PopSAN(5, 3, PopSANSizes(hidden=hidden, bits=bits))
+    net = PopSAN(5, 3, ActorOptions(hidden=hidden, bits=bits))
     with torch.no_grad():
         for layer in net.layers:
             layer.weight *= 3
@@ -46,7 +47,7 @@ def on_chip(network: ChipNetwork, options: Options, inputs: np.ndarray) -> list[
 
 def policy_of(algorithm: str, env: str, **given):
     """An untrained policy, and its environment."""
-    setup, made = settle(algorithm, env, given), make_env(env)
+    setup, made = resolve(algorithm, env, given), make_env(env)
     agent = agent_class(setup.agent)(setup.agent_options, Spaces.of(made), 0)
     policy = agent.policy_class(setup.agent_options, agent.spaces)
     policy.load(agent.policy_weights() | ({"random": torch.tensor(False)} if setup.agent == "popsan" else {}))

@@ -50,10 +50,11 @@ def tiny_latent(tiny: dict) -> dict:
 @cache
 def env_for(algorithm: str) -> str:
     """An environment that the algorithm serves: with continuous actions if it can."""
-    from spiking_wm.core.presets import agent_class, settle
+    from spiking_wm.core.presets import resolve
+    from spiking_wm.core.registry import agent_class
     from spiking_wm.training.session import Session
 
-    setup = settle(algorithm, ENV, {})
+    setup = resolve(algorithm, ENV, {})
     try:
         agent_class(setup.agent)(setup.agent_options, Session(ENV, 0, 1).spaces, 0)
     except UserError:
@@ -107,12 +108,12 @@ def tiny() -> dict:
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory):
     """A run on the rover, hardly trained, with a world model."""
-    from spiking_wm.core.presets import settle
+    from spiking_wm.core.presets import resolve
     from spiking_wm.runs.folder import Run
-    from spiking_wm.training.trainer import train
+    from spiking_wm.runs.in_process import train
 
     path = tmp_path_factory.mktemp("rover") / "run"
     given = TINY | {"evaluate_every": 0, "dream_every": 0, "actor_hidden": "[16]", "critic_hidden": "[16]"}
-    run = Run.create(path, settle("popsan_dream", "Rover-v0", given), "Rover-v0")
+    run = Run.create(path, resolve("popsan_dream", "Rover-v0", given), "Rover-v0")
     train(run)
     return path

@@ -13,7 +13,7 @@ from std_srvs.srv import Trigger
 
 from spiking_wm_ros.graph.parts import Started
 from spiking_wm_ros.graph.processes import Processes
-from spiking_wm_ros.graph.specification import settle_graph
+from spiking_wm_ros.graph.specification import resolve_graph
 from spiking_wm_ros.nodes import qos
 from test.graph import client
 
@@ -90,6 +90,6 @@ class Watch:
 @contextmanager
 def deployed(trained: Path, **given):
     arguments = {"robot": "rover", "policy": str(trained), "simulated": "true"}
-    started = settle_graph("deploy", arguments | given)
+    started = resolve_graph("deploy", arguments | given)
     with client() as made, Processes(started) as processes:
         yield Watch(made, processes, started)

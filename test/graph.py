@@ -12,7 +12,7 @@ from rclpy.executors import SingleThreadedExecutor
 
 from spiking_wm_ros.graph.parts import Started
 from spiking_wm_ros.graph.processes import Processes
-from spiking_wm_ros.graph.specification import settle_graph
+from spiking_wm_ros.graph.specification import resolve_graph
 
 
 class Client:
@@ -123,6 +123,6 @@ def wait_for_end(processes: Processes, seconds: float = 120.0) -> dict[str, int]
 
 def run_to_end(name: str, given: dict) -> None:
     """Start a graph and wait for its good end."""
-    with Processes(settle_graph(name, {k: str(v) for k, v in given.items()})) as processes:
+    with Processes(resolve_graph(name, {k: str(v) for k, v in given.items()})) as processes:
         ended = wait_for_end(processes)
     assert set(ended.values()) == {0}, ended

@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from spiking_wm_ros.graph.processes import Processes
-from spiking_wm_ros.graph.specification import settle_graph
+from spiking_wm_ros.graph.specification import resolve_graph
 from test.deployed import T, Watch
 from test.graph import client
 
@@ -67,7 +67,7 @@ def policy_elsewhere(bundle: str):
 
 def test_a_cut_link_stops_the_rover(trained, monkeypatch):
     monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "SUBNET")
-    started = settle_graph("deploy", {"robot": "rover", "policy": str(trained), "simulated": "true"})
+    started = resolve_graph("deploy", {"robot": "rover", "policy": str(trained), "simulated": "true"})
     bundle = next(node.parameters["bundle"] for node in started.nodes if node.executable == "policy")
     ours = replace(started, nodes=[node for node in started.nodes if node.executable != "policy"])
     with (

@@ -9,7 +9,7 @@ from spiking_wm.agents.spiking_dt.agent import Agent
 from spiking_wm.agents.spiking_dt.options import Options
 from spiking_wm.core.spaces import Spaces
 from spiking_wm.datasets.demonstrations import Demonstration
-from spiking_wm.training.session import make_env
+from spiking_wm.envs.make import make_env
 
 CART, PENDULUM = "CartPole-v1", "InvertedPendulum-v5"
 SMALL = Options(

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from spiking_wm.envs.camera import HEIGHT, WIDTH, Camera, Painter
-from spiking_wm.training.session import make_env
+from spiking_wm.envs.make import make_env
 
 SHAPES = {
     "InvertedPendulum-v5": (HEIGHT, WIDTH, 3),

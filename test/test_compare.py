@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from spiking_wm.core.errors import UserError
-from spiking_wm.core.presets import settle
+from spiking_wm.core.presets import resolve
 from spiking_wm.runs.comparison import (
     Curve,
     Group,
@@ -27,7 +27,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 def run_of(path: Path, returns: list[float], algorithm: str = "popsan", env: str = ENV, **given) -> Path:
     """A run that was evaluated every 10 steps, and every 2 seconds."""
-    run = Run.create(path, settle(algorithm, env, given), env)
+    run = Run.create(path, resolve(algorithm, env, given), env)
     for k, mean in enumerate(returns):
         row = {
             "step": 10 * k,
@@ -89,7 +89,7 @@ def test_thresholds(four):
 
 def test_what_cannot_be_compared_is_refused(four, tmp_path):
     other = run_of(tmp_path / "p", [1], env="Pendulum-v1")
-    silent = Run.create(tmp_path / "silent", settle("popsan", ENV, {}), ENV).path
+    silent = Run.create(tmp_path / "silent", resolve("popsan", ENV, {}), ENV).path
     for paths, told in (
         ([*four, other], "different environments"),
         ([silent], "no evaluations"),

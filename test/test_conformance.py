@@ -1,15 +1,14 @@
 """What every algorithm must do; registered algorithms are found by name."""
 
-import dataclasses
-
 import numpy as np
 import pytest
 import torch
 
 from spiking_wm.core.contract import Budget, Transition
 from spiking_wm.core.exploration import Exploration
-from spiking_wm.core.options import known
-from spiking_wm.core.presets import agent_class, algorithms, settle
+from spiking_wm.core.options import canonical, known, values
+from spiking_wm.core.presets import algorithms, resolve
+from spiking_wm.core.registry import agent_class
 from spiking_wm.training.session import Session
 from test.conftest import TINY, env_for
 
@@ -30,8 +29,9 @@ pytestmark = pytest.mark.parametrize("algorithm", algorithms())
 def make(algorithm: str, seed: int = 0):
     """An agent with options small enough to test, and a session of its environment."""
     env = env_for(algorithm)
-    names = known(type(settle(algorithm, env, {}).agent_options))
-    setup = settle(algorithm, env, {k: v for k, v in SMALL.items() if k in names})
+    options = type(resolve(algorithm, env, {}).agent_options)
+    small = {name: value for name, value in SMALL.items() if canonical(options, name)}
+    setup = resolve(algorithm, env, small)
     session = Session(env, seed, steps=10_000)
     return agent_class(setup.agent)(setup.agent_options, session.spaces, seed), session
 
@@ -137,7 +137,7 @@ def test_dreams_within_its_budget_and_without_experience_being_added(algorithm):
     if not agent.can_dream:
         experience(agent, session, 80)
     if not agent.can_dream:
-        assert settle(algorithm, env_for(algorithm), {}).run_options.dream_every == 0
+        assert resolve(algorithm, env_for(algorithm), {}).schedule.dream_every == 0
         return
     for _ in range(8):
         agent.learn()
@@ -149,7 +149,7 @@ def test_dreams_within_its_budget_and_without_experience_being_added(algorithm):
     assert [p for p in agent.dream(Budget(seconds=0.0))] == []
     assert all(np.isfinite(value) for value in last.metrics.values())
     weights = agent.policy_weights()
-    if getattr(agent.options, "updates_per_rollout", 1):
+    if values(agent.options).get("dream.updates_per_rollout", 1):
         assert not same(before, weights)
 
 
@@ -184,8 +184,8 @@ def test_terminated_and_truncated_are_not_the_same(algorithm):
 
 
 def test_options_have_texts_and_defaults_within_their_ranges(algorithm):
-    setup = settle(algorithm, env_for(algorithm), {})
-    for f in dataclasses.fields(setup.agent_options):
-        assert f.metadata["text"], f.name
-    again = settle(algorithm, env_for(algorithm), dataclasses.asdict(setup.agent_options))
+    setup = resolve(algorithm, env_for(algorithm), {})
+    for option in known(type(setup.agent_options)).values():
+        assert option.text, option.name
+    again = resolve(algorithm, env_for(algorithm), values(setup.agent_options))
     assert again.agent_options == setup.agent_options

@@ -22,7 +22,7 @@ from spiking_wm.core.spaces import Spaces
 from spiking_wm.runs.bundle import load_bundle, pack_bundle
 from spiking_wm_ros.graph.parts import NodeSpec
 from spiking_wm_ros.graph.processes import Processes
-from spiking_wm_ros.graph.specification import settle_graph
+from spiking_wm_ros.graph.specification import resolve_graph
 from spiking_wm_ros.nodes import qos
 from test.deployed import T, Watch, deployed
 from test.graph import client, send, start_again
@@ -92,14 +92,14 @@ def test_what_is_wrong_with_a_sensor_is_named_and_nothing_moves(trained, tmp_pat
 )
 def test_bad_arguments_are_refused_before_anything_starts(trained, given, message):
     with pytest.raises(UserError, match=message):
-        settle_graph("deploy", {"robot": "rover", "policy": str(trained)} | given)
+        resolve_graph("deploy", {"robot": "rover", "policy": str(trained)} | given)
 
 
 def test_recordings_are_kept_with_the_run_and_not_with_what_goes(trained):
     """Checkpoints and policies are deleted by and by."""
     newest = next((trained / "policies").glob("policy_*.safetensors"))
     for policy in (trained, next((trained / "checkpoints").glob("step_*")), newest):
-        started = settle_graph("deploy", {"robot": "rover", "policy": str(policy), "record": "true"})
+        started = resolve_graph("deploy", {"robot": "rover", "policy": str(policy), "record": "true"})
         assert Path(started.nodes[0].parameters["folder"]).parent == trained.resolve() / "bags"
 
 
@@ -107,7 +107,7 @@ def test_a_policy_of_another_robot_is_refused_before_anything_starts(trained, tm
     file = tmp_path / "small.yaml"
     file.write_text(ONLY_SCAN_AND_JOINTS % "0, 1")
     with pytest.raises(UserError, match=r"does not fit robot:=small: it sees \(19,\) values"):
-        settle_graph("deploy", {"robot": str(file), "policy": str(trained)})
+        resolve_graph("deploy", {"robot": str(file), "policy": str(trained)})
 
 
 def test_a_robot_dreams_at_rest_and_the_dreamer_s_death_does_not_touch_it(trained):
@@ -163,7 +163,7 @@ def test_a_thousand_versions_are_taken_while_it_drives(trained, tmp_path):
     )
     facts = base.facts
     spaces = Spaces.from_json(facts["spaces"])
-    started = settle_graph("deploy", {"robot": "rover", "policy": str(trained), "simulated": "true"})
+    started = resolve_graph("deploy", {"robot": "rover", "policy": str(trained), "simulated": "true"})
     nodes = [
         NodeSpec("policy", {"real_time": True}, vital=False) if n.executable == "policy" else n
         for n in started.nodes
@@ -213,7 +213,7 @@ def test_a_thousand_versions_are_taken_while_it_drives(trained, tmp_path):
 
 def test_two_robots_do_not_hear_each_other(trained):
     with deployed(trained, namespace="one") as one, client("two") as made:
-        second = settle_graph(
+        second = resolve_graph(
             "deploy", {"robot": "rover", "policy": str(trained), "simulated": "true", "namespace": "two"}
         )
         heard = made.listen(Float64MultiArray, "wheel_controller/commands", qos.COMMAND)

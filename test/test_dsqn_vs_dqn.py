@@ -25,8 +25,8 @@ def small(monkeypatch):
     """Games so few and short that it takes seconds."""
     for name, value in {"EPISODES": 2, "LONGEST": 50, "STATES": 60, "CALIBRATED": 40}.items():
         monkeypatch.setattr(dsqn_vs_dqn, name, value)
-    settle = dsqn_vs_dqn.settle
-    monkeypatch.setattr(dsqn_vs_dqn, "settle", lambda a, env, given: settle(a, env, SMALL | given))
+    resolve = dsqn_vs_dqn.resolve
+    monkeypatch.setattr(dsqn_vs_dqn, "resolve", lambda a, env, given: resolve(a, env, SMALL | given))
 
 
 def table(path: Path) -> list[dict]:

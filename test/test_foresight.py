@@ -9,7 +9,7 @@ import torch
 from spiking_wm.agents.rsnn.agent import Agent
 from spiking_wm.agents.rsnn.open_loop import STEPS
 from spiking_wm.core.contract import Transition
-from spiking_wm.core.presets import settle
+from spiking_wm.core.presets import resolve
 from spiking_wm.runs.folder import Run
 from spiking_wm.runs.pictures import dream_against_reality
 from test.small_pair import SMALL, SPACES
@@ -65,8 +65,8 @@ def test_the_last_whole_stretch_is_kept_and_drawn(tmp_path, stretches):
     experience = transitions(1 + stretches * STEPS + 5, episode=1000)
     for t in experience:
         agent.observe(t)
-    run = Run.create(tmp_path / "run", settle("rsnn_dream", "PongRam-v0", {}), "PongRam-v0")
-    run.keep_stretch(agent.dream_against_reality())
+    run = Run.create(tmp_path / "run", resolve("rsnn_dream", "PongRam-v0", {}), "PongRam-v0")
+    run.keep_segment(agent.dream_against_reality())
     kept = run.dream_against_reality()
     last = experience[1 + (stretches - 1) * STEPS :][:STEPS]
     assert np.array_equal(kept["real"], [t.next_observation for t in last])

@@ -16,13 +16,13 @@ from spiking_wm_msgs.srv import Reset
 from std_srvs.srv import Trigger
 
 from spiking_wm.core.errors import UserError
-from spiking_wm.core.presets import settle
+from spiking_wm.core.presets import resolve
 from spiking_wm.runs.bundle import load_bundle, make_policy
 from spiking_wm.runs.folder import Run
+from spiking_wm.runs.in_process import train
 from spiking_wm.training.session import Session
-from spiking_wm.training.trainer import train
 from spiking_wm_ros.graph.processes import Processes
-from spiking_wm_ros.graph.specification import settle_graph
+from spiking_wm_ros.graph.specification import resolve_graph
 from spiking_wm_ros.nodes import qos
 from test.conftest import ENV, SMALL, tiny_dt
 from test.graph import client, kill_child, run_to_end, wait_for_end
@@ -42,7 +42,7 @@ WITHOUT_AND_WITH_MEMORY = pytest.mark.parametrize(
 
 def start(path, options: dict, **given) -> Processes:
     given = {"run": path} | options | given
-    return Processes(settle_graph("train", {k: str(v) for k, v in given.items()}))
+    return Processes(resolve_graph("train", {k: str(v) for k, v in given.items()}))
 
 
 def endless(tiny: dict) -> dict:
@@ -62,7 +62,7 @@ def when_it_can_dream(made) -> None:
 @WITHOUT_AND_WITH_MEMORY
 def test_the_graph_learns_bit_for_bit_what_one_process_learns(tmp_path, tiny, algorithm, env):
     tiny = SMALL[algorithm](tiny)
-    train(Run.create(tmp_path / "one", settle(algorithm, env, tiny), env))
+    train(Run.create(tmp_path / "one", resolve(algorithm, env, tiny), env))
     run_to_end("train", tiny | {"run": tmp_path / "graph", "algorithm": algorithm, "env": env})
     assert_same_state(final_state(Run(tmp_path / "one")), final_state(Run(tmp_path / "graph")))
     one, graph = (Run(tmp_path / name).table("evaluations") for name in ("one", "graph"))
@@ -71,7 +71,7 @@ def test_the_graph_learns_bit_for_bit_what_one_process_learns(tmp_path, tiny, al
 
 def test_the_last_step_is_learned_from_where_no_evaluation_follows(tmp_path, tiny):
     given = tiny | {"evaluate_every": 0}
-    train(Run.create(tmp_path / "one", settle("popsan", ENV, given), ENV))
+    train(Run.create(tmp_path / "one", resolve("popsan", ENV, given), ENV))
     run_to_end("train", given | {"run": tmp_path / "graph", "algorithm": "popsan", "env": ENV})
     assert_same_state(final_state(Run(tmp_path / "one")), final_state(Run(tmp_path / "graph")))
 
@@ -196,7 +196,7 @@ def test_without_a_world_model_a_dream_is_refused_with_a_reason(tmp_path, tiny):
 
 
 def test_dream_only_improves_the_policy_and_no_step_is_made(tmp_path, tiny):
-    train(Run.create(tmp_path, settle("popsan_dream", ENV, tiny), ENV))
+    train(Run.create(tmp_path, resolve("popsan_dream", ENV, tiny), ENV))
     before = final_state(Run(tmp_path))
     run_to_end("dream", {"checkpoint": tmp_path, "rollouts": 64})
     after = final_state(Run(tmp_path))
@@ -207,7 +207,7 @@ def test_dream_only_improves_the_policy_and_no_step_is_made(tmp_path, tiny):
 
 
 def test_evaluate_runs_a_checkpoint(tmp_path, tiny, capfd):
-    train(Run.create(tmp_path, settle("popsan_dream", ENV, tiny), ENV))
+    train(Run.create(tmp_path, resolve("popsan_dream", ENV, tiny), ENV))
     run_to_end("evaluate", {"checkpoint": tmp_path, "episodes": 3})
     told = capfd.readouterr().out
     assert "3 greedy episodes" in told
@@ -219,7 +219,7 @@ def test_evaluate_runs_a_checkpoint(tmp_path, tiny, capfd):
 def test_evaluate_takes_options_of_the_algorithm(tmp_path, tiny, capfd):
     """As a decision transformer can be asked for another return."""
     given = tiny_dt(tiny) | {"algorithm": "spiking_dt", "return_scale": 1.0, "target_return": 1.0}
-    train(Run.create(tmp_path, settle(given.pop("algorithm"), "CartPole-v1", given), "CartPole-v1"))
+    train(Run.create(tmp_path, resolve(given.pop("algorithm"), "CartPole-v1", given), "CartPole-v1"))
     run_to_end("evaluate", {"checkpoint": tmp_path, "episodes": 2, "target_return": 30.0})
     assert "2 greedy episodes" in capfd.readouterr().out
     bundle, spaces = (
@@ -229,15 +229,15 @@ def test_evaluate_takes_options_of_the_algorithm(tmp_path, tiny, capfd):
     for changed, target in (({}, 1.0), ({"target_return": "30"}, 30.0)):
         assert float(make_policy(bundle, spaces, changed).initial_state().asked) == target
     with pytest.raises(UserError, match="unknown argument 'traget_return'; did you mean 'target_return'"):
-        settle_graph("evaluate", {"checkpoint": str(tmp_path), "traget_return": "3"})
+        resolve_graph("evaluate", {"checkpoint": str(tmp_path), "traget_return": "3"})
     with pytest.raises(UserError, match="is not a number"):
-        settle_graph("evaluate", {"checkpoint": str(tmp_path), "target_return": "much"})
+        resolve_graph("evaluate", {"checkpoint": str(tmp_path), "target_return": "much"})
 
 
 @WITHOUT_AND_WITH_MEMORY
 def test_killed_in_the_middle_it_goes_on_as_if_nothing_had_been(tmp_path, tiny, algorithm, env):
     tiny = SMALL[algorithm](tiny)
-    train(Run.create(tmp_path / "whole", settle(algorithm, env, tiny), env))
+    train(Run.create(tmp_path / "whole", resolve(algorithm, env, tiny), env))
     halves = tmp_path / "halves"
     with start(halves, tiny, algorithm=algorithm, env=env) as processes:
         while not (halves / "checkpoints").exists() or not Run(halves).checkpoints.all():

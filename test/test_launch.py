@@ -15,7 +15,7 @@ from launch_pytest.actions import ReadyToTest  # noqa: E402
 
 from launch import LaunchDescription, LaunchService  # noqa: E402
 from spiking_wm.runs.folder import Run  # noqa: E402
-from spiking_wm_ros.graph.specification import GRAPHS, settle_graph  # noqa: E402
+from spiking_wm_ros.graph.specification import GRAPHS, resolve_graph  # noqa: E402
 from test.conftest import TINY  # noqa: E402
 from test.test_training import final_state  # noqa: E402
 
@@ -39,7 +39,7 @@ def test_a_launch_starts_the_nodes_of_the_specification(tmp_path):
     service = LaunchService(argv=[])
     service.context.launch_configurations.update(given)
     actions = ros_launch._nodes("train", service.context)
-    wanted = settle_graph("train", given).nodes
+    wanted = resolve_graph("train", given).nodes
     assert all(isinstance(action, Node) for action in actions)
     assert [action.node_executable for action in actions] == [node.executable for node in wanted]
 

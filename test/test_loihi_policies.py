@@ -23,11 +23,11 @@ from spiking_wm.chips.network import ChipNetwork
 from spiking_wm.chips.nir import write
 from spiking_wm.core.errors import UserError
 from spiking_wm.core.options import override
-from spiking_wm.core.presets import settle
+from spiking_wm.core.presets import resolve
 from spiking_wm.runs.folder import Run
-from spiking_wm.training.trainer import train
+from spiking_wm.runs.in_process import train
 from spiking_wm_ros.graph.processes import Processes
-from spiking_wm_ros.graph.specification import settle_graph
+from spiking_wm_ros.graph.specification import resolve_graph
 from spiking_wm_ros.nodes import qos
 from test.chips import FLOAT, WHOLE, network_of, observations, policy_of, popsan
 from test.conftest import ENV
@@ -219,7 +219,7 @@ def test_patience_is_a_matter_of_the_control_period(tmp_path, rate, patience):
     given = {"run": str(tmp_path / "r"), "policy_backend": "loihi_sim", "rate_hz": rate}
 
     def told(**more) -> Options:
-        (policy,) = (n for n in settle_graph("train", given | more).nodes if n.executable == "policy")
+        (policy,) = (n for n in resolve_graph("train", given | more).nodes if n.executable == "policy")
         return override(Options(), yaml.safe_load(policy.parameters["backend_options"]) or {})
 
     assert told().patience == pytest.approx(patience)
@@ -227,7 +227,7 @@ def test_patience_is_a_matter_of_the_control_period(tmp_path, rate, patience):
     with pytest.raises(UserError, match="weight_bits"):
         told(weight_bits="9")
     with pytest.raises(UserError, match="unknown parameter 'weight_bits'"):
-        settle_graph("train", {"run": str(tmp_path / "r"), "weight_bits": "6"})
+        resolve_graph("train", {"run": str(tmp_path / "r"), "weight_bits": "6"})
 
 
 # --- through ROS 2 ---
@@ -235,7 +235,7 @@ def test_patience_is_a_matter_of_the_control_period(tmp_path, rate, patience):
 
 def test_a_run_whose_policy_is_on_the_chip_learns_bit_for_bit_the_same(tmp_path, tiny, leaves_nothing):
     given = tiny | {"actor_bits": 8, "policy_every": 40, "actor_hidden": [16, 16]}
-    train(Run.create(tmp_path / "one", settle("popsan_dream", ENV, given), ENV))
+    train(Run.create(tmp_path / "one", resolve("popsan_dream", ENV, given), ENV))
     run_to_end("train", given | {"run": tmp_path / "graph", "policy_backend": "loihi_sim", "patience": 30})
     assert_same_state(final_state(Run(tmp_path / "one")), final_state(Run(tmp_path / "graph")))
     one, graph = (Run(tmp_path / name).table("evaluations") for name in ("one", "graph"))
@@ -251,7 +251,7 @@ def test_a_policy_node_goes_on_when_its_chip_is_killed(tmp_path, tiny):
         "policy_every": 100_000,
         "warmup": 0,
     }
-    started = settle_graph(
+    started = resolve_graph(
         "train", {name: str(value) for name, value in given.items()} | {"policy_every": "100000"}
     )
     with client() as made, Processes(started) as processes:

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spiking_wm.agents.popsan.network import EventDrivenPopSAN, PopSAN
+from spiking_wm.agents.popsan.options import ActorOptions
 from spiking_wm.neurons.clif_layers import Synapses, firing_rates, spike_trains
 from spiking_wm.neurons.coding import GaussianPopulation, PopulationDecoder, regular_spikes
 from spiking_wm.neurons.lif import (
@@ -16,7 +17,6 @@ from spiking_wm.neurons.lif import (
     alif,
     clif,
 )
-from spiking_wm.neurons.sizes import PopSANSizes
 
 
 def test_clif_follows_its_equations_by_hand():
@@ -141,7 +141,7 @@ def test_population_code_and_decoder_by_hand():
 @pytest.mark.parametrize("hidden", [(64, 64), (256, 256)])
 def test_actor_fires_in_every_layer_at_the_start_and_every_parameter_learns(hidden):
     torch.manual_seed(0)
-    actor = PopSAN(17, 6, PopSANSizes(hidden=hidden))
+    actor = PopSAN(17, 6, ActorOptions(hidden=hidden))
     observation = torch.randn(256, 17)
     for train in actor.spikes(observation):
         assert 0.01 < train.mean() < 0.5

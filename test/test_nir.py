@@ -17,10 +17,10 @@ from spiking_wm.chips.nir import read, write
 from spiking_wm.chips.operations import count
 from spiking_wm.chips.reference import trains_of
 from spiking_wm.core.errors import UserError
-from spiking_wm.core.presets import settle
+from spiking_wm.core.presets import resolve
 from spiking_wm.neurons.sizes import QSizes
 from spiking_wm.runs.folder import Run
-from spiking_wm.training.trainer import train
+from spiking_wm.runs.in_process import train
 from test.conftest import ENV
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -120,7 +120,7 @@ def export(*arguments: str) -> subprocess.CompletedProcess:
 
 
 def test_a_run_is_exported_with_what_it_costs(tmp_path, tiny):
-    run = Run.create(tmp_path / "run", settle("popsan", ENV, tiny | {"actor_hidden": [16]}), ENV)
+    run = Run.create(tmp_path / "run", resolve("popsan", ENV, tiny | {"actor_hidden": [16]}), ENV)
     train(run)
     done = export(f"checkpoint:={run.path}", "decisions:=20")
     assert done.returncode == 0, done.stderr

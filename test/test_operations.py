@@ -5,7 +5,8 @@ import torch
 
 from spiking_wm.agents.dqn.conversion import convert
 from spiking_wm.agents.dqn.network import QNetwork
-from spiking_wm.agents.dqn.operations import PER_ADDITION, PER_PRODUCT, count
+from spiking_wm.agents.dqn.operations import count
+from spiking_wm.chips.energy import PER_ADDITION, PER_PRODUCT
 from spiking_wm.neurons.sizes import QSizes
 
 SIZES = QSizes(channels=(3, 5), kernels=(3, 2), strides=(2, 1), hidden=7, ticks=6)

@@ -15,13 +15,14 @@ from spiking_wm.core import files, storage
 from spiking_wm.core.contract import Transition
 from spiking_wm.core.errors import UserError
 from spiking_wm.core.options import override, parse
-from spiking_wm.core.presets import settle
-from spiking_wm.core.schedule import RunOptions
+from spiking_wm.core.presets import resolve
+from spiking_wm.core.schedule import Schedule
 from spiking_wm.core.spaces import Spaces
 from spiking_wm.core.tensors import flatten, unflatten
+from spiking_wm.envs.make import make_env
 from spiking_wm.memory.normaliser import Normaliser
 from spiking_wm.memory.transitions import Replay
-from spiking_wm.training.session import Session, make_env
+from spiking_wm.training.session import Session
 from test.conftest import ENV
 
 
@@ -86,9 +87,9 @@ def test_normaliser_is_numpys_mean_and_deviation():
 
 
 def test_options_are_parsed_from_text_and_checked():
-    assert parse(RunOptions, "steps", "1e3") == 1000
+    assert parse(Schedule, "steps", "1e3") == 1000
     assert parse(Options, "actor_hidden", "[64, 32]") == (64, 32)
-    assert parse(RunOptions, "stop_when_solved", "true") is True
+    assert parse(Schedule, "stop_when_solved", "true") is True
     for name, value, message in (
         ("steps", "12.5", "not a whole number"),
         ("steps", "0", "outside 1.."),
@@ -100,19 +101,19 @@ def test_options_are_parsed_from_text_and_checked():
         ("step", "3", "did you mean 'steps'"),
     ):
         with pytest.raises(UserError, match=message):
-            parse(RunOptions, name, value)
+            parse(Schedule, name, value)
     with pytest.raises(UserError, match="list of whole numbers"):
         override(Options(), {"actor_hidden": "64"})
 
 
 def test_what_is_given_beats_the_files_and_unknown_names_are_refused():
-    assert settle("popsan_dream", ENV, {"batch": "7"}).agent_options.batch == 7
-    assert settle("popsan", ENV, {}).agent_options.actor_hidden == (64, 64)  # config/envs
-    assert settle("popsan_dream", "Hopper-v5", {}).run_options.dream_every == 250  # config/algorithms
+    assert resolve("popsan_dream", ENV, {"batch": "7"}).agent_options.batch == 7
+    assert resolve("popsan", ENV, {}).agent_options.actor_hidden == (64, 64)  # config/envs
+    assert resolve("popsan_dream", "Hopper-v5", {}).schedule.dream_every == 250  # config/algorithms
     with pytest.raises(UserError, match="unknown algorithm 'popsn'.*popsan"):
-        settle("popsn", ENV, {})
+        resolve("popsn", ENV, {})
     with pytest.raises(UserError, match="did you mean 'batch'"):
-        settle("popsan", ENV, {"bach": "7"})
+        resolve("popsan", ENV, {"bach": "7"})
 
 
 def test_files_are_whole_or_absent(tmp_path, monkeypatch):

@@ -12,7 +12,7 @@ from ale_py import Action, ALEInterface, roms
 import spiking_wm.envs  # noqa: F401  registers the environments
 from spiking_wm.agents.rsnn.games import Games
 from spiking_wm.core.errors import UserError
-from spiking_wm.core.presets import settle
+from spiking_wm.core.presets import resolve
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -78,7 +78,7 @@ def games(seeds: range, **given) -> Games:
     small["dream_halving"] = 0  # after each game
     return Games(
         "PongRam-v0",
-        settle("rsnn_dream", "PongRam-v0", small | {"together": 2, "peers": 2, "horizon": 5} | given),
+        resolve("rsnn_dream", "PongRam-v0", small | {"together": 2, "peers": 2, "horizon": 5} | given),
         seeds,
     )
 

@@ -5,11 +5,12 @@ import pytest
 import torch
 from torch import nn
 
-from spiking_wm.core.presets import agent_class, settle
+from spiking_wm.core.presets import resolve
+from spiking_wm.core.registry import agent_class
 from spiking_wm.core.spaces import Spaces
+from spiking_wm.envs.make import make_env
 from spiking_wm.neurons import probe
 from spiking_wm.neurons.compartments import IntegrateAndFire
-from spiking_wm.training.session import make_env
 from test.conftest import tiny_dqn, tiny_dt, tiny_latent, tiny_rsnn
 
 SPIKING = {  # environment, options, ticks of layers
@@ -24,7 +25,7 @@ SPIKING = {  # environment, options, ticks of layers
 @pytest.mark.parametrize("algorithm", SPIKING)
 def test_listening_changes_no_decision(algorithm):
     env_id, small, ticks = SPIKING[algorithm]
-    env, setup = make_env(env_id), settle(algorithm, env_id, small({}))
+    env, setup = make_env(env_id), resolve(algorithm, env_id, small({}))
     agent = agent_class(setup.agent)(setup.agent_options, Spaces.of(env), 0)
     policy = agent.policy_class(setup.agent_options, Spaces.of(env))
     weights = agent.policy_weights()

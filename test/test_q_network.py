@@ -11,7 +11,7 @@ import spiking_wm.envs  # noqa: F401, registers them
 from spiking_wm.agents.dqn import conversion
 from spiking_wm.agents.dqn import network as q_network
 from spiking_wm.agents.dqn.network import QNetwork
-from spiking_wm.core.presets import settle
+from spiking_wm.core.presets import resolve
 from spiking_wm.neurons.sizes import QSizes
 from spiking_wm.training.session import Session
 
@@ -44,7 +44,7 @@ def frames_of(env: str, count: int = 40) -> torch.Tensor:
 def test_rounded_layers_share_the_ticks_of_what_they_convert_to(env, levels):
     """Vectors have no convolutions, so the one layer has them all."""
     shape = Session(env, 0, 1).spaces.observation.shape
-    options = settle("converted_sqn", env, {}).agent_options
+    options = resolve("converted_sqn", env, {}).agent_options
     assert options.sizes(shape).levels == options.judged_sizes(shape).ticks == levels
 
 
@@ -53,7 +53,7 @@ def test_rounded_layers_share_the_ticks_of_what_they_convert_to(env, levels):
 )
 @pytest.mark.parametrize("algorithm", ["dsqn", "dsqn_if", "dsqn_spike"])
 def test_every_layer_fires_before_anything_is_learned(algorithm, env):
-    seen, options = frames_of(env), settle(algorithm, env, {}).agent_options
+    seen, options = frames_of(env), resolve(algorithm, env, {}).agent_options
     torch.manual_seed(0)
     fresh = QNetwork(tuple(seen.shape[1:]), 3, options.sizes(tuple(seen.shape[1:])))
     rates = [float(spikes.mean()) for spikes in fresh.activity(seen).spikes]
@@ -76,7 +76,7 @@ def test_currents_deviate_as_asked_for():
 def test_as_pytorch_draws_it_it_would_be_silent():
     """The defect of the published code that `wake` is there for."""
     silent = QNetwork(
-        (84, 84, 4), 4, settle("dsqn", "atari/Breakout-v0", {}).agent_options.sizes((84, 84, 4))
+        (84, 84, 4), 4, resolve("dsqn", "atari/Breakout-v0", {}).agent_options.sizes((84, 84, 4))
     )
     for layer in (*silent.convolutions, silent.hidden, silent.readout):
         layer.reset_parameters()
@@ -92,7 +92,9 @@ def test_pictures_without_anything_in_them_do_no_harm():
 
 
 def test_has_the_parameters_of_the_published_one():
-    whole = QNetwork((84, 84, 4), 4, settle("dsqn", "atari/Breakout-v0", {}).agent_options.sizes((84, 84, 4)))
+    whole = QNetwork(
+        (84, 84, 4), 4, resolve("dsqn", "atari/Breakout-v0", {}).agent_options.sizes((84, 84, 4))
+    )
     assert sum(p.numel() for p in whole.parameters()) == 1_686_180
 
 

@@ -21,15 +21,17 @@ from std_msgs.msg import Bool, String
 
 from spiking_wm.core.contract import Transition
 from spiking_wm.core.errors import UserError
-from spiking_wm.core.presets import settle
+from spiking_wm.core.presets import resolve
 from spiking_wm.core.spaces import Spaces
 from spiking_wm.core.storage import load_facts
+from spiking_wm.envs.make import make_env
 from spiking_wm.runs.folder import Run
-from spiking_wm.training.session import Session, make_env
-from spiking_wm.training.trainer import LearningRun, train_offline
+from spiking_wm.runs.in_process import train_offline
+from spiking_wm.runs.learning_run import LearningRun
+from spiking_wm.training.session import Session
 from spiking_wm_ros.graph.parts import NodeSpec, Started
 from spiking_wm_ros.graph.processes import Processes
-from spiking_wm_ros.graph.specification import settle_graph
+from spiking_wm_ros.graph.specification import resolve_graph
 from spiking_wm_ros.nodes import qos
 from spiking_wm_ros.nodes.bag import Bag, definition, message_class, messages, transitions
 from spiking_wm_ros.nodes.messages import to_header, to_transition
@@ -215,10 +217,10 @@ def test_messages_that_are_lost_are_counted(tmp_path):
 
 def test_every_graph_can_be_recorded(tmp_path):
     given = {"run": str(tmp_path / "r"), "record": "true"}
-    recorder, *_ = settle_graph("train", given).nodes
+    recorder, *_ = resolve_graph("train", given).nodes
     assert recorder.executable == "recorder" and not recorder.vital
     assert Path(recorder.parameters["folder"]).is_relative_to(tmp_path / "r/bags")
-    assert "recorder" not in [n.executable for n in settle_graph("train", given | {"record": "false"}).nodes]
+    assert "recorder" not in [n.executable for n in resolve_graph("train", given | {"record": "false"}).nodes]
 
 
 # --- learning from recordings ---
@@ -241,7 +243,7 @@ def recorded(tmp_path_factory) -> tuple[Path, list[Transition]]:
 
 def test_learning_from_recordings_is_learning_from_what_happened(recorded, tmp_path, tiny):
     folder, made = recorded
-    settled = settle("popsan_dream", ENV, tiny | {"steps": 150, "evaluate_every": 0, "checkpoint_every": 0})
+    settled = resolve("popsan_dream", ENV, tiny | {"steps": 150, "evaluate_every": 0, "checkpoint_every": 0})
     offline = train_offline(
         Run.create(tmp_path / "offline", settled, ENV), lambda spaces: transitions(folder, spaces)
     )
@@ -276,7 +278,7 @@ def test_bags_of_something_else_are_refused(recorded, tmp_path):
 
 def test_a_dreamer_learns_from_a_bag_before_it_dreams(recorded, tmp_path, tiny):
     folder, _ = recorded
-    settled = settle("popsan_dream", ENV, tiny)
+    settled = resolve("popsan_dream", ENV, tiny)
     train_offline(Run.create(tmp_path / "run", settled, ENV), lambda spaces: transitions(folder, spaces))
 
     def counters() -> dict:

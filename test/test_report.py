@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from spiking_wm.core.errors import UserError
-from spiking_wm.core.presets import settle
+from spiking_wm.core.presets import resolve
+from spiking_wm.training.evaluation import episode_return
 from spiking_wm.runs.bundle import load_bundle
 from spiking_wm.runs.folder import Run
+from spiking_wm.runs.in_process import train
 from spiking_wm.runs.report import _far_apart_first, report, write_report
-from spiking_wm.training.evaluation import play
-from spiking_wm.training.trainer import train
 from test.chips import policy_of
 from test.conftest import ENV
 
@@ -29,7 +29,7 @@ def dreamt(tmp_path_factory) -> Run:
 
     given = TINY | {"dream_every": 100, "dream_after": 60, "steps": 700}
     run = Run.create(
-        tmp_path_factory.mktemp("runs") / "run", settle("popsan_dream", "Pendulum-v1", given), "Pendulum-v1"
+        tmp_path_factory.mktemp("runs") / "run", resolve("popsan_dream", "Pendulum-v1", given), "Pendulum-v1"
     )
     train(run)
     return run
@@ -88,7 +88,7 @@ def test_networks_that_no_chip_runs_are_reported_without_their_spikes(tmp_path):
         "checkpoint_every": 30,
         "learn_after": 20,
     }
-    run = Run.create(tmp_path / "run", settle("dqn", "minatar/Breakout-v0", given), "minatar/Breakout-v0")
+    run = Run.create(tmp_path / "run", resolve("dqn", "minatar/Breakout-v0", given), "minatar/Breakout-v0")
     train(run)
     text = report(run).read_text()
     assert "Not counted" in text and "What dreams changed" not in text and "Learning curve" in text
@@ -133,5 +133,5 @@ def test_those_that_are_judged_first_are_far_apart():
 
 def test_greedy_games_repeat_and_end():
     policy, env = policy_of("popsan", ENV)
-    assert play(policy, env, 3) == play(policy, env, 3) >= 1
-    assert play(policy, env, 3, 1) == 1  # cut short
+    assert episode_return(policy, env, 3) == episode_return(policy, env, 3) >= 1
+    assert episode_return(policy, env, 3, 1) == 1  # cut short

@@ -11,9 +11,9 @@ from sensor_msgs.msg import BatteryState, Image, JointState, LaserScan
 
 from spiking_wm.core.errors import UserError
 from spiking_wm.core.spaces import Spaces
+from spiking_wm.envs.make import make_env
 from spiking_wm.robots.description import Reading, load_robot, robots
 from spiking_wm.robots.readings import ReadingError, Senses, values_of
-from spiking_wm.training.session import make_env
 from spiking_wm_ros.nodes.robot_messages import check_messages, command_writer
 
 ARM = {

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
 
-from spiking_wm.training.session import make_env
+from spiking_wm.envs.make import make_env
 
 
 @pytest.fixture

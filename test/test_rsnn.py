@@ -11,7 +11,7 @@ from spiking_wm.agents.rsnn.actor_and_model import Pair
 from spiking_wm.agents.rsnn.inputs import Inputs
 from spiking_wm.agents.rsnn.model import Prediction
 from spiking_wm.core.errors import UserError
-from spiking_wm.core.presets import algorithms, settle
+from spiking_wm.core.presets import algorithms, resolve
 from test.small_pair import PLASTIC_INPUTS, SMALL, SPACES, live, random
 
 
@@ -227,9 +227,9 @@ def test_a_change_goes_on_as_it_is_unless_it_is_to_differ_by_enough():
 
 
 def test_constants_of_paper_and_published_code_are_theirs():
-    paper = settle("rsnn_paper", "PongRam-v0", {}).agent_options
+    paper = resolve("rsnn_paper", "PongRam-v0", {}).agent_options
     assert (paper.discount, paper.reset, paper.rest, paper.input_scale) == (0.99, 20, -4, 5)
-    published = settle("rsnn_published_code", "PongRam-v0", {}).agent_options
+    published = resolve("rsnn_published_code", "PongRam-v0", {}).agent_options
     assert (published.discount, published.reset, published.rest, published.input_scale) == (
         0.998,
         100,

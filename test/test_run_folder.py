@@ -5,17 +5,18 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from spiking_wm.core.errors import UserError
-from spiking_wm.core.presets import settle
+from spiking_wm.core.presets import resolve
 from spiking_wm.runs.folder import Run
+from spiking_wm.runs.in_process import train
+from spiking_wm.runs.learning_run import LearningRun
 from spiking_wm.runs.recorder import Recorder
 from spiking_wm.training.session import Session
-from spiking_wm.training.trainer import LearningRun, train
-from spiking_wm_ros.graph.specification import settle_graph
+from spiking_wm_ros.graph.specification import resolve_graph
 from test.conftest import ENV, SMALL, env_for
 
 
 def start(path, options, algorithm="popsan_dream", env=ENV):
-    return Run.create(path, settle(algorithm, env, options), env)
+    return Run.create(path, resolve(algorithm, env, options), env)
 
 
 def test_a_run_that_could_not_go_on_is_as_it_was(tmp_path, tiny):
@@ -44,7 +45,7 @@ def test_who_goes_back_to_an_older_checkpoint_gives_up_what_came_after_it(tmp_pa
     train(start(tmp_path, tiny))
     older, newer = Run(tmp_path).checkpoints.all()
     with pytest.raises(UserError, match="is not the newest of its run"):
-        settle_graph("dream", {"checkpoint": str(older)})
+        resolve_graph("dream", {"checkpoint": str(older)})
     train(start(tmp_path, tiny), older, stopped=iter([False] * 80 + [True] * 9).__next__)
     stopped = Run(tmp_path).newest()
     assert older.name < stopped.name < newer.name  # what stopped earlier is the newest all the same
@@ -55,7 +56,7 @@ def test_who_goes_back_to_an_older_checkpoint_gives_up_what_came_after_it(tmp_pa
 def test_a_run_is_not_gone_on_with_for_fewer_steps_than_it_has(tmp_path, tiny):
     train(start(tmp_path, tiny))
     with pytest.raises(UserError, match="has done its 100 steps"):
-        settle_graph("train", {"resume": str(tmp_path), "steps": "100"})
+        resolve_graph("train", {"resume": str(tmp_path), "steps": "100"})
 
 
 @pytest.mark.parametrize("algorithm", sorted(SMALL.keys() - {"converted_sqn"}))

@@ -22,7 +22,7 @@ from std_srvs.srv import Trigger
 from spiking_wm.core.options import UserError
 from spiking_wm.runs.folder import Run
 from spiking_wm.runs.report import report
-from spiking_wm_ros.graph.specification import settle_graph
+from spiking_wm_ros.graph.specification import resolve_graph
 from spiking_wm_ros.nodes import qos
 from spiking_wm_ros.nodes import scheduler as scheduling
 from test.graph import client, run_to_end
@@ -238,6 +238,6 @@ def test_a_battery_of_its_own_must_be_there(capfd, tmp_path, tiny):
 
 def test_options_of_a_battery_need_one(tmp_path):
     with pytest.raises(UserError, match="sleep_below:= .* battery:=own or virtual"):
-        settle_graph("train", {"sleep_below": "0.3", "run": str(tmp_path / "run")})
+        resolve_graph("train", {"sleep_below": "0.3", "run": str(tmp_path / "run")})
     with pytest.raises(UserError, match="wake_above:=2.0 is outside 0..1"):
-        settle_graph("train", {"wake_above": "2", "battery": "own", "run": str(tmp_path / "run")})
+        resolve_graph("train", {"wake_above": "2", "battery": "own", "run": str(tmp_path / "run")})

@@ -15,13 +15,13 @@ import torch
 from spiking_wm.agents.spiking_dt.agent import Agent
 from spiking_wm.agents.spiking_dt.experience import demonstrated, settled
 from spiking_wm.core.errors import UserError
-from spiking_wm.core.presets import settle
+from spiking_wm.core.presets import resolve
 from spiking_wm.datasets import demonstrations as data_sets
 from spiking_wm.envs import demonstrations
+from spiking_wm.envs.make import make_env
 from spiking_wm.runs.config import options_of
 from spiking_wm.runs.folder import Run
-from spiking_wm.training.session import make_env
-from spiking_wm.training.trainer import train
+from spiking_wm.runs.in_process import train
 from test.small_decider import CART, PENDULUM, SMALL, random_episode, spaces_of, taught
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -81,13 +81,13 @@ def test_learns_from_them_before_the_first_step_and_goes_on(collected, tmp_path)
         "rollout": 20,
         "updates_per_step": 0.1,
     }
-    run, told = Run.create(tmp_path / "run", settle("spiking_dt", CART, given), CART), []
+    run, told = Run.create(tmp_path / "run", resolve("spiking_dt", CART, given), CART), []
     learner = train(run, on_update=lambda updates, of: told.append((updates, of)))
     assert told[29] == (30, 30) and learner.updates == 30 + 6
     assert [int(row["step"]) for row in run.table("evaluations")] == [0, 30, 60]
-    stopped, asked = Run.create(tmp_path / "stopped", settle("spiking_dt", CART, given), CART), []
+    stopped, asked = Run.create(tmp_path / "stopped", resolve("spiking_dt", CART, given), CART), []
     train(stopped, on_update=lambda updates, of: asked.append(updates), stopped=lambda: len(asked) == 10)
-    again = Run.create(tmp_path / "stopped", settle("spiking_dt", CART, given), CART)
+    again = Run.create(tmp_path / "stopped", resolve("spiking_dt", CART, given), CART)
     gone_on = train(again, stopped.newest()).agent.policy_weights()
     for name, value in learner.agent.policy_weights().items():
         torch.testing.assert_close(gone_on[name], value, rtol=0, atol=0)
@@ -108,7 +108,7 @@ def test_every_recipe_can_be_used():
     for path in (ROOT / "config/demos").glob("*.yaml"):
         recipe = demonstrations.recipe_of(path.stem)
         assert recipe.steps > 0 and 0 < recipe.medium < 1
-        options = settle("spiking_dt", path.stem, {}).agent_options
+        options = resolve("spiking_dt", path.stem, {}).agent_options
         assert options.dataset == f"{path.stem}/mixed-v0" and options.target_return
 
 

@@ -12,7 +12,7 @@ from spiking_wm.agents.rssm.agent import Agent
 from spiking_wm.agents.rssm.options import Options
 from spiking_wm.core.contract import Budget, Transition
 from spiking_wm.core.options import override
-from spiking_wm.core.presets import settle
+from spiking_wm.core.presets import resolve
 from spiking_wm.core.spaces import Spaces
 from spiking_wm.runs.folder import Run
 from spiking_wm.runs.pictures import draw
@@ -184,8 +184,10 @@ def test_a_dream_of_pictures_is_drawn_as_a_film(tmp_path):
         agent.replay.add(Transition(now, nothing, 0.0, following, False, False, 0, step, 0), nothing, 0.0)
     stretch = agent.dream_against_reality()
     assert np.array_equal(stretch["real"], pictures[965:980]) and stretch["dream"].dtype == np.uint8
-    run = Run.create(tmp_path / "run", settle("spiking_wm", "dm_control/cartpole-swingup-pixels-v0", {}), "x")
-    run.keep_stretch(stretch)
+    run = Run.create(
+        tmp_path / "run", resolve("spiking_wm", "dm_control/cartpole-swingup-pixels-v0", {}), "x"
+    )
+    run.keep_segment(stretch)
     assert [path.name for path in draw(run.path)] == ["dream.png", "dream.gif"]
     film = iio.imread(run.path / "dream.gif")
     assert film.shape == (15, 3 * 64, 3 * 3 * 64, 3)

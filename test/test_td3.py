@@ -5,7 +5,8 @@ import torch
 from spiking_wm.agents.popsan.network import PopSAN
 from spiking_wm.agents.popsan.options import Options
 from spiking_wm.agents.popsan.td3 import TD3
-from spiking_wm.core.presets import agent_class, settle
+from spiking_wm.core.presets import resolve
+from spiking_wm.core.registry import agent_class
 from spiking_wm.training.session import Session
 from test.conftest import ENV
 from test.test_conformance import experience, same
@@ -20,7 +21,7 @@ def made(**options) -> tuple[TD3, dict]:
         "reward": torch.randn(64, 1),
         "discount": torch.ones(64, 1),
     }
-    return TD3(PopSAN(3, 2, o.actor_sizes()), 3, 2, o), batch
+    return TD3(PopSAN(3, 2, o.actor), 3, 2, o), batch
 
 
 def test_a_proxy_learns_to_act_as_the_actor_and_an_update_improves_both():
@@ -38,7 +39,10 @@ def test_a_proxy_learns_to_act_as_the_actor_and_an_update_improves_both():
 
 
 def test_a_proxy_and_its_optimiser_go_on_from_a_snapshot():
-    setup, session = settle("popsan", ENV, {"proxy_target": True, "batch": 16}), Session(ENV, 0, steps=10_000)
+    setup, session = (
+        resolve("popsan", ENV, {"proxy_target": True, "batch": 16}),
+        Session(ENV, 0, steps=10_000),
+    )
     agents = [agent_class(setup.agent)(setup.agent_options, session.spaces, seed) for seed in (0, 9)]
     experience(agents[0], session, 60)
     for _ in range(3):

@@ -7,18 +7,19 @@ import pytest
 import torch
 
 from spiking_wm.core.errors import UserError
-from spiking_wm.core.presets import settle
+from spiking_wm.core.presets import resolve
 from spiking_wm.core.storage import load
 from spiking_wm.runs.folder import Run
+from spiking_wm.runs.in_process import train
+from spiking_wm.runs.learning_run import LearningRun
 from spiking_wm.runs.pictures import draw
 from spiking_wm.training.session import Session
-from spiking_wm.training.trainer import LearningRun, train
-from spiking_wm_ros.graph.specification import settle_graph
+from spiking_wm_ros.graph.specification import resolve_graph
 from test.conftest import ENV, SMALL, env_for
 
 
 def start(path, options, algorithm="popsan_dream", env=ENV):
-    return Run.create(path, settle(algorithm, env, options), env)
+    return Run.create(path, resolve(algorithm, env, options), env)
 
 
 def final_state(run):
@@ -90,8 +91,8 @@ def test_a_run_that_is_stopped_in_a_dream_wakes_saves_and_goes_on(tmp_path, tiny
 def test_a_run_that_is_done_is_gone_on_with_only_for_more_steps(tmp_path, tiny):
     train(start(tmp_path, tiny))
     with pytest.raises(UserError, match="has done its 120 steps: give steps:= more"):
-        settle_graph("train", {"resume": str(tmp_path)})
-    assert settle_graph("train", {"resume": str(tmp_path), "steps": "121"}).steps == 121
+        resolve_graph("train", {"resume": str(tmp_path)})
+    assert resolve_graph("train", {"resume": str(tmp_path), "steps": "121"}).steps == 121
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
@@ -99,7 +100,7 @@ def test_a_run_that_is_done_is_gone_on_with_only_for_more_steps(tmp_path, tiny):
 def test_a_device_that_is_not_here_is_refused_and_its_run_is_free_again(tmp_path, algorithm):
     given = {"algorithm": algorithm, "env": "CartPole-v1", "device": "cuda", "run": str(tmp_path)}
     for _ in range(2):
-        settle_graph("train", given)
+        resolve_graph("train", given)
         with pytest.raises(UserError, match="set device:=cpu"):
             train(start(tmp_path, {"device": "cuda"}, algorithm, "CartPole-v1"))
 

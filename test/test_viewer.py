@@ -20,7 +20,7 @@ from websockets.sync.client import connect
 
 from spiking_wm.core.errors import UserError
 from spiking_wm_ros.graph.processes import Processes
-from spiking_wm_ros.graph.specification import settle_graph
+from spiking_wm_ros.graph.specification import resolve_graph
 from spiking_wm_ros.nodes import qos
 from spiking_wm_ros.viewer import charts
 from spiking_wm_ros.viewer.server import Server
@@ -275,7 +275,7 @@ def _open(driver, port: int) -> bool:
 @needs_chromium
 def test_a_change_is_on_the_page_within_a_second_and_the_page_outlives_the_graph(tmp_path, tiny):
     port = free_port()
-    view = settle_graph("view", {"viewer_port": str(port)})
+    view = resolve_graph("view", {"viewer_port": str(port)})
     with client() as made, Processes(view) as watching, browser() as driver:
         until(driver, lambda d: _open(d, port))
         publisher = made.node.create_publisher(Phase, "phase", qos.LATCHED)
@@ -298,7 +298,7 @@ def test_a_change_is_on_the_page_within_a_second_and_the_page_outlives_the_graph
         send(watching, "viewer", 9)  # and so does the viewer itself
         watching._children["viewer"].wait()
         with (
-            Processes(settle_graph("view", {"viewer_port": str(port)})),
+            Processes(resolve_graph("view", {"viewer_port": str(port)})),
             start(tmp_path / "on", endless(tiny)),
         ):
             until(driver, lambda d: "(gone)" not in text(d) and step_of(d) > 60, 60)

@@ -2,9 +2,9 @@ import pytest
 import torch
 
 from spiking_wm.models.ensemble import SpikingWorldModel
-from spiking_wm.neurons.sizes import WorldModelSizes
+from spiking_wm.models.options import ModelOptions
 
-PUBLISHED = WorldModelSizes(
+PUBLISHED = ModelOptions(
     ticks=8,
     linear_input=False,
     hidden=256,
@@ -15,7 +15,7 @@ PUBLISHED = WorldModelSizes(
 )
 
 
-@pytest.mark.parametrize("sizes", [WorldModelSizes(), PUBLISHED], ids=["default", "published"])
+@pytest.mark.parametrize("sizes", [ModelOptions(), PUBLISHED], ids=["default", "published"])
 def test_neurons_fire_within_bounds_and_every_parameter_learns(sizes):
     torch.manual_seed(0)
     model = SpikingWorldModel(17, 6, sizes)

@@ -38,20 +38,20 @@ def sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def hold(path: Path) -> IO:
-    """A file, made if need be, that nobody else can hold until what is returned is closed.
+def lock(path: Path) -> IO[bytes]:
+    """Lock a file, made if need be, for this process until what is returned is closed.
 
     Raises:
-        BlockingIOError: if somebody does.
+        BlockingIOError: if another process has locked it.
         OSError: if it cannot be written.
     """
-    held = path.open("ab")
+    locked = path.open("ab")
     try:
-        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(locked, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
-        held.close()
+        locked.close()
         raise
-    return held
+    return locked
 
 
 class CheckpointFolder:

@@ -1,14 +1,22 @@
-"""Options: frozen dataclasses that are at once defaults, documentation, YAML and ROS parameters."""
+"""Options: frozen dataclasses that are at once defaults, documentation, YAML and ROS parameters.
 
+A dataclass has fields declared by `option`, and groups of them, other such dataclasses, by `group`. Outside
+of Python every option has one dotted name: ``critic.lr`` is the field ``lr`` of the group ``critic``.
+"""
+
+import dataclasses
 import difflib
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 import yaml
 
 from spiking_wm.core.errors import UserError
+
+Options = TypeVar("Options")
 
 
 @dataclass(frozen=True)
@@ -24,21 +32,92 @@ class Range:
         return f"{low}..{high}"
 
 
-def option(default, text: str, low=None, high=None, choices: tuple = ()) -> Any:
-    """Declare a field of an options dataclass.
+class Option(NamedTuple):
+    """What is known of one option.
+
+    ``was`` are names that it had in earlier versions; runs and presets with those still load.
+    """
+
+    name: str
+    default: Any
+    text: str
+    range: Range
+    choices: tuple
+    was: tuple[str, ...]
+
+
+def option(
+    default: Any,
+    text: str,
+    low: float | None = None,
+    high: float | None = None,
+    choices: tuple = (),
+    was: str | tuple[str, ...] = (),
+) -> Any:
+    """Declare an option, a field of an options dataclass.
 
     Args:
         default: value when nothing else is said; its type is the option's type.
         text: one line of description, with the unit.
         low, high: inclusive bounds of a number, or of every number of a tuple.
         choices: allowed values, if they can be listed.
+        was: former names, as whole dotted or flat names (``unsettled``).
     """
-    return field(default=default, metadata={"text": text, "range": Range(low, high), "choices": choices})
+    was = (was,) if isinstance(was, str) else was
+    metadata = {"text": text, "range": Range(low, high), "choices": choices, "was": was}
+    return field(default=default, metadata=metadata)
 
 
-def known(options_class: type) -> dict[str, Any]:
-    """Fields of an options dataclass by name."""
-    return {f.name: f for f in fields(options_class)}
+def group(default: Any) -> Any:
+    """Declare a group of options: a field whose default is another options dataclass."""
+    return field(default=default, metadata={"group": True})
+
+
+@cache
+def known(options_class: type) -> dict[str, Option]:
+    """All options of a dataclass by their dotted names, in the order of declaration."""
+    return described(options_class())
+
+
+def described(options: Any) -> dict[str, Option]:
+    """`known`, with the values of an instance for defaults: groups may differ in theirs."""
+    found = {}
+    for f in fields(options):
+        value = getattr(options, f.name)
+        if f.metadata.get("group"):
+            for name, inner in described(value).items():
+                found[f"{f.name}.{name}"] = inner._replace(name=f"{f.name}.{name}")
+        else:
+            m = f.metadata
+            found[f.name] = Option(f.name, value, m["text"], m["range"], m["choices"], m["was"])
+    return found
+
+
+def values(options: Any) -> dict[str, Any]:
+    """Values of an options dataclass by dotted names."""
+    return {name: found.default for name, found in described(options).items()}
+
+
+@cache
+def _aliases(options_class: type) -> dict[str, str]:
+    """Dotted names by the flat and former names that stand for them: ``critic_lr`` for ``critic.lr``."""
+    options = known(options_class)
+    flat = {name.replace(".", "_"): name for name in options}
+    return {old: name for name, o in options.items() for old in o.was} | flat | {n: n for n in options}
+
+
+def canonical(options_class: type, name: str) -> str | None:
+    """The dotted name that ``name`` stands for, or ``None`` if there is no such option."""
+    return _aliases(options_class).get(name)
+
+
+def flattened(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested mappings, as YAML has groups, as one of dotted names."""
+    flat: dict[str, Any] = {}
+    for key, value in nested.items():
+        name = f"{prefix}{key}"
+        flat |= flattened(value, f"{name}.") if isinstance(value, Mapping) else {name: value}
+    return flat
 
 
 def parse(options_class: type, name: str, value: Any) -> Any:
@@ -47,19 +126,19 @@ def parse(options_class: type, name: str, value: Any) -> Any:
     Raises:
         UserError: for an unknown name, a wrong type, or a value outside its bounds.
     """
-    names = known(options_class)
-    if name not in names:
-        raise UserError(f"unknown parameter '{name}'{suggestion(name, names)}")
-    f = names[name]
-    wanted = type(f.default)
+    found = canonical(options_class, name)
+    if found is None:
+        raise UserError(f"unknown parameter '{name}'{suggestion(name, known(options_class))}")
+    o = known(options_class)[found]
+    wanted = type(o.default)
     try:
         parsed = _convert(wanted, yaml.safe_load(value) if isinstance(value, str) else value, value)
     except (TypeError, ValueError, OverflowError, yaml.YAMLError):
         kind = {int: "a whole number", float: "a number", bool: "true or false"}.get(wanted, wanted.__name__)
         if wanted is tuple:
             kind = "a list of whole numbers, as [256, 256]"
-        raise UserError(f"{name}:={value} is not {kind} ({f.metadata['text']})") from None
-    _check(f, parsed)
+        raise UserError(f"{name}:={value} is not {kind} ({o.text})") from None
+    _check(o, parsed)
     return parsed
 
 
@@ -79,26 +158,48 @@ def _convert(wanted: type, loaded: Any, given: Any) -> Any:
     return wanted(float(loaded))
 
 
-def _check(f, value) -> None:
-    bounds, choices = f.metadata["range"], f.metadata["choices"]
-    if choices and value not in choices:
-        raise UserError(f"{f.name}:={value} is not one of {', '.join(map(str, choices))}")
+def _check(o: Option, value: Any) -> None:
+    if o.choices and value not in o.choices:
+        raise UserError(f"{o.name}:={value} is not one of {', '.join(map(str, o.choices))}")
+    low, high = o.range.low, o.range.high
     for number in value if isinstance(value, tuple) else (value,):
         if isinstance(number, str):
             continue
         # written so that NaN fails too
-        if not (bounds.low is None or number >= bounds.low) or not (
-            bounds.high is None or number <= bounds.high
-        ):
-            raise UserError(f"{f.name}:={number} is outside {bounds} ({f.metadata['text']})")
+        if not (low is None or number >= low) or not (high is None or number <= high):
+            raise UserError(f"{o.name}:={number} is outside {o.range} ({o.text})")
 
 
-def override(options, values: Mapping[str, Any]):
-    """A copy of an options dataclass with some values replaced, each parsed and checked."""
-    return replace(options, **{k: parse(type(options), k, v) for k, v in values.items()})
+def override(options: Options, changes: Mapping[str, Any]) -> Options:
+    """A copy of an options dataclass with some values replaced, each parsed and checked.
+
+    Args:
+        options: the dataclass.
+        changes: by dotted, flat or former names; groups may also be nested mappings.
+
+    Raises:
+        UserError: as `parse`.
+    """
+    parsed = {}
+    for name, value in flattened(changes).items():
+        checked = parse(type(options), name, value)
+        parsed[canonical(type(options), name)] = checked
+    return _replaced(options, parsed)
 
 
-def suggestion(name: str, names) -> str:
+def _replaced(options: Any, changes: Mapping[str, Any]) -> Any:
+    own, of_groups = {}, {}
+    for name, value in changes.items():
+        first, dot, rest = name.partition(".")
+        if dot:
+            of_groups.setdefault(first, {})[rest] = value
+        else:
+            own[name] = value
+    groups = {name: _replaced(getattr(options, name), inner) for name, inner in of_groups.items()}
+    return dataclasses.replace(options, **own, **groups)
+
+
+def suggestion(name: str, names: Iterable[str]) -> str:
     """``; did you mean 'x'?`` where a name is close, else the list of all."""
     close = difflib.get_close_matches(name, list(names), n=1)
     return f"; did you mean '{close[0]}'?" if close else f"; known: {', '.join(sorted(names))}"

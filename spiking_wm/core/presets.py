@@ -1,120 +1,143 @@
-"""Algorithms and environments, found by the names of their files.
+"""Presets: named sets of options, and what they come to for an algorithm in an environment.
 
-An algorithm is a file ``config/algorithms/NAME.yaml`` whose ``agent:`` names a folder of
-`spiking_wm.agents`; its other keys are options of that agent or of the run. What suits one
-environment is in ``config/envs/ID.yaml`` (``-`` for ``/``), and what suits all of a namespace, as
-``atari/…``, in ``config/envs/NAMESPACE.yaml``: options for every algorithm, and under an agent's or an
-algorithm's name options for that one.
+An algorithm is a preset, a file ``config/algorithms/NAME.yaml``. It says which other preset it ``extends``;
+the root of the chain names its ``agent``, a folder of `spiking_wm.agents` or a registered one. All other
+keys are options of the agent or of the schedule; groups are nested or dotted.
+
+``config/envs/ID.yaml`` (``-`` for ``/``) tunes presets for an environment, ``config/envs/NAMESPACE.yaml`` for
+all of ``NAMESPACE/…``: the section ``all`` for every algorithm, other sections for presets of their names.
+
+There are three layers: defaults, the preset, what the user gives; the later one wins. Within the preset
+``all`` comes first, then for each preset of the chain, root first, its own values and its section's. A preset
+with ``published: true`` takes no tuning: it is what its authors published, in every environment.
 """
 
-import importlib
-from functools import cache
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
+from spiking_wm.core.data import data_folder
 from spiking_wm.core.errors import UserError
-from spiking_wm.core.options import known, override, read_yaml, suggestion
-from spiking_wm.core.schedule import RunOptions
+from spiking_wm.core.options import canonical, flattened, known, override, read_yaml, suggestion
+from spiking_wm.core.registry import options_class, registered_presets
+from spiking_wm.core.schedule import Schedule
 
-if TYPE_CHECKING:
-    from spiking_wm.core.contract import Agent
+_FACTS = ("agent", "extends", "published")  # keys of a preset that are no options
+GIVEN = "command line"
 
 
-class Setup(NamedTuple):
-    """An algorithm, the agent folder that it names, and all its options settled."""
+@dataclass(frozen=True)
+class Setup:
+    """An algorithm in an environment, with all its options resolved.
+
+    ``origins`` says by dotted name where values that are no defaults come from.
+    """
 
     algorithm: str
     agent: str
     agent_options: Any
-    run_options: RunOptions
+    schedule: Schedule
+    origins: Mapping[str, str] = field(default_factory=dict, compare=False)
 
 
-@cache
-def package_folder(name: str) -> Path:
-    """A data folder (``config``, ``sim``) of the source tree, or of the installed package."""
-    for parent in Path(__file__).resolve().parents:
-        share = parent / "share" / "spiking_wm_ros"
-        for folder in (parent, share):
-            if (folder / "package.xml").is_file() and (folder / name).is_dir():
-                return folder / name
-    raise UserError(f"the package's folder '{name}' is missing: install it again (colcon build)")
+class Preset(NamedTuple):
+    """One preset of a chain: what it sets, by names as they are written."""
+
+    name: str
+    values: dict[str, Any]
 
 
 def algorithms() -> list[str]:
     """Names that ``algorithm:=`` takes."""
-    return sorted(path.stem for path in (package_folder("config") / "algorithms").glob("*.yaml"))
-
-
-def agent_class(name: str) -> "type[Agent]":
-    """``Agent`` of ``spiking_wm/agents/NAME/agent.py``.
-
-    Raises:
-        UserError: if there is none.
-    """
-    return _import(name, "agent").Agent
-
-
-def options_class(name: str) -> type:
-    """``Options`` of ``spiking_wm/agents/NAME/options.py``; loads no torch.
-
-    Raises:
-        UserError: if there is none.
-    """
-    return _import(name, "options").Options
-
-
-def _import(name: str, module: str):
-    try:
-        return importlib.import_module(f"spiking_wm.agents.{name}.{module}")
-    except ModuleNotFoundError:
-        raise UserError(f"no agent '{name}' in spiking_wm/agents: is this package older?") from None
+    files = (data_folder("config") / "algorithms").glob("*.yaml")
+    return sorted({path.stem for path in files} | registered_presets().keys())
 
 
 def agent_of(algorithm: str) -> str:
-    """The agent that an algorithm's file names.
+    """The agent of an algorithm.
 
     Raises:
         UserError: for an unknown algorithm, listing the known ones.
     """
+    return _chain(algorithm)[0]
+
+
+def _read(algorithm: str) -> dict[str, Any]:
+    if algorithm in (registered := registered_presets()):
+        return dict(registered[algorithm])
     if algorithm not in algorithms():
         raise UserError(f"unknown algorithm '{algorithm}'{suggestion(algorithm, algorithms())}")
-    return _read_algorithm(algorithm)["agent"]
+    return read_yaml(data_folder("config") / "algorithms" / f"{algorithm}.yaml")
 
 
-def _read_algorithm(algorithm: str) -> dict[str, Any]:
-    return read_yaml(package_folder("config") / "algorithms" / f"{algorithm}.yaml")
+def _chain(algorithm: str) -> tuple[str, list[Preset], bool]:
+    """The agent, the presets from the root to ``algorithm``, and whether it is as published."""
+    chain: list[Preset] = []
+    name, published, agent = algorithm, False, None
+    while agent is None:
+        said = _read(name)
+        chain.insert(0, Preset(name, {k: v for k, v in said.items() if k not in _FACTS}))
+        published = published or bool(said.get("published"))
+        agent = said.get("agent")
+        if agent is None and "extends" not in said:
+            raise UserError(f"the preset '{name}' says neither 'agent:' nor what it 'extends:'")
+        name = said.get("extends", name)
+        if agent is None and any(name == preset.name for preset in chain):
+            raise UserError(f"the preset '{algorithm}' extends itself, by way of '{name}'")
+    return agent, chain, published
 
 
-def _suited(env_id: str) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
-    """What suits an environment: options for every algorithm, and by names of agents and algorithms."""
-    suited, sections = {}, {}
+def _tuning(env_id: str) -> dict[str, Preset]:
+    """Sections for an environment by their names; those of its own file go before its namespace's."""
+    sections: dict[str, Preset] = {}
     for name in dict.fromkeys((env_id.partition("/")[0], env_id.replace("/", "-"))):
-        file = package_folder("config") / "envs" / f"{name}.yaml"
-        for key, value in (read_yaml(file) if file.exists() else {}).items():
-            if isinstance(value, dict):
-                sections[key] = sections.get(key, {}) | value
-            else:
-                suited[key] = value
-    return suited, sections
+        file = data_folder("config") / "envs" / f"{name}.yaml"
+        for section, said in (read_yaml(file) if file.exists() else {}).items():
+            if not isinstance(said, dict):
+                raise UserError(f"{file}: '{section}' stands alone: put it into the section 'all:'")
+            before = sections[section].values if section in sections else {}
+            sections[section] = Preset(f"{section} in {name}", before | flattened(said))
+    return sections
 
 
-def settle(algorithm: str, env_id: str, given: dict[str, Any]) -> Setup:
-    """All options of an algorithm in an environment: defaults, then files, then what was given.
+def _layers(algorithm: str, env_id: str) -> tuple[str, list[Preset]]:
+    """The agent, and all that a preset comes to, first to last."""
+    agent, chain, published = _chain(algorithm)
+    if published:
+        return agent, chain
+    sections = _tuning(env_id)
+    names = ["all", *(preset.name for preset in chain)]
+    own = {preset.name: preset for preset in chain}
+    layers = [part[name] for name in names for part in (own, sections) if name in part]
+    return agent, layers
+
+
+def resolve(algorithm: str, env_id: str, given: Mapping[str, Any]) -> Setup:
+    """All options of an algorithm in an environment: defaults < preset < given.
+
+    Args:
+        algorithm: name of a preset.
+        env_id: id of the environment, for its tuning.
+        given: values by dotted, flat or former names, or nested.
 
     Raises:
         UserError: for an unknown algorithm or option, or a value out of range.
     """
-    agent = agent_of(algorithm)
-    chosen = {k: v for k, v in _read_algorithm(algorithm).items() if k != "agent"}
-    suited, sections = _suited(env_id)
-    values = suited | sections.get(agent, {}) | chosen | sections.get(algorithm, {}) | given
-    of_agent, of_run = known(options_class(agent)), known(RunOptions)
-    for name in values:
-        if name not in of_agent and name not in of_run:
-            raise UserError(f"unknown parameter '{name}'{suggestion(name, [*of_agent, *of_run])}")
+    agent, layers = _layers(algorithm, env_id)
+    of_agent = options_class(agent)
+    chosen: dict[str, Any] = {}
+    origins: dict[str, str] = {}
+    for layer in [*layers, Preset(GIVEN, dict(given))]:
+        for name, value in flattened(layer.values).items():
+            found = canonical(of_agent, name) or canonical(Schedule, name)
+            if found is None:
+                names = [*known(of_agent), *known(Schedule)]
+                raise UserError(f"unknown parameter '{name}'{suggestion(name, names)}")
+            chosen[found], origins[found] = value, layer.name
     return Setup(
         algorithm,
         agent,
-        override(options_class(agent)(), {k: v for k, v in values.items() if k in of_agent}),
-        override(RunOptions(), {k: v for k, v in values.items() if k in of_run}),
+        override(of_agent(), {k: v for k, v in chosen.items() if k in known(of_agent)}),
+        override(Schedule(), {k: v for k, v in chosen.items() if k in known(Schedule)}),
+        origins,
     )

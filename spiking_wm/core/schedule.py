@@ -3,11 +3,47 @@
 import math
 from dataclasses import dataclass
 
-from spiking_wm.core.options import option
+from spiking_wm.core.options import group, option
 
 
 @dataclass(frozen=True)
-class RunOptions:
+class DreamSchedule:
+    """When the learner dreams by itself, and how much."""
+
+    every: int = option(0, "steps between dream phases; 0 for none but those asked for", 0)
+    after: int = option(1000, "steps before the first scheduled dream", 0)
+    halving: int = option(
+        0,
+        "steps after that one in which scheduled dreams become half as frequent, again and again; 0: none",
+        0,
+    )
+    rollouts: int = option(1024, "rollouts of a dream phase when nothing else is said", 1)
+
+    def due(self, step: int) -> bool:
+        """Whether a scheduled dream begins after so many steps."""
+        if not self.every or step % self.every or step < max(self.after, 1):
+            return False
+        return math.floor(self._count(step)) > math.floor(self._count(step - self.every))
+
+    def _count(self, step: int) -> float:
+        """How many are due up to a step, as a smooth course."""
+        since: float = step - self.after
+        if self.halving and since > 0:
+            rate = math.log(2) / self.halving
+            since = -math.expm1(-rate * since) / rate
+        return since / self.every
+
+
+@dataclass(frozen=True)
+class EvaluationSchedule:
+    """When the policy is evaluated, and how thoroughly."""
+
+    every: int = option(5000, "steps between evaluations; 0 for none", 0, was="evaluate_every")
+    episodes: int = option(10, "greedy episodes per evaluation", 1)
+
+
+@dataclass(frozen=True)
+class Schedule:
     """How long, how often, and what comes out; counted in environment steps of training."""
 
     seed: int = option(0, "seed of everything random", 0, 2**31 - 1)
@@ -15,16 +51,8 @@ class RunOptions:
     updates_per_step: float = option(1.0, "learning updates per environment step; holds exactly", 0, 100)
     learn_after: int = option(1000, "steps before the first update", 0)
     policy_every: int = option(50, "steps between policy versions", 1)
-    dream_every: int = option(0, "steps between dream phases; 0 for none but those asked for", 0)
-    dream_after: int = option(1000, "steps before the first scheduled dream", 0)
-    dream_halving: int = option(
-        0,
-        "steps after that one in which scheduled dreams become half as frequent, again and again; 0: none",
-        0,
-    )
-    dream_rollouts: int = option(1024, "rollouts of a dream phase when nothing else is said", 1)
-    evaluate_every: int = option(5000, "steps between evaluations; 0 for none", 0)
-    evaluation_episodes: int = option(10, "greedy episodes per evaluation", 1)
+    dream: DreamSchedule = group(DreamSchedule())
+    evaluation: EvaluationSchedule = group(EvaluationSchedule())
     stop_when_solved: bool = option(False, "end the run at the first evaluation that reaches `solved_at`")
     solved_at: float = option(float("inf"), "mean evaluation return that counts as solved")
     checkpoint_every: int = option(10_000, "steps between checkpoints; 0 for the last one only", 0)
@@ -34,17 +62,3 @@ class RunOptions:
         choices=("highest", "medium"),
     )
     threads: int = option(1, "threads that learn", 1, 256)
-
-    def dream_due(self, step: int) -> bool:
-        """Whether a scheduled dream begins after so many steps."""
-        if not self.dream_every or step % self.dream_every or step < max(self.dream_after, 1):
-            return False
-        return math.floor(self._dreams(step)) > math.floor(self._dreams(step - self.dream_every))
-
-    def _dreams(self, step: int) -> float:
-        """How many are due up to a step, as a smooth course."""
-        since = step - self.dream_after
-        if self.dream_halving and since > 0:
-            rate = math.log(2) / self.dream_halving
-            since = -math.expm1(-rate * since) / rate
-        return since / self.dream_every

@@ -13,10 +13,10 @@ from typing import NamedTuple
 import gymnasium as gym
 import numpy as np
 
+from spiking_wm.core.data import data_folder
 from spiking_wm.core.errors import UserError
 from spiking_wm.core.options import read_yaml
-from spiking_wm.core.presets import package_folder
-from spiking_wm.training.session import make_env
+from spiking_wm.envs.make import make_env
 
 KINDS = ("expert", "medium", "random", "mixed")
 _EVALUATIONS, _JUDGED = 20, 20  # of an expert while it learns; episodes of each
@@ -44,7 +44,7 @@ def recipe_of(env_id: str) -> Recipe:
     Raises:
         UserError: if there is none, or it says something else.
     """
-    folder = package_folder("config") / "demos"
+    folder = data_folder("config") / "demos"
     file = folder / f"{env_id.replace('/', '-')}.yaml"
     if not file.exists():
         known = ", ".join(sorted(path.stem for path in folder.glob("*.yaml")))

@@ -8,7 +8,7 @@ import numpy as np
 from gymnasium.envs.mujoco import MujocoEnv
 from gymnasium.spaces import Box
 
-from spiking_wm.core.presets import package_folder
+from spiking_wm.core.data import data_folder
 from spiking_wm.energy.battery import Battery, BatteryOptions
 
 _DOCK_RADIUS, _REACH = 0.25, 0.25  # metres
@@ -73,7 +73,7 @@ class Rover(MujocoEnv):
 
     def __init__(self, battery: BatteryOptions = BatteryOptions(), **kwargs):
         self.battery = Battery(battery)
-        path = Path(package_folder("sim")) / "rover" / "rover.xml"
+        path = Path(data_folder("sim")) / "rover" / "rover.xml"
         super().__init__(
             str(path),
             frame_skip=4,

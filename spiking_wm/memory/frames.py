@@ -10,7 +10,7 @@ from torch import Generator, Tensor
 
 from spiking_wm.core.contract import Transition
 from spiking_wm.core.errors import UserError
-from spiking_wm.core.files import hold
+from spiking_wm.core.files import lock
 
 # the last _HELD_OUT of every _BLOCK rows are never learned from by a world model, for it to be judged by
 _BLOCK, _HELD_OUT = 400, 20
@@ -60,7 +60,7 @@ class Frames:
         kind = str(dtype).removeprefix("torch.")
         # zeros are mapped, not written: memory is taken as it fills
         path = Path(file).expanduser()
-        self._held = _held(path, one, kind) if file else None
+        self._lock = _locked(path, one, kind) if file else None
         pictures = np.memmap(path, kind, "w+", shape=one) if file else np.zeros(one, kind)
         fields = {
             "picture": pictures,
@@ -182,13 +182,13 @@ class Frames:
         self._next = snapshot["next"].clone() if "next" in snapshot else None
 
 
-def _held(path: Path, shape: tuple[int, ...], kind: str) -> IO:
+def _locked(path: Path, shape: tuple[int, ...], kind: str) -> IO:
     size = int(np.prod(shape)) * np.dtype(kind).itemsize
     if path.is_file() and path.stat().st_size not in (0, size):
         raise UserError(f"replay_file:={path} is something else, of another size: choose another one")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        return hold(path)
+        return lock(path)
     except BlockingIOError:
         raise UserError(f"replay_file:={path} is another run's, which goes on: choose another one") from None
     except OSError as error:

@@ -9,10 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
-from spiking_wm.agents.popsan.options import Options
 from spiking_wm.memory.normaliser import Normaliser
 from spiking_wm.memory.transitions import Replay
 from spiking_wm.models.ensemble import SpikingWorldModel
+from spiking_wm.models.options import DreamOptions, ModelOptions
 
 _JUDGED = 512  # held-out stretches used per judgement
 
@@ -53,32 +53,40 @@ class Dynamics(nn.Module):
 
     Args:
         observation_size, action_size: widths of the inputs.
-        options: hyper-parameters.
+        model: sizes and learning of the ensemble.
+        dream: which imagined transitions are accepted.
         normaliser: the agent's own observation normaliser, shared with actor and critic.
     """
 
-    def __init__(self, observation_size: int, action_size: int, options: Options, normaliser: Normaliser):
+    def __init__(
+        self,
+        observation_size: int,
+        action_size: int,
+        model: ModelOptions,
+        dream: DreamOptions,
+        normaliser: Normaliser,
+    ):
         super().__init__()
-        self.options = options
+        self.model, self.dream = model, dream
         self.normaliser = normaliser
         self.change = Normaliser(observation_size)
         self.reward = Normaliser(1)
-        self.network = SpikingWorldModel(observation_size, action_size, options.model_sizes())
+        self.network = SpikingWorldModel(observation_size, action_size, model)
         self.optimiser = torch.optim.Adam(
-            self.network.parameters(), options.model_lr, weight_decay=options.model_weight_decay, fused=True
+            self.network.parameters(), model.lr, weight_decay=model.weight_decay, fused=True
         )
-        self.register_buffer("threshold", torch.tensor(float(options.uncertainty_threshold)))
+        self.register_buffer("threshold", torch.tensor(float(dream.threshold)))
         self.register_buffer("calibration", torch.ones(()))
 
     def scales(self) -> tuple[Tensor, Tensor]:
         """Units of predicted state change ``[S]`` and reward ``[1]``."""
-        if self.options.scale_targets:
+        if self.model.scale_targets:
             return self.change.scale, self.reward.scale
         return self.normaliser.scale, torch.ones(1)
 
     def learn(self, replay: Replay, generator: Generator) -> dict[str, float]:
         """One update; each member draws its own transitions from the part not held out."""
-        rows = replay.sample_training((self.options.members, self.options.model_batch), generator)
+        rows = replay.sample_training((self.model.members, self.model.batch), generator)
         batch = replay.at(rows)
         change_scale, reward_scale = self.scales()
         target = (batch["next_observation"] - batch["observation"]) / change_scale
@@ -93,9 +101,9 @@ class Dynamics(nn.Module):
         loss = (change_loss + 0.5 * reward_loss + termination_loss).sum()
         self.optimiser.zero_grad()
         loss.backward()
-        nn.utils.clip_grad_norm_(self.network.parameters(), 1.0 * self.options.members)
+        nn.utils.clip_grad_norm_(self.network.parameters(), 1.0 * self.model.members)
         self.optimiser.step()
-        return {"model_loss": float(loss.detach()) / self.options.members}
+        return {"model_loss": float(loss.detach()) / self.model.members}
 
     @torch.no_grad()
     def step(self, observation: Tensor, action: Tensor) -> Step:
@@ -129,7 +137,7 @@ class Dynamics(nn.Module):
     def calibrate(self, replay: Replay) -> None:
         """Scale uncertainty so that on held-out data its mean is the mean squared error."""
         rows = replay.held_out(1)[-_JUDGED:, 0]
-        if not self.options.calibrate or not len(rows):
+        if not self.dream.calibrate or not len(rows):
             return
         batch = replay.at(rows)
         self.calibration.fill_(1.0)
@@ -158,7 +166,12 @@ class Dynamics(nn.Module):
 
     @torch.no_grad()
     def imagine(
-        self, start: Tensor, act: Callable[[Tensor], Tensor], horizon: int, generator: Generator
+        self,
+        start: Tensor,
+        act: Callable[[Tensor], Tensor],
+        discount: float,
+        exploration_noise: float,
+        generator: Generator,
     ) -> Dream:
         """Roll out from ``start [B, S]``; a rollout ends where it is too uncertain or terminates.
 
@@ -169,17 +182,18 @@ class Dynamics(nn.Module):
         Args:
             start: real observations.
             act: the policy, from observations ``[B, S]`` to actions ``[B, A]`` in ``[-1, 1]``.
-            horizon: steps at most.
+            discount: factor per step.
+            exploration_noise: standard deviation of acting noise, in half ranges.
             generator: source of exploration noise.
         """
-        o = self.options
+        o = self.dream
         pessimism = o.pessimism * self.scales()[1]
         observation, threshold = start, self.threshold.clone()
         rollout = torch.arange(len(start))
         kept, imagined, uncertain = [], 0, 0.0
-        for _ in range(horizon):
+        for _ in range(o.horizon):
             action = act(observation)
-            noise = torch.randn(action.shape, generator=generator) * o.exploration_noise
+            noise = torch.randn(action.shape, generator=generator) * exploration_noise
             action = (action + noise).clamp(-1, 1)
             step = self.step(observation, action)
             imagined += len(observation)
@@ -190,7 +204,7 @@ class Dynamics(nn.Module):
                 "action": action,
                 "reward": (step.reward - pessimism * step.uncertainty)[:, None],
                 "next_observation": step.next_observation,
-                "discount": o.discount * (~step.terminated).float()[:, None],
+                "discount": discount * (~step.terminated).float()[:, None],
                 "rollout": rollout,
             }
             kept.append({name: value[sure] for name, value in transition.items()})
@@ -206,9 +220,9 @@ class Dynamics(nn.Module):
 
     def adapt_threshold(self, accepted: float) -> None:
         """Move the threshold 5 % so that the accepted share stays within its band."""
-        if accepted < self.options.acceptance_low:
+        if accepted < self.dream.acceptance_low:
             self.threshold.mul_(1.05).clamp_(max=2.0)
-        elif accepted > self.options.acceptance_high:
+        elif accepted > self.dream.acceptance_high:
             self.threshold.mul_(0.95).clamp_(min=0.01)
 
     def longest_held_out(self, replay: Replay, horizon: int) -> dict[str, np.ndarray]:

@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from spiking_wm.models.options import ModelOptions
 from spiking_wm.neurons.lif import ALIFParameters, alif
-from spiking_wm.neurons.sizes import WorldModelSizes
 from spiking_wm.neurons.stacked import StackedLayerNorm, StackedLinear
 
 _CODE_REACH = 3.0  # tuning curves and population read-out cover +-3 standard deviations
@@ -31,11 +31,11 @@ class MultiScaleBlock(nn.Module):
     """Parallel populations of recurrent adaptive LIF neurons with time constants from fast to slow.
 
     Args:
-        sizes: see `WorldModelSizes`.
+        sizes: see `ModelOptions`.
         slowest: largest initial membrane time constant, in ticks.
     """
 
-    def __init__(self, sizes: WorldModelSizes, slowest: float = 8.0):
+    def __init__(self, sizes: ModelOptions, slowest: float = 8.0):
         super().__init__()
         members, groups, width = sizes.members, sizes.scales, sizes.neurons_per_scale
         neurons = groups * width
@@ -68,10 +68,10 @@ class SpikingWorldModel(nn.Module):
     Args:
         state_size: number of state values ``S``.
         action_size: number of action values ``A``.
-        sizes: see `WorldModelSizes`.
+        sizes: see `ModelOptions`.
     """
 
-    def __init__(self, state_size: int, action_size: int, sizes: WorldModelSizes = WorldModelSizes()):
+    def __init__(self, state_size: int, action_size: int, sizes: ModelOptions = ModelOptions()):
         super().__init__()
         self.sizes = sizes
         members, neurons = sizes.members, sizes.scales * sizes.neurons_per_scale

@@ -7,14 +7,11 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from spikingjelly.activation_based import surrogate
 from torch import Tensor
 
 from spiking_wm.neurons import integrate_and_fire_kernels as kernels
-from spiking_wm.neurons import probe
+from spiking_wm.neurons import probe, surrogate
 from spiking_wm.neurons.lif import fused
-
-_ALPHA = 2.0  # of the surrogate gradient, arctan's
 
 
 class Constants(NamedTuple):
@@ -70,7 +67,7 @@ def _by_tick(drive: Tensor, ticks: int, c: Constants) -> tuple[Tensor, Tensor]:
     potential, spikes = torch.full_like(drive[0], c.start), []
     for current in drive.expand(ticks, *drive.shape[1:]):
         before = potential + c.gain * current - c.leak * potential
-        fired = surrogate.atan.apply(before - c.threshold, _ALPHA)
+        fired = surrogate.arc_tangent(before - c.threshold)
         potential = before - fired * (c.threshold if c.soft else before)
         spikes.append(fired)
     return torch.stack(spikes), potential

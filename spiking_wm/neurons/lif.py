@@ -11,10 +11,10 @@ What training spends its time on is there a second time, fused by `kernels` for 
 from typing import NamedTuple
 
 import torch
-from spikingjelly.activation_based import surrogate
 from torch import Tensor
 
 from spiking_wm.neurons import lif_kernels as kernels
+from spiking_wm.neurons import surrogate
 
 
 def fused(*tensors: Tensor) -> bool:
@@ -66,9 +66,9 @@ def clif(
     for tick_drive in drive:
         current = constants.current_decay * current + tick_drive
         membrane = constants.membrane_decay * (membrane * (1 - spike)) + current
-        # `rect` fires at >= 0; the paper's neuron fires above the threshold
+        # a step fires at >= 0; the paper's neuron fires above the threshold
         above = membrane - constants.threshold - 1e-9 * (membrane == constants.threshold)
-        spike = surrogate.rect.apply(above, 1.0)
+        spike = surrogate.rectangle(above)
         spikes.append(spike)
     return torch.stack(spikes), CLIFState(current, membrane, spike)
 
@@ -141,8 +141,7 @@ def _alif_by_tick(drive, membrane_decay, adaptation_decay, threshold, recurrent,
     for t in range(ticks):
         current = drive[t % drive.shape[0]] + _recur(s, recurrent)
         v = d_m * v + (1 - d_m) * current
-        distance = constants.sharpness * (v - theta - a)
-        s = surrogate.super_spike.apply(distance, 1 / constants.sharpness)
+        s = surrogate.superspike(v - theta - a, constants.sharpness)
         v = v * (1 - s)
         a = d_a * a + constants.adaptation_step * s
         spikes.append(s)

@@ -12,7 +12,6 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from spiking_wm.chips.network import Layer
 from spiking_wm.neurons import probe
 from spiking_wm.neurons import recurrent_kernels as kernels
 
@@ -86,7 +85,7 @@ class RecurrentNetwork:
         shape, scale = (neurons, neurons), np.asarray(input_scale)
         self.constants, self._inputs, c = constants, len(scale), constants
         decays = (np.exp(-1 / time) for time in (c.membrane_time, c.synapse_time, c.readout_time))
-        self._numbers = tuple(map(np.float32, (*decays, c.rest, c.reset, c.width)))
+        self.numbers = tuple(map(np.float32, (*decays, c.rest, c.reset, c.width)))
         first, second = np.triu_indices(tuned if c.pairs else 0, 1)
         tuned = tuned if c.curves else 0
         reach, transient = np.float32(c.pair_reach), np.float32(c.transient)
@@ -131,36 +130,21 @@ class RecurrentNetwork:
         *states, last = vars(activity).values()
         seen = self._see(inputs, last)
         last[:] = inputs
-        kernels.lif_tick(self.weights, self.input_weights, seen, *states, learning, *self._numbers)
+        kernels.lif_tick(self.weights, self.input_weights, seen, *states, learning, *self.numbers)
         probe.fired(activity.spikes[None])
         return activity.readout
 
     def currents(self, activity: Activity, inputs: Array) -> Array:
         """What inputs ``[R B, D]`` and the potential at rest add to potentials in a tick, ``[R B, N]``."""
-        decay, _, _, rest, *_ = self._numbers
+        decay, _, _, rest, *_ = self.numbers
         return (1 - decay) * (by_realisation(self._see(inputs, activity.inputs), self.input_weights) + rest)
 
     def follow(self, activity: Activity, inputs: Array, spikes: Array) -> Array:
         """Go on as `tick`, with spikes ``[R B, N]`` that neurons elsewhere have fired; potentials stay."""
-        readout_decay = self._numbers[2]
+        readout_decay = self.numbers[2]
         activity.inputs[:], activity.spikes[:] = inputs, spikes
         activity.readout[:] = readout_decay * activity.readout + (1 - readout_decay) * spikes
         return activity.readout
-
-    def chip_layer(self) -> Layer:
-        """The neurons of one realisation, for chips; currents come from outside."""
-        membrane_decay, synapse_decay, _, _, reset, _ = map(float, self._numbers)
-        recurrent = (1 - synapse_decay) * (1 - membrane_decay) * self.weights[0].T.astype(np.float64)
-        return Layer(
-            None,
-            np.zeros(len(recurrent)),
-            synapse_decay,
-            membrane_decay,
-            threshold=0.0,
-            recurrent=recurrent,
-            start=self.constants.start,
-            reset=reset / membrane_decay,  # taken at the next tick, after the decay
-        )
 
     def _see(self, inputs: Array, last: Array) -> Array:
         """What the input weights carry, ``[R B, rows of those]``."""

@@ -4,38 +4,6 @@ from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
-class PopSANSizes:
-    """Sizes and constants of the actor."""
-
-    ticks: int = 5
-    hidden: tuple[int, ...] = (256, 256)
-    population: int = 10
-    reach: float = 3.0
-    deviation: float = 0.4
-    bits: int = 0  # of a weight, as chips hold it; 0: as it is
-
-    def widths(self, observation_size: int, action_size: int) -> tuple[int, ...]:
-        """Neurons of the encoder and of every layer."""
-        return (observation_size * self.population, *self.hidden, action_size * self.population)
-
-
-@dataclass(frozen=True)
-class WorldModelSizes:
-    """Sizes and constants of the ensemble; the defaults are ours, `published` is in config."""
-
-    members: int = 3
-    ticks: int = 4
-    tuning_curves: int = 8
-    linear_input: bool = True
-    hidden: int = 128
-    blocks: int = 1
-    scales: int = 3
-    neurons_per_scale: int = 48
-    readout: tuple[int, ...] = (256,)
-    population_readout: float = 0.0
-
-
-@dataclass(frozen=True)
 class RSSMSizes:
     """Sizes and kinds of a recurrent state-space model."""
 

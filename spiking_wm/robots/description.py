@@ -8,9 +8,9 @@ from typing import Any, get_origin
 import numpy as np
 from gymnasium.spaces import Box
 
+from spiking_wm.core.data import data_folder
 from spiking_wm.core.errors import UserError
 from spiking_wm.core.options import override, read_yaml, suggestion
-from spiking_wm.core.presets import package_folder
 from spiking_wm.core.spaces import Spaces
 from spiking_wm.safety.gate import GateOptions
 
@@ -124,7 +124,7 @@ class Robot:
 
 def robots() -> list[str]:
     """Names that ``robot:=`` takes."""
-    return sorted(path.stem for path in (package_folder("config") / "robots").glob("*.yaml"))
+    return sorted(path.stem for path in (data_folder("config") / "robots").glob("*.yaml"))
 
 
 def load_robot(name: str) -> Robot:
@@ -136,7 +136,7 @@ def load_robot(name: str) -> Robot:
     own = name.endswith(".yaml")
     if not own and name not in robots():
         raise UserError(f"unknown robot '{name}'{suggestion(name, robots())}")
-    path = Path(name) if own else package_folder("config") / "robots" / f"{name}.yaml"
+    path = Path(name) if own else data_folder("config") / "robots" / f"{name}.yaml"
     if not path.is_file():
         raise UserError(f"robot:={name} does not exist")
     described = read_yaml(path)

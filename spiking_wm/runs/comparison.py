@@ -77,7 +77,7 @@ def _label(config: RunConfig, configs: Sequence[RunConfig]) -> str:
 def _curve(run: Run, config: RunConfig) -> Curve:
     rows = run.table("evaluations")
     if not rows:
-        raise UserError(f"{run.path} has no evaluations: train it with evaluate_every:=")
+        raise UserError(f"{run.path} has no evaluations: train it with evaluation.every:=")
     columns = (np.array([float(row[name]) for row in rows]) for name in ("step", "seconds", "mean"))
     return Curve(int(config.options["seed"]), *columns)
 

@@ -1,34 +1,49 @@
 """``config.yaml`` of a run: algorithm, environment and every option."""
 
-from dataclasses import asdict
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
 
-from spiking_wm.core.files import write_atomically
-from spiking_wm.core.options import read_yaml
-from spiking_wm.core.presets import Setup, settle
-from spiking_wm.core.schedule import RunOptions
-from spiking_wm.core.storage import load_facts
 from spiking_wm.core.errors import UserError
+from spiking_wm.core.files import write_atomically
+from spiking_wm.core.options import canonical, flattened, read_yaml, values
+from spiking_wm.core.presets import Setup, agent_of, resolve
+from spiking_wm.core.registry import options_class
+from spiking_wm.core.schedule import Schedule
+from spiking_wm.core.storage import load_facts
 
 
 class RunConfig(NamedTuple):
-    """What a run was started, or last resumed, with."""
+    """What a run was started, or last resumed, with.
+
+    ``origins`` says where values that are no defaults came from; runs of version 0.1 have none.
+    """
 
     algorithm: str
     env: str
     options: dict[str, Any]
+    origins: Mapping[str, str] = {}
 
-    def settle(self, changes: dict[str, Any] | None = None) -> Setup:
+    def resolve(self, changes: Mapping[str, Any] | None = None) -> Setup:
         """The algorithm with these options, some of them changed."""
-        return settle(self.algorithm, self.env, self.options | (changes or {}))
+        of_agent = options_class(agent_of(self.algorithm))
+
+        def dotted(named: Mapping[str, Any]) -> dict[str, Any]:
+            names = {n: canonical(of_agent, n) or canonical(Schedule, n) or n for n in flattened(named)}
+            return {names[name]: value for name, value in flattened(named).items()}
+
+        changed = dotted(changes or {})
+        setup = resolve(self.algorithm, self.env, dotted(self.options) | changed)
+        origins = dict(self.origins) | {name: setup.origins[name] for name in changed}
+        return replace(setup, origins=origins)
 
 
 def options_of(setup: Setup) -> dict[str, Any]:
-    """All options as YAML and ROS parameters hold them."""
-    options = asdict(setup.agent_options) | asdict(setup.run_options)
+    """All options by dotted names, as YAML and ROS parameters hold them."""
+    options = values(setup.agent_options) | values(setup.schedule)
     return {name: list(value) if isinstance(value, tuple) else value for name, value in options.items()}
 
 
@@ -42,14 +57,14 @@ def has_begun(path: Path) -> bool:
     return is_run(path) and (path / "policies").exists()
 
 
-def done(checkpoint: Path, options: RunOptions) -> bool:
+def done(checkpoint: Path, options: Schedule) -> bool:
     """Whether all steps are done at a checkpoint, and the last evaluation, or more steps than these.
 
     Raises:
         UserError: if the checkpoint is damaged.
     """
     at = load_facts(checkpoint / "agent.safetensors")["learner"]
-    judged = not options.evaluate_every or at["evaluated_at"] == at["step"]
+    judged = not options.evaluation.every or at["evaluated_at"] == at["step"]
     return at["step"] > options.steps or (at["step"] == options.steps and judged)
 
 
@@ -61,10 +76,19 @@ def read_config(path: Path) -> RunConfig:
     """
     if not is_run(path):
         raise UserError(f"{path} is not a run (it has no config.yaml): give a folder as runs/NAME")
-    return RunConfig(**read_yaml(path / "config.yaml"))
+    said = read_yaml(path / "config.yaml")
+    try:
+        return RunConfig(**said)
+    except TypeError as error:
+        raise UserError(f"{path / 'config.yaml'} is damaged or of a newer version ({error})") from None
 
 
 def write_config(path: Path, setup: Setup, env_id: str) -> None:
     """Write the config of the run in a folder."""
-    config = {"algorithm": setup.algorithm, "env": env_id, "options": options_of(setup)}
+    config = {
+        "algorithm": setup.algorithm,
+        "env": env_id,
+        "options": options_of(setup),
+        "origins": dict(setup.origins),
+    }
     write_atomically(path / "config.yaml", yaml.safe_dump(config, sort_keys=False).encode())

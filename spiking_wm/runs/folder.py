@@ -8,7 +8,6 @@ import platform
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any
 
@@ -17,8 +16,9 @@ import numpy as np
 from spiking_wm.training import learner as learning
 from spiking_wm.runs.bundle import check_spaces, load_bundle, pack_bundle
 from spiking_wm.core.contract import Weights
-from spiking_wm.core.files import CheckpointFolder, hold, newest_checkpoint, write_atomically
+from spiking_wm.core.files import CheckpointFolder, lock, newest_checkpoint, write_atomically
 from spiking_wm.training.learner import Learner
+from spiking_wm.core.options import values
 from spiking_wm.core.presets import Setup
 from spiking_wm.runs.config import RunConfig, is_run, read_config, write_config
 from spiking_wm.core.spaces import Spaces
@@ -71,7 +71,7 @@ class Run:
     def create(path: Path, setup: Setup, env_id: str) -> "Run":
         """Make the folder of a run, or write down the options with which one goes on.
 
-        Those it had before are kept until it does go on (`went_on`), or turns out not to (`did_not_go_on`).
+        Those it had before are kept until it does go on (`commit_options`), or turns out not to (`roll_back_options`).
 
         Raises:
             UserError: if the folder cannot be written.
@@ -90,16 +90,16 @@ class Run:
     def _before(self) -> Path:
         return self.path / "config.before.yaml"
 
-    def went_on(self) -> None:
+    def commit_options(self) -> None:
         """It goes on with the options that `create` wrote."""
         self._before.unlink(missing_ok=True)
 
-    def did_not_go_on(self) -> None:
+    def roll_back_options(self) -> None:
         """It does not go on with them: it has those of before again."""
         if self._before.exists():
             os.replace(self._before, self.path / "config.yaml")
 
-    def hold(self) -> IO:
+    def lock(self) -> IO[bytes]:
         """Keep all others from learning in this folder, until what is returned is closed.
 
         Raises:
@@ -108,7 +108,7 @@ class Run:
         deadline = time.monotonic() + _PATIENCE
         while True:
             try:
-                return hold(self.path / ".lock")
+                return lock(self.path / ".lock")
             except BlockingIOError:  # who was killed may take a moment to end
                 if time.monotonic() > deadline:
                     raise UserError(
@@ -180,13 +180,13 @@ class Run:
 
     # --- dream against reality ---
 
-    def keep_stretch(self, stretch: Mapping[str, np.ndarray]) -> None:
+    def keep_segment(self, stretch: Mapping[str, np.ndarray]) -> None:
         """Keep a held-out stretch and its prediction, for the picture."""
         if stretch:
             write_atomically(self.path / "dream.safetensors", pack(stretch, {}))
 
     def dream_against_reality(self) -> dict[str, np.ndarray]:
-        """What `keep_stretch` kept; empty if nothing was."""
+        """What `keep_segment` kept; empty if nothing was."""
         file = self.path / "dream.safetensors"
         return {name: tensor.numpy() for name, tensor in load(file)[0].items()} if file.exists() else {}
 
@@ -204,7 +204,9 @@ class Run:
             OSError: if it cannot be written; older ones then stay.
         """
         facts = {
-            **config._asdict(),
+            "algorithm": config.algorithm,
+            "env": config.env,
+            "options": config.options,
             "spaces": spaces.to_json(),
             "learner": learning.counters(learner),
         }
@@ -213,7 +215,7 @@ class Run:
         actions = np.array(learner.episode_actions)
         files = {
             "agent.safetensors": pack(learner.agent.snapshot(), facts),
-            "policy.safetensors": bundle_of(acting.weights, config.settle(), spaces, acting.version),
+            "policy.safetensors": bundle_of(acting.weights, config.resolve(), spaces, acting.version),
             "episode.safetensors": pack({"actions": actions}, place),
         }
         return self.checkpoints.save(learner.step, files)
@@ -250,7 +252,7 @@ class Run:
 
 def bundle_of(weights: Weights, setup: Setup, spaces: Spaces, version: int) -> bytes:
     """A policy bundle, as the bytes of a file."""
-    return pack_bundle(weights, setup.agent, asdict(setup.agent_options), spaces, version)
+    return pack_bundle(weights, setup.agent, values(setup.agent_options), spaces, version)
 
 
 def resume_point(checkpoint: Path) -> dict[str, Any]:
@@ -277,7 +279,8 @@ def _quoted(value: str) -> str:
 
 
 def _versions() -> dict[str, str]:
-    packages = ("torch", "numpy", "spikingjelly", "gymnasium", "mujoco", "safetensors")
-    found = {name: importlib.metadata.version(name) for name in packages}
+    packages = ("spiking_wm_ros", "torch", "numpy", "numba", "gymnasium", "mujoco", "safetensors")
+    installed = {d.name.replace("-", "_"): d.version for d in importlib.metadata.distributions()}
+    found = {name: installed[name] for name in packages if name in installed}
     command = os.environ.get("SWM_COMMAND", " ".join(sys.argv))
     return {"command": command, "python": platform.python_version(), "machine": platform.platform()} | found

@@ -20,8 +20,8 @@ from spiking_wm.runs.folder import Run
 from spiking_wm.core.spaces import Spaces
 from spiking_wm.chips.backends.recorder import Recorder
 from spiking_wm.runs import report_figures as figures
-from spiking_wm.training.evaluation import play
-from spiking_wm.training.session import make_env
+from spiking_wm.training.evaluation import episode_return
+from spiking_wm.envs.make import make_env
 from spiking_wm.core.errors import UserError
 
 _GAMES, _FIRST_GAME, _LONGEST = 3, 6_000_011, 1000  # of each policy around a dream; steps of a game
@@ -147,7 +147,7 @@ def _dreams(run: Run) -> Iterator[Section]:
 
     def returns(bundle: Path) -> float:
         policy = make_policy(load_bundle(bundle), spaces)
-        return float(np.mean([play(policy, env, _FIRST_GAME + k, _LONGEST) for k in range(_GAMES)]))
+        return float(np.mean([episode_return(policy, env, _FIRST_GAME + k, _LONGEST) for k in range(_GAMES)]))
 
     judged, began = [], time.monotonic()
     for number, before, after in track(_far_apart_first(pairs), "what dreams changed", transient=True):
@@ -190,7 +190,7 @@ def _spikes(run: Run) -> Iterator[Section]:
     recorder = policy.elsewhere = Recorder()
     seed = _FIRST_GAME
     while len(recorder.inputs) < _DECISIONS:
-        play(policy, env, seed, _DECISIONS)
+        episode_return(policy, env, seed, _DECISIONS)
         seed += 1
     env.close()
     costs = count(network, np.stack(recorder.inputs[:_DECISIONS], 1))

@@ -85,7 +85,7 @@ class Gate:
         if not self._follows and (gap is None or gap > self.options.max_age):
             self._steady_since = now
         self._came_at = now
-        if now - self._steady_since < self.options.settle and not self._follows:
+        if now - self._steady_since < self.options.resolve and not self._follows:
             return
         self._follows, self.reason = True, ""
         self._good = np.clip(action, self.space.low, self.space.high).astype(self.space.dtype)

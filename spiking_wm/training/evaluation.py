@@ -1,18 +1,50 @@
-"""Greedy games by a policy, outside of any graph or training."""
+"""Greedy episodes of a policy, and what they come to."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
 
 import gymnasium as gym
+import numpy as np
 
 from spiking_wm.core.contract import Policy
+from spiking_wm.core.episodes import Step, play
+from spiking_wm.core.player import Player
+
+LONGEST = 1_000_000  # steps of an episode that never ends
 
 
-def play(policy: Policy, env: gym.Env, seed: int, longest: int = 1_000_000) -> float:
-    """Return of a game; as far as it went after so many steps."""
-    observation, _ = env.reset(seed=seed)
-    state, total = policy.initial_state(seed), 0.0
-    for _ in range(longest):
-        action, state = policy.act(policy.spaces.check_observation(observation), state, None)
-        observation, reward, terminated, truncated, _ = env.step(action if action.ndim else action[()])
-        state, total = policy.rewarded(state, float(reward)), total + float(reward)
-        if terminated or truncated:
-            break
-    return total
+class Returns(NamedTuple):
+    """Returns and lengths of greedy episodes."""
+
+    returns: tuple[float, ...]
+    lengths: tuple[int, ...]
+
+    @property
+    def mean(self) -> float:
+        """Mean return."""
+        return float(np.mean(self.returns))
+
+    @property
+    def std(self) -> float:
+        """Standard deviation of returns."""
+        return float(np.std(self.returns))
+
+
+def episode(policy: Policy, env: gym.Env, seed: int, longest: int = LONGEST) -> Iterator[Step]:
+    """Play one greedy episode, step by step; the policy takes in a step's reward before it is yielded."""
+    player = Player(policy)
+    player.reset(seed)
+    for (step,) in play([env], [seed], lambda _, seen: [player.act(seen[0])], longest):
+        player.rewarded(step.reward)
+        yield step
+
+
+def episode_return(policy: Policy, env: gym.Env, seed: int, longest: int = LONGEST) -> float:
+    """Return of one greedy episode; as far as it went after ``longest`` steps."""
+    return sum((step.reward for step in episode(policy, env, seed, longest)), 0.0)
+
+
+def evaluate(policy: Policy, env: gym.Env, seeds: range, longest: int = LONGEST) -> Returns:
+    """Play a greedy episode from each seed."""
+    rewards = [[step.reward for step in episode(policy, env, seed, longest)] for seed in seeds]
+    return Returns(tuple(sum(r, 0.0) for r in rewards), tuple(len(r) for r in rewards))

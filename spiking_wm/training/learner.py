@@ -12,7 +12,7 @@ import numpy as np
 from spiking_wm.core.contract import Agent, Budget, DreamProgress, Metrics, Transition, Weights
 from spiking_wm.core.errors import UserError
 from spiking_wm.core.process import matmul_precision
-from spiking_wm.core.schedule import RunOptions
+from spiking_wm.core.schedule import Schedule
 
 AWAKE, DREAMING = "awake", "dreaming"
 
@@ -86,7 +86,7 @@ class Learner:
         observer: what is told about it.
     """
 
-    def __init__(self, agent: Agent, options: RunOptions, observer: Observer):
+    def __init__(self, agent: Agent, options: Schedule, observer: Observer):
         self.agent, self.options, self.observer = agent, options, observer
         self.step = 0  # training transitions taken in
         self.updates = 0
@@ -109,7 +109,7 @@ class Learner:
         self._saved_at = 0
         self._dream: Iterator[DreamProgress] | None = None
         self._dream_scheduled = False
-        self._progress = DreamProgress(0, 0, {})
+        self.progress = DreamProgress(0, 0, {})  # of the dream phase
 
     # --- experience ---
 
@@ -137,7 +137,7 @@ class Learner:
             self.observer.episode_ended(self.step, transition.episode, self._episode_return, length)
             self.episode = transition.episode + 1
             self._episode_return, self.episode_actions, self.episode_seed = 0.0, [], -1
-        if self.step >= self.options.steps and not self.options.evaluate_every:
+        if self.step >= self.options.steps and not self.options.evaluation.every:
             self.finished = True
 
     def _observe_evaluation(self, transition: Transition) -> None:
@@ -152,7 +152,7 @@ class Learner:
             return
         self._evaluation_returns.append(self._evaluation_return)
         self._evaluation_return = 0.0
-        if len(self._evaluation_returns) == self.options.evaluation_episodes:
+        if len(self._evaluation_returns) == self.options.evaluation.episodes:
             evaluation = Evaluation(self.step, transition.policy_version, tuple(self._evaluation_returns))
             self.evaluated_at = self.step
             self.observer.evaluated(evaluation)
@@ -175,7 +175,7 @@ class Learner:
             self.observer.learned(self.step, self.updates, self.agent.learn())
         elif self._dream_due():
             self._dreamed_at = self.step
-            self.start_dream(Budget(rollouts=self.options.dream_rollouts), scheduled=True)
+            self.start_dream(Budget(rollouts=self.options.dream.rollouts), scheduled=True)
         elif self.acting is None or self.step >= self.acting.until_step:
             self.release()
         elif self._save_due():
@@ -190,7 +190,7 @@ class Learner:
         return self.agent.updates_first + math.floor(since * self.options.updates_per_step)
 
     def _dream_due(self) -> bool:
-        due = self._dreamed_at != self.step and self.options.dream_due(self.step)
+        due = self._dreamed_at != self.step and self.options.dream.due(self.step)
         return due and self.agent.can_dream
 
     def _save_due(self) -> bool:
@@ -213,10 +213,15 @@ class Learner:
     @property
     def phase(self) -> str:
         """``awake`` or ``dreaming``."""
-        return AWAKE if self._dream is None else DREAMING
+        return DREAMING if self.dreaming else AWAKE
+
+    @property
+    def dreaming(self) -> bool:
+        """Whether a dream phase is under way."""
+        return self._dream is not None
 
     def start_dream(self, budget: Budget, scheduled: bool = False) -> None:
-        """Fall asleep; `work` then dreams until the budget is spent or `wake` is called.
+        """Fall asleep; `work` then dreams until the budget is spent or `end_dream` is called.
 
         A dream that was asked for ends with a policy version of its own; one that the schedule
         called for leaves that to the schedule.
@@ -225,33 +230,33 @@ class Learner:
             UserError: if the agent cannot dream yet, or dreams already.
         """
         if self._dream is not None:
-            raise UserError("a dream phase is under way: wake it first")
+            raise UserError("a dream phase is under way: end it first")
         if not self.agent.can_dream:
             raise UserError(
                 "nothing to dream of yet: there is no world model (algorithm:=…_dream has one) or too"
                 " little experience"
             )
         self.dreams += 1
-        self._progress = DreamProgress(0, 0, {})
+        self.progress = DreamProgress(0, 0, {})
         self._dream, self._dream_scheduled = self.agent.dream(budget), scheduled
         self.observer.dream_started(self.step)
 
-    def wake(self) -> None:
+    def end_dream(self) -> None:
         """End the dream phase, if there is one, keeping what it has learned."""
         if self._dream is not None:
             self._end_dream(completed=False)
 
     def _advance_dream(self) -> None:
         try:
-            self._progress = next(self._dream)
-            self.observer.dreamed(self.step, self._progress)
+            self.progress = next(self._dream)
+            self.observer.dreamed(self.step, self.progress)
         except StopIteration:
             self._end_dream(completed=True)
 
     def _end_dream(self, completed: bool) -> None:
         self._dream.close()
         self._dream = None
-        rollouts, updates, metrics = self._progress
+        rollouts, updates, metrics = self.progress
         self.dream_rollouts += rollouts
         self.dream_updates += updates
         if not self._dream_scheduled:

@@ -1,6 +1,5 @@
 """A training run's view of its environment: episodes, seeds, evaluations, and going on after a stop."""
 
-import difflib
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -8,10 +7,12 @@ import gymnasium as gym
 import numpy as np
 
 from spiking_wm.core.contract import Transition
+from spiking_wm.core.episodes import take_step
 from spiking_wm.core.errors import UserError
 from spiking_wm.core.spaces import Spaces
 from spiking_wm.energy.battery import BatteryOptions
 from spiking_wm.envs.battery import EnvBattery
+from spiking_wm.envs.make import EnvLike, make_env, source_of
 
 _EVALUATION_SEEDS = 1_000_003  # evaluations start from the same states every time, apart from training's
 
@@ -27,38 +28,6 @@ class Pending(NamedTuple):
     reward: float = 0.0
 
 
-def make_env(env_id: str) -> gym.Env:
-    """Make a Gymnasium environment.
-
-    Raises:
-        UserError: for an id that Gymnasium does not know or cannot make.
-    """
-    try:
-        return gym.make(env_id)
-    except gym.error.Error as error:
-        if isinstance(error, gym.error.UnregisteredEnv | gym.error.NameNotFound):
-            raise _unknown(env_id) from None
-        raise UserError(f"environment '{env_id}' cannot be made: {error}") from None
-
-
-def check_env(env_id: str) -> None:
-    """Refuse an id that Gymnasium does not know, without making the environment.
-
-    Raises:
-        UserError: naming one that is near, or how to find them.
-    """
-    try:
-        gym.spec(env_id)
-    except gym.error.Error:
-        raise _unknown(env_id) from None
-
-
-def _unknown(env_id: str) -> UserError:
-    near = difflib.get_close_matches(env_id, gym.registry, n=1)
-    advice = f"did you mean '{near[0]}'?" if near else "gymnasium.pprint_registry() lists those there are"
-    return UserError(f"unknown environment '{env_id}'; {advice}")
-
-
 class Session:
     """Steps a training environment, and a second one for evaluations in between.
 
@@ -66,17 +35,26 @@ class Session:
     played again from its actions: that is how a stopped run goes on, with any environment.
 
     Args:
-        env_id: Gymnasium id.
+        env: what environments are made from; see `spiking_wm.envs.make`.
         seed: the run's seed.
         steps: training steps of the whole run.
         evaluate_every: training steps between evaluations, from step 0 to the last; 0 for none.
         evaluation_episodes: greedy episodes per evaluation.
+
+    Raises:
+        UserError: if it cannot be made, or there is only one and evaluations need a second.
     """
 
     def __init__(
-        self, env_id: str, seed: int, steps: int, evaluate_every: int = 0, evaluation_episodes: int = 10
+        self, env: EnvLike, seed: int, steps: int, evaluate_every: int = 0, evaluation_episodes: int = 10
     ):
-        self._training, self._evaluation = make_env(env_id), make_env(env_id)
+        if evaluate_every and source_of(env).single:
+            raise UserError(
+                "evaluations need a second environment: give a function that makes environments, or"
+                " evaluation.every:=0"
+            )
+        self._training = make_env(env)
+        self._evaluation = make_env(env) if evaluate_every else self._training
         self.spaces = Spaces.of(self._training)
         self._seed, self._steps = seed, steps
         self._evaluate_every, self._evaluation_episodes = evaluate_every, evaluation_episodes
@@ -132,20 +110,20 @@ class Session:
         pending = self.pending()
         env = self._evaluation if pending.evaluation else self._training
         action = self.spaces.check_action(action)
-        observation, reward, terminated, truncated, info = env.step(action if action.ndim else action[()])
+        step = take_step(env, pending.observation, action)
         transition = Transition(
             pending.observation,
             action,
-            float(reward),
-            self.spaces.check_observation(observation),
-            bool(terminated),
-            bool(truncated) or (self._end_requested and not pending.evaluation),
+            step.reward,
+            self.spaces.check_observation(step.next_observation),
+            step.terminated,
+            step.truncated or (self._end_requested and not pending.evaluation),
             pending.episode,
             pending.step,
             policy_version,
             pending.evaluation,
             -1 if pending.evaluation else self._episode_seed,
-            bool(info.get("life_lost", False)),
+            bool(step.info.get("life_lost", False)),
         )
         if not pending.evaluation:
             self._end_requested = False
@@ -197,7 +175,7 @@ class Session:
         self._end_requested, self._next_seed = True, next_seed
 
     def rest_action(self) -> np.ndarray:
-        """The action for want of a better one: zero, or as near to it as the space allows."""
+        """Default action: zero, clipped to the action space."""
         if isinstance(self.spaces.action, gym.spaces.Discrete):
             return np.asarray(self.spaces.action.start)
         return np.zeros(self.spaces.action.shape, np.float32).clip(
@@ -222,13 +200,13 @@ class Session:
         self._judging, self._judged_at, self._episode_seed = None, evaluated_at, episode_seed
         self._training_pending = self._begin(episode, step - len(actions))
         for action in actions:
-            env_action = action if action.ndim else action[()]
-            observation, reward, *_ = self._training.step(env_action)
-            self._training_pending = self._training_pending._replace(
-                observation=self.spaces.check_observation(observation),
-                step=self._training_pending.step + 1,
-                episode_step=self._training_pending.episode_step + 1,
-                reward=float(reward),
+            pending = self._training_pending
+            step = take_step(self._training, pending.observation, action)
+            self._training_pending = pending._replace(
+                observation=self.spaces.check_observation(step.next_observation),
+                step=pending.step + 1,
+                episode_step=pending.episode_step + 1,
+                reward=step.reward,
             )
 
     def close(self) -> None:

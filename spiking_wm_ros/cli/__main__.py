@@ -40,7 +40,7 @@ def _show(graph_name: str, given: dict[str, str]) -> None:
     """List the arguments of a graph, and the options that `train` takes besides."""
     from spiking_wm.chips.backends.registry import backend_options, backends
     from spiking_wm.core.options import known
-    from spiking_wm.core.presets import settle
+    from spiking_wm.core.presets import resolve
     from spiking_wm_ros.graph.specification import GRAPHS
     from spiking_wm_ros.graph.train import ENERGY
 
@@ -61,23 +61,22 @@ def _show(graph_name: str, given: dict[str, str]) -> None:
         return
     declared = {a.name: a.default for a in graph.arguments}
     chosen = {k: given.get(k, declared[k]) for k in ("algorithm", "env")}
-    setup = settle(chosen["algorithm"], chosen["env"], {})
+    setup = resolve(chosen["algorithm"], chosen["env"], {})
     console.print("\nbag:=FOLDER learns from recordings alone (./swm train only).")
     console.print(f"\nOptions of {chosen['algorithm']} in {chosen['env']}, as option:=value:")
-    _show_options(console, setup.run_options, setup.agent_options)
+    _show_options(console, setup.schedule, setup.agent_options)
     console.print("\nOptions of battery and phases, with battery:=own or battery:=virtual:")
     _show_options(console, *(options_class() for classes in ENERGY.values() for options_class in classes))
 
 
 def _show_options(console: Console, *shown) -> None:
-    from spiking_wm.core.options import known
+    from spiking_wm.core.options import described
 
     table = Table("option", "value", "range", "what it is", box=None)
     for options in shown:
-        for name, f in known(type(options)).items():
-            choices, bounds = f.metadata["choices"], str(f.metadata["range"])
-            allowed = " ".join(map(str, choices)) or (bounds if bounds != ".." else "")
-            table.add_row(name, str(getattr(options, name)), allowed, f.metadata["text"])
+        for name, o in described(options).items():
+            allowed = " ".join(map(str, o.choices)) or (str(o.range) if str(o.range) != ".." else "")
+            table.add_row(name, str(o.default), allowed, o.text)
     console.print(table)
 
 
@@ -87,9 +86,9 @@ def _launch(graph_name: str, arguments: list[str] | None, show_args: bool = Fals
         _show(graph_name, given)
         return
     from spiking_wm_ros.cli.console import watch
-    from spiking_wm_ros.graph.specification import settle_graph
+    from spiking_wm_ros.graph.specification import resolve_graph
 
-    raise typer.Exit(watch(settle_graph(graph_name, given), learning=graph_name in ("train", "dream")))
+    raise typer.Exit(watch(resolve_graph(graph_name, given), learning=graph_name in ("train", "dream")))
 
 
 @app.command()

@@ -8,7 +8,7 @@ from rich.table import Table
 from spiking_wm.core.errors import UserError
 from spiking_wm.core.options import suggestion
 from spiking_wm.envs.demonstrations import collect
-from spiking_wm.training.session import check_env
+from spiking_wm.envs.make import check_env
 
 _DEFAULTS = {"env": "CartPole-v1", "seed": "0", "episodes": "100"}
 

@@ -7,7 +7,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from spiking_wm.core.errors import UserError
 from spiking_wm.runs.folder import Run
-from spiking_wm.training.trainer import train, train_offline
+from spiking_wm.runs.in_process import train, train_offline
 from spiking_wm_ros.cli.console import conclude, heeding
 from spiking_wm_ros.graph.parts import bag_of
 from spiking_wm_ros.graph.train import TRAIN, Subject, subject
@@ -23,7 +23,7 @@ def train_in_process(given: dict[str, str]) -> None:
     run, asked = Run.create(chosen.run, chosen.setup, chosen.env), []
     with heeding(lambda *_: asked.append(True)), _bars() as progress:
         first = progress.add_task("demonstrations", total=None, visible=False)
-        task = progress.add_task("training", total=chosen.setup.run_options.steps)
+        task = progress.add_task("training", total=chosen.setup.schedule.steps)
         learner = train(
             run,
             chosen.checkpoint,

@@ -43,7 +43,7 @@ def _deploy(arguments: Mapping[str, str], options: Mapping[str, str]) -> Started
     nodes = [NodeSpec("gate", of_robot), NodeSpec("robot", of_robot)]
     if dreams:
         checkpoint, run, config = newest_of(arguments, "policy")
-        bundle, setup = checkpoint / "policy.safetensors", config.settle(left)
+        bundle, setup = checkpoint / "policy.safetensors", config.resolve(left)
         named = {"algorithm": setup.algorithm, "env": config.env, "run": str(run), "resume": str(checkpoint)}
         dreamer = named | {"mode": "at_rest"} | options_of(setup)
         nodes += [NodeSpec("policy", acting, vital=False), NodeSpec("dreamer", dreamer, vital=False)]

@@ -4,8 +4,9 @@ from collections.abc import Mapping
 
 import yaml
 
-from spiking_wm.core.options import known
-from spiking_wm.core.presets import agent_of, options_class
+from spiking_wm.core.options import canonical, known
+from spiking_wm.core.presets import agent_of
+from spiking_wm.core.registry import options_class
 from spiking_wm.runs.config import options_of
 from spiking_wm_ros.graph.parts import (
     BACKEND,
@@ -32,9 +33,10 @@ def _evaluate(arguments: Mapping[str, str], options: Mapping[str, str]) -> Start
     checkpoint, run, config = checkpoint_of(arguments)
     rate = number(arguments, "rate_hz")
     runs_on, options = backend(arguments, options, 1 / rate if rate else 0.0)
-    agents = known(options_class(agent_of(config.algorithm)))
-    refuse({name: value for name, value in options.items() if name not in agents}, [*arguments, *agents])
-    config.settle(dict(options))  # refuses wrong values
+    agent = options_class(agent_of(config.algorithm))
+    unknown = {name: value for name, value in options.items() if not canonical(agent, name)}
+    refuse(unknown, [*arguments, *known(agent)])
+    config.resolve(dict(options))  # refuses wrong values
     bridge = {
         "env": config.env,
         "evaluation_episodes": number(arguments, "episodes", int),
@@ -50,7 +52,7 @@ def _evaluate(arguments: Mapping[str, str], options: Mapping[str, str]) -> Start
 
 def _dream(arguments: Mapping[str, str], options: Mapping[str, str]) -> Started:
     checkpoint, run, config = newest_of(arguments)
-    setup = config.settle(dict(options))
+    setup = config.resolve(dict(options))
     named = {
         "algorithm": setup.algorithm,
         "env": config.env,

@@ -10,7 +10,7 @@ import yaml
 from spiking_wm.chips.backends.registry import backend_options, backends
 from spiking_wm.core.errors import UserError
 from spiking_wm.core.files import newest_checkpoint
-from spiking_wm.core.options import known, override, parse, suggestion
+from spiking_wm.core.options import canonical, known, override, parse, suggestion
 from spiking_wm.runs.config import RunConfig, read_config
 
 
@@ -51,13 +51,13 @@ class Started:
 class Graph:
     """A launchable graph.
 
-    ``settle`` takes the declared arguments, all as text, and any others as options of algorithm and
+    ``resolve`` takes the declared arguments, all as text, and any others as options of algorithm and
     run; it raises `UserError` before anything is started.
     """
 
     text: str
     arguments: tuple[Argument, ...]
-    settle: Callable[[Mapping[str, str], Mapping[str, str]], Started]
+    resolve: Callable[[Mapping[str, str], Mapping[str, str]], Started]
 
 
 _PERIODS = 1.5  # of control, until what runs a network counts as hung; a gate waits for two
@@ -144,10 +144,10 @@ def route(
     left, parameters = dict(options), {}
     for node, classes in classes_of.items():
         parameters[node] = {
-            name: parse(options_class, name, left.pop(name))
+            found: parse(options_class, name, left.pop(name))
             for options_class in classes
-            for name in known(options_class)
-            if name in left
+            for name in list(left)
+            if (found := canonical(options_class, name))
         }
     return parameters, left
 

@@ -4,7 +4,7 @@ from launch.actions import DeclareLaunchArgument, OpaqueFunction, Shutdown
 from launch_ros.actions import Node
 
 from launch import LaunchContext, LaunchDescription
-from spiking_wm_ros.graph.specification import GRAPHS, settle_graph
+from spiking_wm_ros.graph.specification import GRAPHS, resolve_graph
 
 
 def description(name: str) -> LaunchDescription:
@@ -23,7 +23,7 @@ def description(name: str) -> LaunchDescription:
 
 def _nodes(name: str, context: LaunchContext) -> list[Node]:
     given = {k: v for k, v in context.launch_configurations.items() if not k.startswith("ros_")}
-    started = settle_graph(name, given)
+    started = resolve_graph(name, given)
     return [
         Node(
             package="spiking_wm_ros",

@@ -22,7 +22,7 @@ GRAPHS: dict[str, Graph] = {
 }
 
 
-def settle_graph(name: str, given: Mapping[str, str]) -> Started:
+def resolve_graph(name: str, given: Mapping[str, str]) -> Started:
     """Settle a graph from the arguments that a user gave.
 
     Raises:
@@ -37,7 +37,7 @@ def settle_graph(name: str, given: Mapping[str, str]) -> Started:
             raise UserError(f"unknown {a.name} '{arguments[a.name]}'{close}")
     if arguments["params_file"] and not Path(arguments["params_file"]).exists():
         raise UserError(f"params_file:={arguments['params_file']} does not exist")
-    started = graph.settle(arguments, {k: v for k, v in given.items() if k not in declared})
+    started = graph.resolve(arguments, {k: v for k, v in given.items() if k not in declared})
     return replace(started, nodes=[*_onlookers(started, arguments), *started.nodes])
 
 

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from spiking_wm.core.errors import UserError
-from spiking_wm.core.presets import Setup, algorithms, settle
+from spiking_wm.core.presets import Setup, algorithms, resolve
 from spiking_wm.energy.battery import BatteryOptions
 from spiking_wm.energy.phases import DreamBounds, PhaseOptions
 from spiking_wm.envs.battery import BATTERIES, NONE
+from spiking_wm.envs.make import check_env
 from spiking_wm.runs.config import done, has_begun, options_of
-from spiking_wm.training.session import check_env
 from spiking_wm_ros.graph.parts import (
     BACKEND,
     RATE,
@@ -39,7 +39,7 @@ def _new_run_path(arguments: Mapping[str, str], setup: Setup) -> Path:
         return Path(arguments["run"])
     stamp = time.strftime("%Y%m%d-%H%M%S")
     env = arguments["env"].replace("/", "-")
-    return Path("runs") / f"{env}_{setup.algorithm}_s{setup.run_options.seed}_{stamp}"
+    return Path("runs") / f"{env}_{setup.algorithm}_s{setup.schedule.seed}_{stamp}"
 
 
 class Subject(NamedTuple):
@@ -59,11 +59,11 @@ def subject(arguments: Mapping[str, str], options: Mapping[str, str]) -> Subject
     """
     if arguments["resume"]:
         checkpoint, run, config = checkpoint_of(arguments, "resume")
-        setup = config.settle(dict(options))
-        if done(checkpoint, setup.run_options):
-            raise UserError(f"{run} has done its {setup.run_options.steps} steps: give steps:= more")
+        setup = config.resolve(dict(options))
+        if done(checkpoint, setup.schedule):
+            raise UserError(f"{run} has done its {setup.schedule.steps} steps: give steps:= more")
         return Subject(setup, config.env, run, checkpoint)
-    setup = settle(arguments["algorithm"], arguments["env"], dict(options))
+    setup = resolve(arguments["algorithm"], arguments["env"], dict(options))
     check_env(arguments["env"])
     path = _new_run_path(arguments, setup)
     if has_begun(path):
@@ -90,14 +90,14 @@ def _train(arguments: Mapping[str, str], options: Mapping[str, str]) -> Started:
     runs_on, options = backend(arguments, options, 1 / rate if rate else 0.0)
     energy, options = _energy(arguments["battery"], options)
     setup, env, run, checkpoint = subject(arguments, options)
-    run, schedule = run.resolve(), setup.run_options
+    run, schedule = run.resolve(), setup.schedule
     resume = str(checkpoint or "")
     bridge = {
         "env": env,
         "seed": schedule.seed,
         "steps": schedule.steps,
-        "evaluate_every": schedule.evaluate_every,
-        "evaluation_episodes": schedule.evaluation_episodes,
+        "evaluate_every": schedule.evaluation.every,
+        "evaluation_episodes": schedule.evaluation.episodes,
         "rate_hz": rate,
         "resume": resume,
     }

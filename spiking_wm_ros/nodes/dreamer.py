@@ -16,8 +16,9 @@ from std_srvs.srv import Trigger
 from spiking_wm.core.contract import Budget
 from spiking_wm.core.errors import UserError
 from spiking_wm.core.options import option
-from spiking_wm.core.presets import Setup, agent_of, options_class
-from spiking_wm.core.schedule import RunOptions
+from spiking_wm.core.presets import Setup, agent_of
+from spiking_wm.core.registry import options_class
+from spiking_wm.core.schedule import Schedule
 from spiking_wm.core.spaces import Spaces
 from spiking_wm.runs.folder import Run, spaces_of
 from spiking_wm.training.learner import DREAMING
@@ -67,9 +68,9 @@ class Dreamer(ManagedNode):
         self.options = declare(self, DreamerOptions)
         agent = agent_of(self.options.algorithm)
         agent_options = declare(self, options_class(agent))
-        run_options = declare(self, RunOptions)
+        schedule = declare(self, Schedule)
         refuse_unknown(self)
-        self._setup = Setup(self.options.algorithm, agent, agent_options, run_options)
+        self._setup = Setup(self.options.algorithm, agent, agent_options, schedule)
         self._learner: LearnerProcess | None = None
         self._spaces: Spaces | None = None
         self._events: deque[tuple] = deque()

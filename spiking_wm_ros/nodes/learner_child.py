@@ -13,8 +13,9 @@ from spiking_wm.core.errors import UserError
 from spiking_wm.core.files import sha256
 from spiking_wm.core.spaces import Spaces
 from spiking_wm.runs.folder import Run
+from spiking_wm.runs.learning_run import LearningRun
 from spiking_wm.training.learner import DreamResult, Evaluation, Release
-from spiking_wm.training.trainer import LearningRun, take_in
+from spiking_wm.training.trainer import take_in
 
 _STATUS_EVERY = 50  # updates between two reports
 _NICENESS = 5
@@ -85,7 +86,7 @@ class _Child(LearningRun):
             else:
                 self._something_came.wait()
         if not self._parent_gone:
-            self.learner.wake()
+            self.learner.end_dream()
             self.save()
             self._pipe.send(("finished" if self.learner.finished else "stopped", self.learner.step))
         self.close()
@@ -98,7 +99,7 @@ class _Child(LearningRun):
             except UserError as error:
                 self._pipe.send(("dream_refused", str(error)))
         elif kind == "wake":
-            self.learner.wake()
+            self.learner.end_dream()
         elif kind == "bag":
             self._learn_from(Path(content[0]))
         elif kind == "stretch":
@@ -118,7 +119,7 @@ class _Child(LearningRun):
         self.learner.finished = False  # there is a dream to come
 
     def _default(self, budget: Budget) -> Budget:
-        return Budget(rollouts=self.learner.options.dream_rollouts) if budget == Budget() else budget
+        return Budget(rollouts=self.learner.options.dream.rollouts) if budget == Budget() else budget
 
     # --- what the learner reports ---
 

@@ -1,7 +1,6 @@
 """ROS parameters from options dataclasses: declared once, with description and range."""
 
 from collections.abc import Callable
-from dataclasses import fields
 from typing import Any
 
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor, SetParametersResult
@@ -10,7 +9,7 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 
 from spiking_wm.core.errors import UserError
-from spiking_wm.core.options import known, override, parse, suggestion
+from spiking_wm.core.options import Option, known, override, parse, suggestion
 
 _LARGEST = 2**63 - 1
 
@@ -24,17 +23,16 @@ def declare(node: Node, options_class: type, on_change: Callable[[Any], None] | 
     Raises:
         UserError: for a value of a wrong type or outside its range.
     """
-    values = {}
-    for f in fields(options_class):
-        default = list(f.default) if isinstance(f.default, tuple) else f.default
+    found = {}
+    for o in known(options_class).values():
+        default = list(o.default) if isinstance(o.default, tuple) else o.default
         try:
-            value = node.declare_parameter(f.name, default, _descriptor(f, read_only=on_change is None)).value
+            found[o.name] = node.declare_parameter(o.name, default, _descriptor(o, on_change is None)).value
         except (InvalidParameterTypeException, InvalidParameterValueException):
-            given = node._parameter_overrides[f.name].value  # rclpy's message lacks name and fix
-            parse(options_class, f.name, given)
-            raise UserError(f"{f.name}:={given} is not accepted: {f.metadata['text']}") from None
-        values[f.name] = parse(options_class, f.name, value)
-    options = options_class(**values)
+            given = node._parameter_overrides[o.name].value  # rclpy's message lacks name and fix
+            parse(options_class, o.name, given)
+            raise UserError(f"{o.name}:={given} is not accepted: {o.text}") from None
+    options = override(options_class(), found)
     if on_change:
         _watch(node, options, on_change)
     return options
@@ -65,13 +63,13 @@ def refuse_unknown(node: Node) -> None:
     """
     for name in node._parameter_overrides:
         if not node.has_parameter(name) and name != "use_sim_time":
-            names = [n for n in node._parameters if "." not in n]
+            names = [n for n in node._parameters if not n.startswith("qos_overrides")]
             raise UserError(f"{node.get_name()}: unknown parameter '{name}'{suggestion(name, names)}")
 
 
-def _descriptor(f, read_only: bool) -> ParameterDescriptor:
-    bounds, kind = f.metadata["range"], type(f.default)
-    descriptor = ParameterDescriptor(name=f.name, description=f.metadata["text"], read_only=read_only)
+def _descriptor(o: Option, read_only: bool) -> ParameterDescriptor:
+    bounds, kind = o.range, type(o.default)
+    descriptor = ParameterDescriptor(name=o.name, description=o.text, read_only=read_only)
     if kind is tuple or bounds.low is None:
         return descriptor
     if kind is int:

@@ -16,12 +16,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from spiking_wm.core.options import known
-from spiking_wm.core.presets import algorithms, settle
-from spiking_wm.core.schedule import RunOptions
+from spiking_wm.core.options import canonical
+from spiking_wm.core.presets import algorithms, resolve
+from spiking_wm.core.schedule import Schedule
 from spiking_wm.envs.demonstrations import keep, play
 from spiking_wm.runs.folder import Run
-from spiking_wm.training.trainer import train
+from spiking_wm.runs.in_process import train
 from test.conftest import env_for
 
 # options of a run so short that it takes seconds, as far as an algorithm has them
@@ -70,8 +70,10 @@ def snapshot_of(algorithm: str) -> dict[str, torch.Tensor]:
     if algorithm == DEMONSTRATED:
         return demonstrated()
     env = env_for(algorithm)
-    names = {*known(type(settle(algorithm, env, {}).agent_options)), *known(RunOptions)}
-    return short_run(algorithm, env, {name: value for name, value in SHORT.items() if name in names})
+    options = type(resolve(algorithm, env, {}).agent_options)
+    return short_run(
+        algorithm, env, {n: v for n, v in SHORT.items() if canonical(options, n) or canonical(Schedule, n)}
+    )
 
 
 def demonstrated() -> dict[str, torch.Tensor]:
@@ -90,7 +92,7 @@ def demonstrated() -> dict[str, torch.Tensor]:
 def short_run(algorithm: str, env: str, given: dict) -> dict[str, torch.Tensor]:
     """The agent's snapshot at the end of a run."""
     with tempfile.TemporaryDirectory() as folder:
-        run = Run.create(Path(folder) / "run", settle(algorithm, env, given), env)
+        run = Run.create(Path(folder) / "run", resolve(algorithm, env, given), env)
         return train(run).agent.snapshot()
 
 

@@ -46,7 +46,7 @@ class PopSANPolicy(contract.Policy):
     def load(self, weights: Mapping[str, Tensor]) -> None:
         """Take released weights."""
         parts = unflatten(weights)
-        sizes = self.options.actor_sizes()
+        sizes = self.options.actor
         self._actor = EventDrivenPopSAN(parts["actor"], sizes.widths(*self._sizes), sizes)
         self._layers = chip_layers(parts["actor"])
         normaliser = Normaliser(self._sizes[0])
@@ -77,7 +77,7 @@ class PopSANPolicy(contract.Policy):
 
     def chip_network(self) -> ChipNetwork:
         """All layers; populations are encoded and decoded on the host."""
-        return ChipNetwork(self._layers, self.options.actor_sizes().ticks)
+        return ChipNetwork(self._layers, self.options.actor.ticks)
 
     def spikes(self, observation: np.ndarray) -> list[np.ndarray]:
         """Spike trains ``[T, N]`` of every layer for one observation."""
@@ -97,17 +97,17 @@ class Agent(contract.Agent):
         self._generator = torch.Generator().manual_seed(seed)
         with torch.random.fork_rng():
             torch.manual_seed(seed)
-            actor = PopSAN(observation_size, action_size, options.actor_sizes())
+            actor = PopSAN(observation_size, action_size, options.actor)
             self.td3 = TD3(actor, observation_size, action_size, options)
             self.normaliser = Normaliser(observation_size)
             self.dynamics = (
-                Dynamics(observation_size, action_size, options, self.normaliser)
+                Dynamics(observation_size, action_size, options.model, options.dream, self.normaliser)
                 if options.world_model
                 else None
             )
-        self.replay = Replay.of_transitions(options.replay, observation_size, action_size)
+        self.replay = Replay.of_transitions(options.replay.size, observation_size, action_size)
         self.dreams = Replay(
-            options.dream_memory,
+            options.dream.memory,
             {
                 "observation": observation_size,
                 "action": action_size,
@@ -138,9 +138,9 @@ class Agent(contract.Agent):
             self.dynamics.reward.update(torch.tensor([reward]))
 
     def learn(self) -> Metrics:
-        """One TD3 update, and every ``model_every``-th time one of the world model."""
-        metrics = self._update_policy(self.options.awake_dream_share)
-        if self.dynamics and self.td3.updates % self.options.model_every == 0:
+        """One TD3 update, and every ``model.every``-th time one of the world model."""
+        metrics = self._update_policy(self.options.dream.awake_share)
+        if self.dynamics and self.td3.updates % self.options.model.every == 0:
             metrics |= self.dynamics.learn(self.replay, self._generator)
         return metrics
 
@@ -176,9 +176,9 @@ class Agent(contract.Agent):
             return budget.lasts(rollouts, updates, time.monotonic() - started)
 
         while left():
-            size = min(o.dream_batch, (budget.rollouts or 1 << 30) - rollouts)
+            size = min(o.dream.batch, (budget.rollouts or 1 << 30) - rollouts)
             dream = self._imagine(size)
-            rollouts, owed = rollouts + size, owed + size * o.updates_per_rollout
+            rollouts, owed = rollouts + size, owed + size * o.dream.updates_per_rollout
             imagined, accepted = imagined + dream.imagined, accepted + len(dream.transitions["reward"])
             metrics = {
                 "dream_accepted": accepted / imagined,
@@ -190,7 +190,7 @@ class Agent(contract.Agent):
             while owed >= 1 and (budget.rollouts is not None or left()):
                 if budget.updates is not None and updates >= budget.updates:
                     break
-                metrics |= self._update_policy(o.dream_share)
+                metrics |= self._update_policy(o.dream.share)
                 updates, owed = updates + 1, owed - 1
                 yield DreamProgress(rollouts, updates, metrics)
         if imagined:
@@ -201,7 +201,8 @@ class Agent(contract.Agent):
         dream = self.dynamics.imagine(
             start,
             lambda observation: self.td3.actor(self.normaliser(observation)),
-            self.options.horizon,
+            self.options.discount,
+            self.options.exploration_noise,
             self._generator,
         )
         self.dreams.extend(dream.transitions)

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from spiking_wm.agents.popsan.options import ActorOptions
 from spiking_wm.chips.grid import MANTISSAS, binary_unit, step
 from spiking_wm.chips.network import Layer
 from spiking_wm.neurons import lif_kernels as kernels
@@ -13,7 +14,6 @@ from spiking_wm.neurons import probe
 from spiking_wm.neurons.clif_layers import Synapses, firing_rates, spike_trains
 from spiking_wm.neurons.coding import THRESHOLD, GaussianPopulation, PopulationDecoder
 from spiking_wm.neurons.lif import CLIFConstants
-from spiking_wm.neurons.sizes import PopSANSizes
 
 
 class PopSAN(nn.Module):
@@ -25,10 +25,10 @@ class PopSAN(nn.Module):
     Args:
         observation_size: number of observation values, normalised to about unit variance.
         action_size: number of action values.
-        sizes: see `PopSANSizes`.
+        sizes: see `ActorOptions`.
     """
 
-    def __init__(self, observation_size: int, action_size: int, sizes: PopSANSizes = PopSANSizes()):
+    def __init__(self, observation_size: int, action_size: int, sizes: ActorOptions = ActorOptions()):
         super().__init__()
         self.sizes = sizes
         self.encoder = GaussianPopulation(observation_size, sizes.population, sizes.reach, sizes.deviation)
@@ -89,14 +89,14 @@ class EventDrivenPopSAN:
 
     Args:
         weights: the ``state_dict`` of a `PopSAN`.
-        widths: neurons of its encoder and of every layer, as `PopSANSizes.widths` gives them.
+        widths: neurons of its encoder and of every layer, as `ActorOptions.widths` gives them.
         sizes: its other sizes.
 
     Raises:
         ValueError: if the weights are of other sizes.
     """
 
-    def __init__(self, weights: Mapping[str, Tensor], widths: tuple[int, ...], sizes: PopSANSizes):
+    def __init__(self, weights: Mapping[str, Tensor], widths: tuple[int, ...], sizes: ActorOptions):
         plain = {name: value.detach().numpy() for name, value in weights.items()}
         found = tuple(plain[f"layers.{i}.weight"].shape for i in range(len(widths) - 1))
         if found != tuple((o, i) for i, o in zip(widths, widths[1:])):

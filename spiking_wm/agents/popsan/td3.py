@@ -44,7 +44,7 @@ def proxy_of(observation_size: int, action_size: int, hidden: tuple[int, ...]) -
 class TD3(nn.Module):
     """Actor, critic, their targets and optimisers, and one update of them all.
 
-    With ``proxy_target`` the target actor is a network without spikes that learns to act as the actor
+    With ``proxy.target`` the target actor is a network without spikes that learns to act as the actor
     does (Xu et al. 2025, arXiv 2505.24161): spikes make an actor's output jump as its weights slowly
     follow others, a proxy's moves smoothly.
 
@@ -57,16 +57,16 @@ class TD3(nn.Module):
     def __init__(self, actor: PopSAN, observation_size: int, action_size: int, options: Options):
         super().__init__()
         self.options = options
-        self.actor, self.critic = actor, TwinCritic(observation_size, action_size, options.critic_hidden)
+        self.actor, self.critic = actor, TwinCritic(observation_size, action_size, options.critic.hidden)
         self.target_critic = copy.deepcopy(self.critic)
         self.optimisers = {
-            "actor": torch.optim.Adam(self.actor.parameters(), options.actor_lr, fused=True),
-            "critic": torch.optim.Adam(self.critic.parameters(), options.critic_lr, fused=True),
+            "actor": torch.optim.Adam(self.actor.parameters(), options.actor.lr, fused=True),
+            "critic": torch.optim.Adam(self.critic.parameters(), options.critic.lr, fused=True),
         }
-        if options.proxy_target:
-            self.target_actor = proxy_of(observation_size, action_size, options.critic_hidden)
+        if options.proxy.target:
+            self.target_actor = proxy_of(observation_size, action_size, options.critic.hidden)
             parameters = self.target_actor.parameters()
-            self.optimisers["proxy"] = torch.optim.Adam(parameters, options.proxy_lr, fused=True)
+            self.optimisers["proxy"] = torch.optim.Adam(parameters, options.proxy.lr, fused=True)
         else:
             self.target_actor = copy.deepcopy(self.actor)
         self.updates = 0
@@ -80,9 +80,9 @@ class TD3(nn.Module):
         o = self.options
         observation, action, reward = batch["observation"], batch["action"], batch["reward"][:, 0]
         with torch.no_grad():
-            noise = torch.randn(action.shape, generator=generator) * o.target_noise
+            noise = torch.randn(action.shape, generator=generator) * o.target.noise
             next_action = self.target_actor(batch["next_observation"])
-            next_action = (next_action + noise.clamp(-o.noise_clip, o.noise_clip)).clamp(-1, 1)
+            next_action = (next_action + noise.clamp(-o.target.noise_clip, o.target.noise_clip)).clamp(-1, 1)
             next_value = self.target_critic(batch["next_observation"], next_action).min(0).values
             target = reward + batch["discount"][:, 0] * next_value
         values = self.critic(observation, action)
@@ -100,8 +100,8 @@ class TD3(nn.Module):
         self._step("actor", -self.critic.first(observation, action).mean())
         self.critic.requires_grad_(True)
         self._follow(self.critic, self.target_critic)
-        if self.options.proxy_target:
-            for _ in range(self.options.proxy_updates):
+        if self.options.proxy.target:
+            for _ in range(self.options.proxy.updates):
                 self._step("proxy", F.mse_loss(self.target_actor(observation), action.detach()))
         else:
             self._follow(self.actor, self.target_actor)
@@ -114,4 +114,4 @@ class TD3(nn.Module):
 
     @torch.no_grad()
     def _follow(self, network: nn.Module, target: nn.Module) -> None:
-        torch._foreach_lerp_([*target.parameters()], [*network.parameters()], self.options.target_rate)
+        torch._foreach_lerp_([*target.parameters()], [*network.parameters()], self.options.target.rate)

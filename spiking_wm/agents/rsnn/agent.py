@@ -18,11 +18,11 @@ from spiking_wm.agents.rsnn.heads import head_of
 from spiking_wm.agents.rsnn.inputs import Inputs
 from spiking_wm.agents.rsnn.open_loop import Foresight
 from spiking_wm.agents.rsnn.options import Options
-from spiking_wm.chips.network import ChipNetwork
+from spiking_wm.chips.network import ChipNetwork, Layer
 from spiking_wm.core import contract
 from spiking_wm.core.contract import Budget, DreamProgress, Metrics, Transition, Weights
 from spiking_wm.core.spaces import Spaces
-from spiking_wm.neurons.recurrent import Activity
+from spiking_wm.neurons.recurrent import Activity, RecurrentNetwork
 
 
 class RSNNPolicy(contract.Policy):
@@ -70,7 +70,23 @@ class RSNNPolicy(contract.Policy):
 
     def chip_network(self) -> ChipNetwork:
         """The recurrent neurons, one tick a decision; what they see and what is read out is the host's."""
-        return ChipNetwork((self._actor.network.chip_layer(),), 1, carried=True)
+        return ChipNetwork((chip_layer(self._actor.network),), 1, carried=True)
+
+
+def chip_layer(network: RecurrentNetwork) -> Layer:
+    """The neurons of one realisation, for chips; currents come from outside."""
+    membrane_decay, synapse_decay, _, _, reset, _ = map(float, network.numbers)
+    recurrent = (1 - synapse_decay) * (1 - membrane_decay) * network.weights[0].T.astype(np.float64)
+    return Layer(
+        None,
+        np.zeros(len(recurrent)),
+        synapse_decay,
+        membrane_decay,
+        threshold=0.0,
+        recurrent=recurrent,
+        start=network.constants.start,
+        reset=reset / membrane_decay,  # taken at the next tick, after the decay
+    )
 
 
 class Agent(contract.Agent):

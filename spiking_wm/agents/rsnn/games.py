@@ -30,7 +30,7 @@ class Games:
         self.pair = Pair(setup.agent_options, Spaces.of(self._envs[0]), seeds)
         self._explorations = [Exploration(seed) for seed in seeds]
         self.steps_per_game = self._envs[0].spec.max_episode_steps
-        self._schedule = setup.run_options
+        self._schedule = setup.schedule
         names = ("games", "updates", "dream_updates", "imagined_steps", "evaluation_steps")
         self.counts = dict.fromkeys(names, 0)
 
@@ -62,7 +62,7 @@ class Games:
         while self.counts["updates"] < math.floor((steps - run.learn_after) * run.updates_per_step):
             pair.learn()
             self.counts["updates"] += 1
-        left = run.dream_rollouts if run.dream_due(steps) and pair.can_dream else 0
+        left = run.dream.rollouts if run.dream.due(steps) and pair.can_dream else 0
         while left > 0:
             count = min(left, pair.options.together)
             pair.dream(count)

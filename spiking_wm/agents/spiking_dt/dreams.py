@@ -1,12 +1,9 @@
 """What a decider does in an ensemble of spiking world models, that of PopSAN."""
 
-from dataclasses import replace
-
 import numpy as np
 import torch
 from torch import Generator, Tensor, nn
 
-from spiking_wm.agents.popsan.options import Options as EnsembleOptions
 from spiking_wm.agents.spiking_dt.decider import Decider
 from spiking_wm.agents.spiking_dt.experience import Stretches
 from spiking_wm.agents.spiking_dt.network import Trajectory
@@ -15,6 +12,7 @@ from spiking_wm.core.contract import Metrics
 from spiking_wm.memory.normaliser import Normaliser
 from spiking_wm.memory.transitions import Replay
 from spiking_wm.models.dynamics import Dynamics
+from spiking_wm.models.options import DreamOptions, ModelOptions
 
 
 class Dreams(nn.Module):
@@ -29,8 +27,7 @@ class Dreams(nn.Module):
     def __init__(self, options: Options, observation: int, action: int, normaliser: Normaliser):
         super().__init__()
         self.options = options
-        ensemble = replace(EnsembleOptions(), horizon=options.horizon)
-        self.dynamics = Dynamics(observation, action, ensemble, normaliser)
+        self.dynamics = Dynamics(observation, action, ModelOptions(), DreamOptions(), normaliser)
 
     def learn(self, replay: Replay, generator: Generator) -> Metrics:
         """One update of every member."""
@@ -64,7 +61,7 @@ class Dreams(nn.Module):
             observation.append(imagined.next_observation)
             asked.append(asked[-1] - imagined.reward)
             alive = valid[-1] * (1 - ends[-1])
-            threshold *= self.dynamics.options.threshold_decay
+            threshold *= self.dynamics.dream.threshold_decay
         codes.append(torch.zeros(count, decider.action_width))
         trajectory = Trajectory(
             torch.stack(asked, 1), torch.stack(observation, 1), torch.stack(codes, 1), step

@@ -9,8 +9,8 @@ between heads, and in a network without spikes everything. Normalising takes thr
 import torch
 from torch import Tensor
 
-from spiking_wm.agents.dqn.operations import Operations
 from spiking_wm.agents.spiking_dt.network import KINDS, DecisionTransformer, Trajectory, Units, seen_by
+from spiking_wm.chips.energy import Operations
 
 _NORMALISING = 3  # products a number
 

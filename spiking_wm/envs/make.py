@@ -1,0 +1,102 @@
+"""Environments by id, by ``module:name``, by a function that makes them, or as they are."""
+
+import difflib
+import importlib
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import gymnasium as gym
+
+from spiking_wm.core.errors import UserError
+from spiking_wm.core.extras import missing_extra
+from spiking_wm.envs.registration import register_for
+
+EnvLike = str | gym.Env | Callable[[], gym.Env]
+
+
+class EnvSource(NamedTuple):
+    """Where environments come from.
+
+    ``name`` is what a run keeps. ``single`` is an environment that was given as it is: there is only one.
+    """
+
+    name: str
+    factory: Callable[[], gym.Env]
+    single: bool = False
+
+
+def source_of(env: EnvLike) -> EnvSource:
+    """What `make_env` makes environments from.
+
+    Args:
+        env: an id, ``module:Id-v0`` or ``module:function``, a function that makes one, or an environment.
+
+    Raises:
+        UserError: for an id that Gymnasium does not know.
+    """
+    if isinstance(env, str):
+        return EnvSource(env, _by_name(env))
+    if isinstance(env, gym.Env):
+        if env.spec is not None:
+            return EnvSource(env.spec.id, lambda: gym.make(env.spec))
+        kind = type(env.unwrapped)
+        return EnvSource(f"{kind.__module__}:{kind.__qualname__}", lambda: env, single=True)
+    name = getattr(env, "__qualname__", type(env).__qualname__)
+    return EnvSource(f"{getattr(env, '__module__', '?')}:{name}", env)
+
+
+def make_env(env: EnvLike) -> gym.Env:
+    """Make an environment.
+
+    Raises:
+        UserError: for an id that Gymnasium does not know or cannot make, or if an extra is missing.
+    """
+    name, factory, _ = source_of(env)
+    try:
+        with missing_extra():
+            made = factory()
+    except gym.error.Error as error:
+        raise UserError(f"environment '{name}' cannot be made: {error}") from None
+    if not isinstance(made, gym.Env):
+        raise UserError(f"'{name}' makes no Gymnasium environment but {type(made).__name__}")
+    return made
+
+
+def check_env(env_id: str) -> None:
+    """Refuse an id that is not known, without making the environment.
+
+    Raises:
+        UserError: naming one that is near, or how to find them.
+    """
+    _by_name(env_id)
+
+
+def _by_name(env_id: str) -> Callable[[], gym.Env]:
+    module_name, colon, name = env_id.partition(":")
+    if not colon:
+        register_for(env_id)
+        _check_registered(env_id)
+        return lambda: gym.make(env_id)
+    try:
+        with missing_extra():
+            module: Any = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        raise UserError(
+            f"env:={env_id}: there is no module '{error.name}': install it, or set PYTHONPATH"
+        ) from None
+    if name in gym.registry:
+        return lambda: gym.make(name)
+    if callable(factory := getattr(module, name, None)):
+        return factory
+    raise UserError(
+        f"env:={env_id}: '{module_name}' registers no environment '{name}' and has no such function"
+    )
+
+
+def _check_registered(env_id: str) -> None:
+    try:
+        gym.spec(env_id)
+    except gym.error.Error:
+        near = difflib.get_close_matches(env_id, gym.registry, n=1)
+        advice = f"did you mean '{near[0]}'?" if near else "gymnasium.pprint_registry() lists those there are"
+        raise UserError(f"unknown environment '{env_id}'; {advice}") from None
