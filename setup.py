@@ -12,9 +12,40 @@ def data(folder: str, pattern: str = "*") -> list[tuple[str, list[str]]]:
     return [(target, files) for target, files in found if files]
 
 
+# what the library needs; `requirements/python.txt` pins what it is tested with
+CORE = [
+    "torch>=2.6,<2.14",  # newer ones have no CPU build on PyPI that is small
+    "numpy>=1.26",
+    "numba>=0.60",
+    "scipy>=1.11",
+    "gymnasium>=1.0",
+    "mujoco>=3.2,<4",
+    "imageio>=2.34",  # Gymnasium's MuJoCo environments import it
+    "safetensors>=0.4",
+    "PyYAML>=6",
+    "rich>=13",
+    "matplotlib>=3.8",
+]
+# see spiking_wm/core/extras.py, by which a missing one is named
+EXTRAS = {
+    "atari": ["ale-py>=0.10", "opencv-python-headless>=4.9"],
+    "minatar": ["minatar>=1.0.15"],
+    "dm-control": ["dm-control>=1.0.20"],
+    "demos": ["minari[hdf5]>=0.5", "stable-baselines3>=2.4"],
+    "data": ["h5py>=3.10", "scikit-learn>=1.4"],
+    "conversion": ["spikingjelly>=0.0.0.0.14"],
+    "chips": ["nir>=1.0", "nirtorch>=2.0"],
+    "viewer": ["nicegui>=3", "pillow>=10"],
+    "bags": ["mcap>=1.2", "mcap-ros2-support>=0.6"],
+    "tensorboard": ["tensorboard>=2.16"],
+    "cli": ["typer>=0.12"],
+}
+EXTRAS["all"] = sorted({requirement for extra in EXTRAS.values() for requirement in extra})
+
 setup(
     name=NAME,
-    version="0.1.0",
+    version="0.2.0",
+    python_requires=">=3.11",
     packages=find_packages(include=["spiking_wm", "spiking_wm.*", NAME, f"{NAME}.*"]),
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
@@ -24,8 +55,9 @@ setup(
         *data("config", "*.json"),
         *data("sim", "*.xml"),
     ],
-    install_requires=["setuptools"],
-    extras_require={"test": ["pytest"]},
+    package_data={"spiking_wm": ["py.typed"]},
+    install_requires=CORE,
+    extras_require=EXTRAS,
     zip_safe=False,
     maintainer="spiking_wm_ros developers",
     maintainer_email="maintainers@spiking-wm.invalid",

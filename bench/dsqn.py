@@ -1,8 +1,8 @@
-"""Decisions and updates of a deep spiking Q-network beside those of the vanilla one, on one thread.
+"""Decisions and updates of a deep spiking Q-network and of the vanilla one, on one thread.
 
-Run as ``./swm bench dsqn``. Pictures are Atari's, 84 x 84 x 4, and networks the published ones with 8 ticks.
-Each network is measured in a process of its own, in turns, and the fastest turn of each counts; peak memory
-is all that such a process holds, Python and torch included. The last line is JSON.
+Run as ``./swm bench dsqn``. Pictures are Atari's, 84 x 84 x 4, and networks the published ones with 8 time
+steps. Each network is measured in a process of its own, in turns, and the fastest turn of each counts. Peak
+memory is all that such a process holds, Python and torch included. The last line is JSON.
 """
 
 import json
@@ -16,14 +16,15 @@ from rich.console import Console
 from rich.table import Table
 
 ENV, SEEN, TURNS, UPDATES, DECISIONS = "atari/Breakout-v0", 200, 3, 10, 100
-BARS = {"decision": 3, "step": 150, "memory": 600}
+TARGETS = {"decision": 3, "step": 150, "memory": 600}
 
 
 def measure(algorithm: str, results) -> None:
-    """Milliseconds of a decision and of an update, and megabytes at the peak."""
+    """Put milliseconds of a decision and of an update, and megabytes at the peak, into ``results``."""
     from torch import set_float32_matmul_precision
 
     from spiking_wm.core.contract import Transition
+    from spiking_wm.core.episodes import take_step
     from spiking_wm.core.presets import resolve
     from spiking_wm.core.process import prepare_to_compute
     from spiking_wm.core.registry import agent_class
@@ -37,15 +38,15 @@ def measure(algorithm: str, results) -> None:
     agent = agent_class(setup.agent)(setup.agent_options, spaces, 0)
     observation, _ = env.reset(seed=0)
     for step in range(SEEN):
-        action = rng.integers(spaces.action.n)
-        following, reward, over, _, _ = env.step(action)
-        agent.observe(Transition(observation, np.asarray(action), reward, following, over, False, 0, step, 0))
-        observation = env.reset()[0] if over else following
-    step = median(agent.learn, UPDATES)
+        action = np.asarray(rng.integers(spaces.action.n))
+        _, *facts, _ = taken = take_step(env, observation, action)
+        agent.observe(Transition(*facts, episode=0, step=step, policy_version=0))
+        observation = env.reset()[0] if taken.done else taken.next_observation
+    update = median(agent.learn, UPDATES)
     policy = agent.policy_class(setup.agent_options, spaces)
     policy.load(agent.policy_weights())
     decision = median(lambda: policy.act(observation, policy.initial_state(1), None), DECISIONS)
-    results.put((decision, step, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024))
+    results.put((decision, update, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024))
 
 
 def median(call, times: int) -> float:
@@ -71,9 +72,9 @@ def main() -> None:
                 raise SystemExit(f"the measurement of {algorithm} ended with status {process.exitcode}")
             turns.append(results.get())
     best = {algorithm: np.min(turns, 0) for algorithm, turns in found.items()}
-    table = Table("what", "dsqn", "dqn", "bar", title=f"{gflops():.0f} GFLOP/s")
+    table = Table("what", "dsqn", "dqn", "target", title=f"{gflops():.0f} GFLOP/s")
     for k, (name, unit) in enumerate((("decision", "ms"), ("step", "ms"), ("memory", "MB"))):
-        table.add_row(f"{name}, {unit}", *(f"{x[k]:.2f}" for x in best.values()), f"{BARS[name]}")
+        table.add_row(f"{name}, {unit}", *(f"{x[k]:.2f}" for x in best.values()), f"{TARGETS[name]}")
     Console(width=100).print(table)
     decision, step, memory = best["dsqn"]
     figures = {"decision_ms": decision, "gradient_step_ms": step, "dqn_gradient_step_ms": best["dqn"][1]}

@@ -1,9 +1,8 @@
 """Policies on the simulated Loihi: decisions a second, and how long until the first one.
 
-Run as ``./swm bench loihi``. A PopSAN of HalfCheetah's published size (17 observations, 256 + 256 neurons, 6
-actions), in whole numbers, whose weights are drawn so that all layers fire. Decisions are whole ones, encoder
-and decoder included; the start counts from nothing to the first action, as a node has it. The last line is
-JSON.
+Run as ``./swm bench loihi``. The policy is a PopSAN of the published size for HalfCheetah (17 observations,
+256 + 256 neurons, 6 actions) with random weights, large enough that all layers fire. A decision includes
+encoder and decoder; the start is the time from starting a process to its first action. The last line is JSON.
 """
 
 import json
@@ -15,9 +14,9 @@ import numpy as np
 import torch
 from _yardstick import gflops
 
-from spiking_wm.agents.popsan.agent import PopSANPolicy
 from spiking_wm.agents.popsan.network import PopSAN
 from spiking_wm.agents.popsan.options import Options
+from spiking_wm.agents.popsan.policy import PopSANPolicy
 from spiking_wm.chips.backends.loihi_sim.backend import Backend
 from spiking_wm.chips.backends.loihi_sim.options import Options as ChipOptions
 from spiking_wm.core.process import prepare_to_compute
@@ -27,17 +26,17 @@ from spiking_wm.envs.make import make_env
 from spiking_wm.memory.normaliser import Normaliser
 
 DECISIONS, WARM = 500, 20
-LIVELY = 3.0  # factor on weights as PyTorch draws them, so that spikes reach the last layer
+INIT_GAIN = 3.0  # factor on the initial weights, so that spikes reach the last layer
 
 
 def policy_of() -> PopSANPolicy:
-    """A policy whose layers all fire."""
+    """A policy, all of whose layers fire."""
     torch.manual_seed(0)
     options, spaces = Options(), Spaces.of(make_env("HalfCheetah-v5"))
     actor = PopSAN(17, 6, options.actor)
     with torch.no_grad():
         for layer in actor.layers:
-            layer.weight *= LIVELY
+            layer.weight *= INIT_GAIN
     parts = {"actor": actor.state_dict(), "normaliser": Normaliser(17).state_dict()}
     policy = PopSANPolicy(options, spaces)
     policy.load(flatten(parts) | {"random": torch.tensor(False)})
@@ -45,7 +44,7 @@ def policy_of() -> PopSANPolicy:
 
 
 def decide(policy: PopSANPolicy, observations: np.ndarray) -> float:
-    """Seconds a decision takes, median."""
+    """Median time of a decision in seconds."""
     took = []
     for observation in observations:
         began = time.perf_counter()
@@ -55,7 +54,7 @@ def decide(policy: PopSANPolicy, observations: np.ndarray) -> float:
 
 
 def main() -> None:
-    """Measure, print, and last JSON."""
+    """Measure and print; the last line is JSON."""
     if sys.argv[1:] == ["first"]:
         policy, backend = policy_of(), Backend(ChipOptions(patience=60.0))
         backend.place(policy)
@@ -76,7 +75,7 @@ def main() -> None:
         backend.place(policy)
         seconds[precision] = decide(policy, observations)
         backend.retire(None)
-        policy.elsewhere = None
+        policy.network_runner = None
     print(f"{gflops():.0f} GFLOP/s, one thread; spikes a neuron and tick by layer {np.round(rates, 3)}")
     for where, took in seconds.items():
         print(f"{where}: {1000 * took:.2f} ms a decision, {1 / took:.0f} decisions/s")

@@ -52,10 +52,10 @@ def main() -> None:
     table = Table(
         "algorithm", "1 realisation", "10 side by side", title=f"agent steps/s, {gflops():.0f} GFLOP/s"
     )
-    at_once = {"warmup": 0, "value_first": 0, "learn_after": 0, "dream_after": 0, "dream_halving": 0}
+    at_once = {"warmup": 0, "policy.learn_after": 0, "learn_after": 0, "dream.after": 0, "dream.halving": 0}
     rows = (
         ("rsnn, no model", "rsnn", at_once),
-        ("rsnn_dream, games without a dream", "rsnn_dream", at_once | {"dream_every": 0}),
+        ("rsnn_dream, games without a dream", "rsnn_dream", at_once | {"dream.every": 0}),
         ("rsnn_dream, games with a dream", "rsnn_dream", at_once),
         ("rsnn_published_code", "rsnn_published_code", at_once),
     )
@@ -65,7 +65,7 @@ def main() -> None:
     figures["rsnn_dream, all games"] = [over_the_run(*speeds) for speeds in zip(asleep, awake)]
     for text, speeds in figures.items():
         table.add_row(text, *(f"{speed:.0f}" for speed in speeds))
-    table.add_row("bar", "500", "2000")
+    table.add_row("target", "500", "2000")
     table.add_row("published code", "56", "56")
     console.print(table)
     one, ten = figures["rsnn_dream, all games"]

@@ -1,8 +1,8 @@
-"""Decisions and updates of the spiking decision transformer beside those without spikes, on one thread.
+"""Decisions and updates of the decision transformer, spiking and not, on one thread.
 
-Run as ``./swm bench spiking_dt``. Twenty steps of context; decisions are streamed with a full one, an update
-is one by 64 stretches (drawn at random: what is learned makes no difference). The two take turns, and the
-fastest turn of each counts. The last line is JSON.
+Run as ``./swm bench spiking_dt``. The context is 20 steps; decisions are streamed with a full one, an update
+is from 64 random segments. The two networks take turns, and the fastest turn of each counts. The last line is
+JSON.
 """
 
 import json
@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from spiking_wm.agents.spiking_dt.decider import Decider
-from spiking_wm.agents.spiking_dt.experience import Stretches
+from spiking_wm.agents.spiking_dt.experience import Segments
 from spiking_wm.agents.spiking_dt.improvement import Improvement
 from spiking_wm.agents.spiking_dt.network import Trajectory
 from spiking_wm.agents.spiking_dt.policy import DecisionPolicy
@@ -32,7 +32,9 @@ class Subject:
     """A network that decides and learns."""
 
     def __init__(self, algorithm: str):
-        options = resolve(algorithm, ENV, {"dataset": "", "context": CONTEXT, "batch": BATCH}).agent_options
+        options = resolve(
+            algorithm, ENV, {"dataset": "", "network.context": CONTEXT, "imitation.batch": BATCH}
+        ).agent_options
         env = make_env(ENV)
         torch.manual_seed(0)
         decider = Decider(options, Spaces.of(env))
@@ -44,7 +46,7 @@ class Subject:
         steps = torch.arange(CONTEXT).repeat(BATCH, 1)
         some = torch.rand(BATCH, CONTEXT), torch.randn(BATCH, CONTEXT, 4)
         ones = torch.ones(BATCH, CONTEXT)
-        self._stretches = Stretches(Trajectory(*some, codes, steps), ones, 0 * ones, ones, ones, ones)
+        self._segments = Segments(Trajectory(*some, codes, steps), ones, 0 * ones, ones, ones, ones)
         for _ in range(CONTEXT):
             self.decide()
 
@@ -54,7 +56,7 @@ class Subject:
 
     def learn(self) -> None:
         """One update."""
-        self._improvement.imitate(self._stretches)
+        self._improvement.imitate(self._segments)
 
 
 def median(call, times: int) -> float:

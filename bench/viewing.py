@@ -26,23 +26,23 @@ from std_srvs.srv import Trigger
 from spiking_wm.core.presets import resolve
 from spiking_wm.runs.folder import Run
 from spiking_wm.runs.in_process import train
-from spiking_wm_ros.graph.parts import NodeSpec, Started
+from spiking_wm_ros.graph.parts import NodeSpec, ResolvedGraph
 from spiking_wm_ros.graph.processes import Processes
 from spiking_wm_ros.graph.specification import resolve_graph
 
 SECONDS = float(os.environ.get("SWM_BENCH_SECONDS", "20"))
-TURNS, SETTLES, PORT = 4, 6.0, 8653  # turns of each kind; seconds until onlookers are there
+TURNS, SETTLES, PORT = 4, 6.0, 8653  # turns of each kind; seconds until observers are there
 ENV = "InvertedPendulum-v5"
 CHROMIUM = shutil.which("chromium")
 
 
 @contextmanager
-def onlookers(folder: str, robot: str):
+def observers(folder: str, robot: str):
     """A recorder, a viewer, and somebody who looks at its page."""
     recorder = NodeSpec("recorder", {"folder": tempfile.mkdtemp(dir=folder)})
     viewer = NodeSpec("viewer", {"port": PORT, "robot": robot})
     with ExitStack() as stack:
-        stack.enter_context(Processes(Started([recorder, viewer], Path(folder))))
+        stack.enter_context(Processes(ResolvedGraph([recorder, viewer], Path(folder))))
         if CHROMIUM:
             time.sleep(SETTLES / 2)  # until there is a page
             profile = f"--user-data-dir={tempfile.mkdtemp(dir=folder)}"
@@ -124,12 +124,12 @@ def speed(listener: Listener) -> float:
 
 
 def in_turns(measure, listener: Listener, folder: str, robot: str = "") -> tuple[list[float], list[float]]:
-    """What is measured alone, and with onlookers."""
+    """What is measured alone, and with observers."""
     alone, watched = [], []
     for _ in range(TURNS):
         listener.listen(1.0)
         alone.append(measure(listener))
-        with onlookers(folder, robot):
+        with observers(folder, robot):
             listener.listen(SETTLES)
             watched.append(measure(listener))
     return alone, watched

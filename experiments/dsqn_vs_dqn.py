@@ -1,14 +1,16 @@
-"""A deep spiking Q-network beside the vanilla one, and beside networks that convert (Liu et al. 2022).
+"""Compare a deep spiking Q-network with the vanilla one and with converted networks (Liu et al. 2022).
 
-Run as ``./swm experiment dsqn_vs_dqn``, or in part, as with ``algorithms:=dqn seeds:=1 steps:=100000``; steps
-are as many as the environment's file says, where nothing else is asked for. Each run is kept in
-``runs/dsqn_vs_dqn`` and goes on where it was stopped; one that is finished is only judged. Of every trained
-network it tells the return, also under noise in what is seen, firing rates, synaptic operations and energy
-(`spiking_wm.agents.dqn.operations`); of conversions how often they act as the network that they are converted
-from: of ``dqn``, which did not learn to be converted, by ticks, and of ``converted_sqn``, which learned with
-rounded activity, in the ticks that it learned for. Writes ``dsqn_vs_dqn_ENV.csv`` (curves), ``_costs.csv``,
-``_noise.csv``, ``_conversion.csv`` and ``.png`` to that folder, or to another with ``results:=``; they hold
-what this call was asked for.
+Run as ``./swm experiment dsqn_vs_dqn``, or in part, as with ``algorithms:=dqn seeds:=1 steps:=100000``.
+Without ``steps:=`` runs are as long as the environment's file says. Each run is kept in ``runs/dsqn_vs_dqn``
+and goes on where it was stopped; a finished run is only evaluated.
+
+Of every trained network it measures the return, also under noise in the pictures, firing rates, synaptic
+operations and energy (`spiking_wm.agents.dqn.operations`). Of converted networks it measures how often they
+choose the action of the network that they are converted from: of ``dqn``, which learned with ReLU, by time
+steps; of ``converted_sqn``, which learned with rounded activity, for the time steps that it learned for.
+
+Writes ``dsqn_vs_dqn_ENV.csv`` (curves), ``_costs.csv``, ``_noise.csv``, ``_conversion.csv`` and ``.png`` to
+that folder, or to another with ``results:=``. They hold the runs of this call.
 """
 
 import csv
@@ -32,6 +34,7 @@ from spiking_wm.agents.dqn.agent import Agent
 from spiking_wm.agents.dqn.conversion import convert
 from spiking_wm.agents.dqn.network import QNetwork
 from spiking_wm.agents.dqn.operations import count
+from spiking_wm.core.episodes import play, take_step
 from spiking_wm.core.errors import UserError
 from spiking_wm.core.files import newest_checkpoint, write_atomically
 from spiking_wm.core.presets import resolve
@@ -44,13 +47,13 @@ from spiking_wm.runs.in_process import train
 from spiking_wm.training.session import Session
 
 ROOT = Path(__file__).resolve().parents[1]
-EPISODES, EPSILON, LONGEST = 30, 0.05, 20_000  # of a judged network; steps of all its episodes
-STATES, CALIBRATED = 5000, 512  # held-out states that conversions are judged by, and others that they go by
-TICKS = (4, 8, 16, 32, 64)  # of conversions of ReLU; the last one is judged in games
-LEARNED = {"converted_sqn": "rounded_dqn"}  # what is learned, where what is judged is something else
+EPISODES, EPSILON, LONGEST = 30, 0.05, 20_000  # of an evaluation: episodes, random actions, steps of each
+STATES, CALIBRATED = 5000, 512  # held-out states that conversions are evaluated on, and others to convert by
+TICKS = (4, 8, 16, 32, 64)  # time steps of conversions of ReLU; the last one is evaluated in games
+LEARNED = {"converted_sqn": "rounded_dqn"}  # name of the learned network, where another one is evaluated
 CONVERTED = {"converted_sqn": "converted_sqn", "dqn": "dqn_converted"}
 NOISE = (0.0, 0.1, 0.2, 0.3, 0.4)  # deviation, in the range of a pixel
-FIRST_GAME = 2_000_003  # seed of the first judged game
+FIRST_GAME = 2_000_003  # seed of the first game of an evaluation
 
 
 def trained(algorithm: str, env: str, seed: int, steps: int, folder: Path, progress: Progress) -> Run:
@@ -87,30 +90,28 @@ def agent_of(run: Run) -> Agent:
 
 
 @torch.inference_mode()
-def play(network: QNetwork, env: str, noise: float = 0.0) -> float:
-    """Mean return of games in which all act side by side, by pictures with Gaussian noise."""
-    games = [make_env(env) for _ in range(EPISODES)]
-    seen = [game.reset(seed=FIRST_GAME + k)[0] for k, game in enumerate(games)]
-    rng, returns, on = np.random.default_rng(0), np.zeros(EPISODES), list(range(EPISODES))
-    for _ in range(LONGEST):
-        shown = np.stack([seen[k] for k in on]).astype(np.float32)
+def mean_return(network: QNetwork, env: str, noise: float = 0.0) -> float:
+    """Mean return of an evaluation's games, by pictures with Gaussian noise of this deviation (range 1)."""
+    rng, returns = np.random.default_rng(0), np.zeros(EPISODES)
+
+    def act(_: list[int], seen: list[np.ndarray]) -> list[int]:
+        shown = np.stack(seen).astype(np.float32)
         if noise:
             shown = (shown + rng.normal(0, 255 * noise, shown.shape)).clip(0, 255)
         actions = network(torch.from_numpy(shown).float()).argmax(1).numpy()
-        random = rng.random(len(on)) < EPSILON
+        random = rng.random(len(seen)) < EPSILON
         actions[random] = rng.integers(network.readout.out_features, size=int(random.sum()))
-        for k, action in zip([*on], actions):
-            seen[k], reward, over, late, _ = games[k].step(int(action))
-            returns[k] += reward
-            if over or late:
-                on.remove(k)
-        if not on:
-            break
+        return actions.tolist()
+
+    games = [make_env(env) for _ in range(EPISODES)]
+    for steps in play(games, range(FIRST_GAME, FIRST_GAME + EPISODES), act, LONGEST):
+        for step in steps:
+            returns[step.game] += step.reward
     return float(returns.mean())
 
 
 def states_of(network: QNetwork, env: str) -> torch.Tensor:
-    """States of games in which it acts, that no network has learned from."""
+    """States ``[STATES + CALIBRATED, ...]`` of games in which it acts, that no network has learned from."""
     game, rng, seen = make_env(env), np.random.default_rng(1), []
     observation, _ = game.reset(seed=FIRST_GAME + EPISODES)
     with torch.inference_mode():
@@ -119,42 +120,41 @@ def states_of(network: QNetwork, env: str) -> torch.Tensor:
             action = int(network(torch.from_numpy(observation)[None]).argmax())
             if rng.random() < EPSILON:
                 action = int(rng.integers(network.readout.out_features))
-            observation, _, over, late, _ = game.step(action)
-            if over or late:
-                observation, _ = game.reset()
+            step = take_step(game, observation, action)
+            observation = game.reset()[0] if step.done else step.next_observation
     return torch.from_numpy(np.stack(seen))
 
 
 @torch.inference_mode()
 def actions(network: QNetwork, states: torch.Tensor) -> torch.Tensor:
-    """Greedy ones."""
+    """Greedy actions ``[B]`` in states ``[B, ...]``."""
     return torch.cat([network(part).argmax(1) for part in states.split(100)])
 
 
-def judge(run: Run, algorithm: str, seed: int) -> tuple[list[dict], ...]:
+def evaluate(run: Run, algorithm: str, seed: int) -> tuple[list[dict], ...]:
     """Rows about costs, noise and conversion of a trained network."""
     agent, env = agent_of(run), run.config.env
-    network, percentile = agent.network, agent.options.percentile
+    network, percentile = agent.network, agent.options.conversion.percentile
     states = states_of(network, env)
     states, others = states[:STATES], states[STATES:]
-    judged, conversion = {LEARNED.get(algorithm, algorithm): network}, []
-    if not network.sizes.spiking:
+    networks, conversion = {LEARNED.get(algorithm, algorithm): network}, []
+    if not network.spiking:
         as_trained, name = actions(network, states), CONVERTED[algorithm]
-        layers = len(network.convolutions) + 1
-        for ticks in [network.sizes.levels * layers] if network.sizes.levels else TICKS:
-            judged[name] = convert(network, others, percentile, ticks)
-            same = float((actions(judged[name], states) == as_trained).float().mean())
+        layers = len(network.hidden_layers)
+        for ticks in [network.levels * layers] if network.levels else TICKS:
+            networks[name] = convert(network, others, percentile, ticks)
+            same = float((actions(networks[name], states) == as_trained).float().mean())
             row = {"algorithm": name, "seed": seed, "ticks": ticks, "agreement": round(same, 4)}
             conversion.append(row)
     costs, noise = [], []
-    for name, of_it in judged.items():
-        operations, sizes = count(of_it, states[::50]), of_it.sizes
-        in_turn = len(of_it.convolutions) + 1 if sizes.spiking and of_it.constants.waits else 1
+    for name, network in networks.items():
+        operations = count(network, states[::50])
+        in_turn = len(network.hidden_layers) if network.spiking and network.constants.waits else 1
         costs.append(
             {
                 "algorithm": name,
                 "seed": seed,
-                "ticks": sizes.ticks * in_turn if sizes.spiking else 1,
+                "ticks": network.options.ticks * in_turn if network.spiking else 1,
                 "rates": " ".join(f"{rate:.4f}" for rate in operations.rates),
                 "synaptic_operations": round(operations.synaptic_operations),
                 "products": round(operations.products),
@@ -163,7 +163,7 @@ def judge(run: Run, algorithm: str, seed: int) -> tuple[list[dict], ...]:
         )
         for level in track(NOISE, f"{name}, seed {seed}, games under noise"):
             row = {"algorithm": name, "seed": seed, "noise": level}
-            noise.append(row | {"return": round(play(of_it, env, level), 3)})
+            noise.append(row | {"return": round(mean_return(network, env, level), 3)})
     return costs, noise, conversion
 
 
@@ -218,7 +218,7 @@ def write(tables: dict[str, list[dict]], env: str, results: Path) -> None:
 
 
 def main() -> None:
-    """Train what is not trained yet, judge it, write tables and picture."""
+    """Train what is not trained yet, evaluate it, write tables and picture."""
     defaults = {
         "env": "minatar/Breakout-v0",
         "algorithms": "dqn,dsqn,converted_sqn",
@@ -229,7 +229,7 @@ def main() -> None:
     given = arguments(defaults | {"first_seed": 0, "results": folder})
     seeds = range(given["first_seed"], given["first_seed"] + given["seeds"])
     if make_env(given["env"]).observation_space.dtype != np.uint8:
-        raise UserError(f"{given['env']} shows no pictures, whose noise is judged: give env:=minatar/...")
+        raise UserError(f"{given['env']} shows no pictures to add noise to: give env:=minatar/...")
     prepare_to_compute()
     tables = {"curve": [], "costs": [], "noise": [], "conversion": []}
     for algorithm in given["algorithms"].split(","):
@@ -238,7 +238,7 @@ def main() -> None:
             with Progress() as progress:
                 run = trained(algorithm, given["env"], seed, steps, folder, progress)
             tables["curve"] += curve(run, algorithm, seed)
-            for name, rows in zip(("costs", "noise", "conversion"), judge(run, algorithm, seed)):
+            for name, rows in zip(("costs", "noise", "conversion"), evaluate(run, algorithm, seed)):
                 tables[name] += rows
             write(tables, given["env"], given["results"])
     for name in dict.fromkeys(row["algorithm"] for row in tables["noise"]):

@@ -1,9 +1,9 @@
-"""Policies on the simulated Loihi, in floating point and in whole numbers, against PyTorch.
+"""Policies on the simulated Loihi, in floating point and in fixed point, against PyTorch.
 
-Run as ``./swm experiment loihi_parity checkpoints:=runs/A,runs/B``. Of every run's policy: spikes of every
-layer about observations of its own greedy games, against PyTorch's in double precision; actions, against the
-policy's own (float32), as shares of their range, or the share of discrete ones that differ; and returns of
-greedy games, all from the same starts. Writes ``loihi_parity.csv`` (actions and returns),
+Run as ``./swm experiment loihi_parity checkpoints:=runs/A,runs/B``. For the policy of every run it compares:
+spikes of every layer for observations of its own greedy games, with PyTorch in double precision; actions,
+with those of the policy (float32), as a share of their range, or the share of discrete actions that differ;
+and returns of greedy games from the same starts. Writes ``loihi_parity.csv`` (actions and returns),
 ``loihi_parity_layers.csv`` (spikes, bits) and ``loihi_parity.png`` to ``runs/loihi_parity``, or to another
 folder with ``results:=``. ``weight_bits:=6`` and the like take fewer bits.
 """
@@ -13,8 +13,9 @@ import io
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import gymnasium as gym
 import matplotlib
 import numpy as np
 
@@ -27,7 +28,7 @@ from rich.progress import track
 from spiking_wm.chips.backends.loihi_sim.fixed_point import fixed
 from spiking_wm.chips.backends.loihi_sim.options import Options
 from spiking_wm.chips.backends.loihi_sim.simulator import Simulator
-from spiking_wm.chips.backends.recorder import Recorder
+from spiking_wm.chips.backends.recorder import InputRecorder
 from spiking_wm.chips.network import ChipNetwork
 from spiking_wm.chips.reference import trains_of
 from spiking_wm.core.contract import Policy
@@ -38,6 +39,7 @@ from spiking_wm.core.spaces import Spaces
 from spiking_wm.envs.make import make_env
 from spiking_wm.runs.bundle import load_bundle, make_policy
 from spiking_wm.runs.config import read_config
+from spiking_wm.training.evaluation import episode
 
 ROOT = Path(__file__).resolve().parents[1]
 FIRST_GAME = 5_000_011  # seed of the first game
@@ -46,7 +48,7 @@ PATIENCE = 60.0
 
 
 class Subject(NamedTuple):
-    """A policy, and where it acts."""
+    """A policy, and its environment."""
 
     name: str
     env: str
@@ -63,31 +65,22 @@ def subject(run: Path) -> Subject:
 
 
 class Game(NamedTuple):
-    """One that was played greedily."""
+    """A game that was played greedily."""
 
     total: float
     observations: list
     actions: list
 
 
-def play(of: Subject, env, seed: int) -> Game:
-    """A game by the policy as it is."""
-    observation, _ = env.reset(seed=seed)
-    state, game = of.policy.initial_state(seed), Game(0.0, [], [])
-    while True:
-        seen = of.policy.spaces.check_observation(observation)
-        action, state = of.policy.act(seen, state, None)
-        game.observations.append(seen)
-        game.actions.append(action)
-        observation, reward, over, late, _ = env.step(action if action.ndim else action[()])
-        state = of.policy.rewarded(state, float(reward))
-        game = game._replace(total=game.total + float(reward))
-        if over or late:
-            return game
+def play(of: Subject, env: gym.Env, seed: int) -> Game:
+    """A greedy game of the policy."""
+    steps = list(episode(of.policy, env, seed))
+    seen = [of.policy.spaces.check_observation(step.observation) for step in steps]
+    return Game(sum((step.reward for step in steps), 0.0), seen, [step.action for step in steps])
 
 
 def actions_about(of: Subject, games: list[Game], wanted: int) -> np.ndarray:
-    """Actions ``[wanted, A]`` of the policy as it is about what was seen in games, each from its start."""
+    """Actions ``[wanted, A]`` of the policy for the observations of games, each from its start."""
     actions = []
     for game in games:
         state = of.policy.initial_state()
@@ -98,13 +91,13 @@ def actions_about(of: Subject, games: list[Game], wanted: int) -> np.ndarray:
 
 
 class OnChip:
-    """Runs a policy's network on a chip, and remembers the spikes of all layers."""
+    """Runs a policy's network on a chip, and records the spikes of all layers."""
 
     def __init__(self, chip: Simulator):
         self.chip, self.trains, self._last, self._course = chip, [], None, 0
 
-    def __call__(self, inputs: np.ndarray, before, after) -> np.ndarray:
-        """Spikes of the last layer; what begins anew follows on no state of before."""
+    def __call__(self, inputs: np.ndarray, before: Any, after: Any) -> np.ndarray:
+        """Spikes of the last layer; a state that no decision here ended in begins a new course."""
         fresh = before is None or before is not self._last
         self._course += fresh
         found = self.chip.run(inputs, self._course, fresh)
@@ -114,13 +107,13 @@ class OnChip:
 
 
 def judge(run: Path, wanted: int, episodes: int, options: Options) -> tuple[list[dict], list[dict], dict]:
-    """Rows of actions and returns, rows of layers, and what there is to draw."""
+    """Rows of actions and returns, rows of layers, and the data of the figure."""
     of = subject(run)
     env, network = make_env(of.env), of.policy.chip_network()
     games = [play(of, env, FIRST_GAME + k) for k in track(range(episodes), f"{of.name}, host")]
-    sent = of.policy.elsewhere = Recorder()
+    sent = of.policy.network_runner = InputRecorder()
     own = actions_about(of, games, wanted)
-    of.policy.elsewhere = None
+    of.policy.network_runner = None
     space = of.policy.spaces.action
     continuous = isinstance(space, Box)
     span = space.high - space.low if continuous else np.ones(1)
@@ -130,19 +123,19 @@ def judge(run: Path, wanted: int, episodes: int, options: Options) -> tuple[list
     for precision in PRECISIONS:
         chosen = replace(options, precision=precision)
         with_probes = Simulator(network, chosen, probes=True)
-        on_chip = of.policy.elsewhere = OnChip(with_probes)
+        on_chip = of.policy.network_runner = OnChip(with_probes)
         actions = actions_about(of, games, wanted)
         saturated = with_probes.saturated()
         with_probes.close()
         error = np.abs(actions - own) / span if continuous else (actions != own).astype(float)
         layers += layer_rows(of, precision, network, on_chip.trains, reference, saturated, chosen)
         chip = Simulator(network, chosen)
-        of.policy.elsewhere = OnChip(chip)
+        of.policy.network_runner = OnChip(chip)
         games_there = [
             play(of, env, FIRST_GAME + k).total for k in track(range(episodes), f"{of.name}, {precision}")
         ]
         chip.close()
-        of.policy.elsewhere = None
+        of.policy.network_runner = None
         rows.append(row(of, precision, error, games_there, returns))
         drawn[precision] = own / span, actions / span, games_there
     return rows, layers, {"name": of.name, "returns": returns, "chips": drawn}
@@ -162,7 +155,7 @@ def reference_trains(network: ChipNetwork, inputs: list[np.ndarray], lengths: li
 
 
 def row(of: Subject, runs_on: str, error: np.ndarray, returns: list[float], own: list[float]) -> dict:
-    """What became of actions and games."""
+    """Errors of actions and returns of games."""
     return {
         "policy": of.name,
         "runs_on": runs_on,
@@ -184,7 +177,7 @@ def layer_rows(
     saturated: list,
     options: Options,
 ) -> list[dict]:
-    """Spikes of every layer against PyTorch's, and how it is held in whole numbers."""
+    """Spikes of every layer against PyTorch's, and its constants in fixed point."""
     rows = []
     held = fixed(network, options) if precision == "fixed_pt" else len(network.layers) * [None]
     for k, (layer, whole) in enumerate(zip(network.layers, held)):
@@ -239,7 +232,7 @@ def write(name: str, rows: list[dict], folder: Path) -> None:
 
 
 def main() -> None:
-    """Judge what is asked for, write tables and picture, print the rows."""
+    """Judge the runs, write tables and figure, print the rows."""
     bits = {name: getattr(Options(), name) for name in ("weight_bits", "threshold_bits", "decay_bits")}
     defaults = {"checkpoints": "", "observations": 1000, "episodes": 10} | bits
     given = arguments(defaults | {"results": ROOT / "runs/loihi_parity"})

@@ -103,7 +103,7 @@ def prepare(task: str, delay: int, seed: int, generator: torch.Generator, folder
     """A task by its name; ``delay`` is recall's, ``folder`` that of recordings."""
     if task == "recall":
         tested = recall(delay, torch.Generator().manual_seed(1_000_003 + seed))(TESTED)
-        options = {"memory": 2 * len(tested[0])}
+        options = {"gate_time": 2 * len(tested[0])}
         return Task(recall(delay, generator), tested, CUED, (SYMBOLS + 1, NEURONS, SYMBOLS), options, False)
     if task == "digits":
         (sequence, label), tested = digits(seed)
@@ -122,7 +122,7 @@ def prepare(task: str, delay: int, seed: int, generator: torch.Generator, folder
 
     tested = told.rows(torch.arange(told.sequence.shape[1]))
     # what has been seen counts, but for less and less: gates that keep it whole do not learn these
-    options = {"synapses": 64.0, "ticks": ticks}
+    options = {"synapse_time": 64.0, "ticks": ticks}
     widths = (learned.sequence.shape[2], 4 * NEURONS, learned.classes)
     return Task(draw, tested, last, widths, options, equal_weights=equal_weights)
 

@@ -20,8 +20,9 @@ import matplotlib.pyplot as plt
 from _arguments import arguments
 from matplotlib.axes import Axes
 
-from spiking_wm.agents.rsnn.actor_and_model import Pair
+from spiking_wm.agents.rsnn.actor_and_model import ActorAndModel
 from spiking_wm.agents.rsnn.games import Games
+from spiking_wm.core.episodes import take_step
 from spiking_wm.core.errors import UserError
 from spiking_wm.core.presets import resolve
 from spiking_wm.core.storage import load
@@ -30,35 +31,40 @@ ROOT = Path(__file__).resolve().parents[1]
 FRAMES, SHOWN, LINES = 6, 80, 4  # frames, neurons (the most active ones) and variables drawn
 
 
-def dream(env: str, pair: Pair, start: int, steps: int, seed: int) -> dict[str, np.ndarray]:
+def dream(env: str, networks: ActorAndModel, start: int, steps: int, seed: int) -> dict[str, np.ndarray]:
     """Play awake for ``start`` steps, then dream and play on for ``steps`` with the dream's actions.
 
     All realisations do it side by side; returns what was seen and read out of each, ``[steps, R, ...]``.
     """
-    envs, head = [gym.make(env) for _ in pair.seeds], pair.head
-    generators = [np.random.default_rng([int(realisation), seed]) for realisation in pair.seeds]
-    agent, model = pair.actor.network.at_rest(), pair.model.network.at_rest()
+    envs, head = [gym.make(env) for _ in networks.seeds], networks.head
+    generators = [np.random.default_rng([int(realisation), seed]) for realisation in networks.seeds]
+    agent, model = networks.actor.network.at_rest(), networks.model.network.at_rest()
     real = np.stack([env.reset(seed=seed)[0] for env in envs])
     names = ("real", "dreamed", "agent", "model", "policy", "change", "reward", "won")
     kept = {name: [] for name in names}
     for step in range(start + steps):
         if step <= start:
-            dreamed = pair.inputs(real)
-        outputs = pair.actor.read_out(pair.actor.network.tick(agent, dreamed))
-        actions = head.draw(outputs, np.stack([g.random(head.chances) for g in generators]))
-        prediction = pair.model.predict(model, dreamed, head.code(actions))
-        following, reward = pair.model.after(dreamed, prediction)
-        played = [env.step(action) for env, action in zip(envs, actions)]
+            dreamed = networks.inputs(real)
+        outputs = networks.actor.read_out(networks.actor.network.tick(agent, dreamed))
+        actions = head.draw(outputs, np.stack([g.random(head.noise_width) for g in generators]))
+        prediction = networks.model.predict(model, dreamed, head.code(actions))
+        following, reward = networks.model.after(dreamed, prediction)
+        played = [take_step(*now) for now in zip(envs, real, actions)]
         if step >= start:
-            seen = (pair.inputs(real), dreamed, agent.spikes.copy(), model.spikes.copy())
-            read = (head.probabilities(outputs), prediction.change, reward, np.stack([p[1] for p in played]))
+            seen = (networks.inputs(real), dreamed, agent.spikes.copy(), model.spikes.copy())
+            read = (
+                head.probabilities(outputs),
+                prediction.change,
+                reward,
+                np.stack([p.reward for p in played]),
+            )
             for name, value in zip(names, seen + read):
                 kept[name].append(value)
-        real = np.stack([p[0] for p in played])
-        dreamed = following.clip(pair.inputs.low, pair.inputs.high)
+        real = np.stack([p.next_observation for p in played])
+        dreamed = following.clip(networks.inputs.low, networks.inputs.high)
     shown = {name: np.stack(values) for name, values in kept.items()}
     for name in ("real", "dreamed"):
-        shown[f"{name}_observation"] = shown[name] * pair.inputs.scale + pair.inputs.middle
+        shown[f"{name}_observation"] = shown[name] * networks.inputs.scale + networks.inputs.middle
     return shown
 
 
@@ -120,8 +126,8 @@ def main() -> None:
     if not 0 <= given["realisation"] < len(tensors["seeds"]):
         raise UserError(f"realisation:= is one of 0 to {len(tensors['seeds']) - 1} in {state}")
     games = Games(env, resolve("rsnn_dream", env, {}), tensors["seeds"].tolist())
-    games.pair.restore(tensors)
-    kept = dream(env, games.pair, given["start"], given["steps"], given["seed"])
+    games.networks.restore(tensors)
+    kept = dream(env, games.networks, given["start"], given["steps"], given["seed"])
     target = given["results"] / f"rsnn_dream_{env}.png"
     target.parent.mkdir(parents=True, exist_ok=True)
     draw({name: values[:, given["realisation"]] for name, values in kept.items()}, picture, target)

@@ -18,8 +18,6 @@ import matplotlib
 import numpy as np
 from scipy import stats
 
-from spiking_wm.core.options import values
-
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 from _arguments import arguments
@@ -29,8 +27,10 @@ from rich.progress import track
 from spiking_wm.agents.rsnn.games import Games
 from spiking_wm.core.errors import UserError
 from spiking_wm.core.files import write_atomically
+from spiking_wm.core.options import canonical, values
 from spiking_wm.core.presets import resolve
 from spiking_wm.core.process import prepare_to_compute
+from spiking_wm.core.schedule import Schedule
 from spiking_wm.core.storage import load, pack
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -50,17 +50,19 @@ ARMS = {
     "awake": Arm("awake only", "rsnn", {}),
     "dream": Arm("dreams after games", "rsnn_dream", {}),
     "plan": Arm("plans of one step", "rsnn_plan", {}),
-    "plan5": Arm("plans of 5 steps", "rsnn_plan", {"plan_steps": 5}),
-    "plan10": Arm("plans of 10 steps", "rsnn_plan", {"plan_steps": 10}),
-    "plan20": Arm("plans of 20 steps", "rsnn_plan", {"plan_steps": 20}),
-    "asleep": Arm("the policy learns in dreams only (figure 2D)", "rsnn_dream", {"awake_policy": False}),
+    "plan5": Arm("plans of 5 steps", "rsnn_plan", {"plan.steps": 5}),
+    "plan10": Arm("plans of 10 steps", "rsnn_plan", {"plan.steps": 10}),
+    "plan20": Arm("plans of 20 steps", "rsnn_plan", {"plan.steps": 20}),
+    "asleep": Arm(
+        "the policy learns in dreams only (figure 2D)", "rsnn_dream", {"policy.learn_awake": False}
+    ),
     "stopped": Arm(
         "the same, and the model stops (figure 2E)",
         "rsnn_dream",
-        {"awake_policy": False, "model_until": MODEL_STOPS},
+        {"policy.learn_awake": False, "model.stop_after": MODEL_STOPS},
     ),
     "twice": Arm("control: awake only, two updates a game", "rsnn", {"updates_per_step": 0.02}),
-    "shuffled": Arm("control: dreams in a shuffled model", "rsnn_dream", {"shuffled": True}),
+    "shuffled": Arm("control: dreams in a shuffled model", "rsnn_dream", {"dream.shuffled": True}),
     "paper": Arm("the paper's constants, with dreams", "rsnn_paper", {}),
     "published_code": Arm("the published code's constants, with dreams", "rsnn_published_code", {}),
 }
@@ -78,8 +80,10 @@ def play(name: str, env: str, seeds: range, games: int, folder: Path) -> list[di
     options = values(setup.agent_options) | values(setup.schedule)
     if kept.exists():
         tensors, facts = load(kept)
-        check_unchanged(kept, options, facts["options"])
-        played.pair.restore(tensors)
+        known = type(setup.agent_options)
+        before = {canonical(known, n) or canonical(Schedule, n): v for n, v in facts["options"].items()}
+        check_unchanged(kept, options, before)  # by the names of today
+        played.networks.restore(tensors)
         played.counts, rows = facts["counts"], facts["rows"]
     for _ in track(range(len(rows), games // EVERY), f"{name}, {len(seeds)} seeds"):
         returns = np.mean([played.play() for _ in range(EVERY)], 0)
@@ -93,7 +97,7 @@ def play(name: str, env: str, seeds: range, games: int, folder: Path) -> list[di
             }
         )
         facts = {"counts": played.counts, "rows": rows, "options": options}
-        write_atomically(kept, pack(played.pair.snapshot(), facts))
+        write_atomically(kept, pack(played.networks.snapshot(), facts))
     return rows[: games // EVERY]
 
 
@@ -149,7 +153,7 @@ def draw_plans(curves: dict[str, list[dict]], target: Path) -> None:
         seeds = last.mean(0)
         error = seeds.std(ddof=1) / len(seeds) ** 0.5 if len(seeds) > 1 else 0.0
         if ARMS[name].algorithm == "rsnn_plan":
-            steps = ARMS[name].given.get("plan_steps", 1)
+            steps = ARMS[name].given.get("plan.steps", 1)
             axes.errorbar(steps, seeds.mean(), error, fmt="o", color="C2", capsize=3)
         elif name in ("awake", "dream"):
             colour = "black" if name == "awake" else "C1"

@@ -1,11 +1,11 @@
-"""Decision transformers, spiking and not, by demonstrations: returns, costs, and what each part does.
+"""Decision transformers, spiking and not, from demonstrations: returns, costs, and ablations.
 
 Run as ``./swm experiment spiking_dt``, or in part, as with ``envs:=CartPole-v1 arms:=spiking_dt,dt
-seeds:=1``. Every environment needs its demonstrations first (``./swm demos env:=ENV``). What was found of a
-network is kept in ``runs/spiking_dt``, and that network not trained again. Of each: returns of frozen games
-at the high target and at a sweep of targets, spikes, synaptic operations, products and estimated energy of a
-decision on trajectories of its own, and its latency. ``updates:=`` are those by demonstrations, where they
-are not to be as configured. Writes ``spiking_dt.csv``, ``spiking_dt_targets.csv`` and ``spiking_dt.png`` to
+seeds:=1``. Every environment needs its demonstrations first (``./swm demos env:=ENV``). Results of a trained
+network are kept in ``runs/spiking_dt``, and it is not trained again. Measured of each: returns of greedy
+episodes at the configured target return and at a sweep of targets; spikes, synaptic operations, products and
+estimated energy of a decision, on its own trajectories; latency of a decision. ``updates:=`` replaces the
+configured number of updates. Writes ``spiking_dt.csv``, ``spiking_dt_targets.csv`` and ``spiking_dt.png`` to
 that folder, or to another with ``results:=``.
 """
 
@@ -13,10 +13,12 @@ import csv
 import io
 import sys
 import time
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import gymnasium as gym
 import matplotlib
 import numpy as np
 import torch
@@ -31,6 +33,7 @@ from spiking_wm.agents.spiking_dt.agent import Agent
 from spiking_wm.agents.spiking_dt.network import Trajectory
 from spiking_wm.agents.spiking_dt.operations import count
 from spiking_wm.agents.spiking_dt.policy import DecisionPolicy
+from spiking_wm.core import episodes
 from spiking_wm.core.actions import Actions
 from spiking_wm.core.errors import UserError
 from spiking_wm.core.files import write_atomically
@@ -43,21 +46,16 @@ from spiking_wm.runs.config import options_of
 
 ROOT = Path(__file__).resolve().parents[1]
 ENVS = ("CartPole-v1", "MountainCar-v0", "Acrobot-v1", "Pendulum-v1", "InvertedPendulum-v5")
-GAMES = 100  # at the high target
-SWEPT = 10  # at each of the others
-COUNTED = 5  # that operations are counted on
-FIRST_GAME = 4_000_037  # seed of the first judged game
-SHARES = (
-    0.0,
-    0.25,
-    0.5,
-    0.75,
-    1.0,
-)  # targets of the sweep, from the worst demonstrated return to the high one
+GAMES = 100  # episodes at the configured target return
+SWEPT = 10  # at each target of the sweep
+COUNTED = 5  # of which operations are counted
+FIRST_GAME = 4_000_037  # seed of the first evaluated episode
+# targets of the sweep, from the worst demonstrated return (0) to the configured target (1)
+SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 
 class Arm(NamedTuple):
-    """A network, and how it differs from the algorithm's."""
+    """A variant: a preset, and options that differ from it."""
 
     algorithm: str
     given: dict
@@ -66,72 +64,82 @@ class Arm(NamedTuple):
 ARMS = {
     "spiking_dt": Arm("spiking_dt", {}),
     "dt": Arm("dt", {}),
-    "no_phase_code": Arm("spiking_dt", {"phase_code": False, "step_embeddings": True}),
-    "no_routing": Arm("spiking_dt", {"routing": False}),
-    "local_head": Arm("spiking_dt", {"local_head": 0.001}),
-    "ticks_2": Arm("spiking_dt", {"ticks": 2}),
-    "ticks_8": Arm("spiking_dt", {"ticks": 8}),
-    "ticks_16": Arm("spiking_dt", {"ticks": 16}),
-    "context_1": Arm("spiking_dt", {"context": 1}),
-    "context_5": Arm("spiking_dt", {"context": 5}),
-    "context_50": Arm("spiking_dt", {"context": 50}),
+    "no_phase_code": Arm("spiking_dt", {"network": {"phase_code": False, "step_embeddings": True}}),
+    "no_routing": Arm("spiking_dt", {"network.routing": False}),
+    "local_head": Arm("spiking_dt", {"imitation.local_head": 0.001}),
+    "ticks_2": Arm("spiking_dt", {"network.ticks": 2}),
+    "ticks_8": Arm("spiking_dt", {"network.ticks": 8}),
+    "ticks_16": Arm("spiking_dt", {"network.ticks": 16}),
+    "context_1": Arm("spiking_dt", {"network.context": 1}),
+    "context_5": Arm("spiking_dt", {"network.context": 5}),
+    "context_50": Arm("spiking_dt", {"network.context": 50}),
 }
 
 
 class Game(NamedTuple):
-    """One that was played."""
+    """One episode."""
 
-    total: float
-    steps: list  # asked, observation and code of each
+    total: float  # return
+    steps: list[tuple]  # return-to-go, observation and action's code of each
 
 
-def play(policy: DecisionPolicy, env, spaces: Spaces, target: float, seed: int) -> Game:
-    """A game, greedily."""
-    observation, _ = env.reset(seed=seed)
+def play(policy: DecisionPolicy, env: gym.Env, spaces: Spaces, target: float, seed: int) -> Game:
+    """Play an episode with greedy actions.
+
+    Args:
+        policy: what acts.
+        env: the environment.
+        spaces: of the environment.
+        target: return-to-go at the start.
+        seed: of the environment's reset.
+    """
     state, actions = policy.initial_state(target=target), Actions(spaces, "spiking_dt")
     total, steps = 0.0, []
-    while True:
-        asked, seen = float(state.asked), spaces.check_observation(observation)
+
+    def act(_: list[int], observations: list[Any]) -> Iterable[np.ndarray]:
+        nonlocal state
+        left, seen = float(state.return_to_go), spaces.check_observation(observations[0])
         action, state = policy.act(seen, state, None)
-        steps.append((asked, seen, actions.code(action)))
-        observation, reward, over, late, _ = env.step(action if action.ndim else action[()])
-        state, total = policy.rewarded(state, float(reward)), total + float(reward)
-        if over or late:
-            return Game(total, steps)
+        steps.append((left, seen, actions.code(action)))
+        return [action]
+
+    for (step,) in episodes.play([env], [seed], act):
+        state, total = policy.rewarded(state, step.reward), total + step.reward
+    return Game(total, steps)
 
 
 def trajectory_of(agent: Agent, game: Game, length: int = 100) -> Trajectory:
-    """The first steps of a game, as the network sees them."""
-    asked, observation, code = (np.stack(x) for x in zip(*game.steps[:length]))
+    """The first ``length`` steps of an episode, as the network takes them."""
+    left, observation, code = (np.stack(x) for x in zip(*game.steps[:length]))
     seen = Trajectory(
-        torch.from_numpy(asked.astype(np.float32))[None],
+        torch.from_numpy(left.astype(np.float32))[None],
         torch.from_numpy(observation)[None],
         torch.from_numpy(code)[None],
-        torch.arange(len(asked))[None],
+        torch.arange(len(left))[None],
     )
-    return agent.decider.as_seen(seen)
+    return agent.decider.as_input(seen)
 
 
 def latency(policy: DecisionPolicy, observation: np.ndarray) -> float:
-    """Milliseconds of a decision with a full context, median."""
-    state, took = policy.initial_state(), []
-    for _ in range(policy.options.context + 200):
+    """Median time of a decision with a full context, in ms."""
+    state, took, context = policy.initial_state(), [], policy.options.network.context
+    for _ in range(context + 200):
         began = time.perf_counter()
         _, state = policy.act(observation, state, None)
         took.append(time.perf_counter() - began)
-    return 1000 * float(np.median(took[policy.options.context :]))
+    return 1000 * float(np.median(took[context:]))
 
 
-def settled(env_id: str, name: str, seed: int, updates: int) -> Setup:
-    """The options of an arm."""
+def setup_of(env_id: str, name: str, seed: int, updates: int) -> Setup:
+    """All options of an arm in an environment."""
     arm = ARMS[name]
-    given = arm.given | {"seed": seed} | ({"imitation_updates": updates} if updates else {})
+    given = arm.given | {"seed": seed} | ({"imitation.updates": updates} if updates else {})
     return resolve(arm.algorithm, env_id, given)
 
 
 def learn_and_judge(env_id: str, name: str, seed: int, updates: int) -> dict:
-    """Train a network by demonstrations, and judge it."""
-    env, setup = make_env(env_id), settled(env_id, name, seed, updates)
+    """Train a network from demonstrations, and evaluate it; a row of the table, and points of the sweep."""
+    env, setup = make_env(env_id), setup_of(env_id, name, seed, updates)
     spaces = Spaces.of(env)
     agent = Agent(setup.agent_options, spaces, seed)
     began, losses = time.perf_counter(), []
@@ -170,24 +178,24 @@ def learn_and_judge(env_id: str, name: str, seed: int, updates: int) -> dict:
 
 @cache
 def known_by(dataset: str) -> int:
-    """A number that tells demonstrations from others of the same name."""
+    """Digest of a data set, by which another one of the same name is recognised."""
     return digest(load(dataset))
 
 
 def judged(env_id: str, name: str, seed: int, updates: int, folder: Path) -> dict:
-    """The same, or what is kept of it.
+    """`learn_and_judge`, or its result if it was kept before.
 
     Raises:
-        UserError: if that was made with other options, or demonstrations.
+        UserError: if that was made with other options or demonstrations.
     """
     kept = folder / f"{env_id}_{name}_s{seed}{f'_u{updates}' if updates else ''}.json"
-    options = options_of(settled(env_id, name, seed, updates))
+    options = options_of(setup_of(env_id, name, seed, updates))
     options |= {"demonstrations": known_by(options["dataset"])}
     return found_once(kept, options, lambda: learn_and_judge(env_id, name, seed, updates))
 
 
 def draw(rows: list[dict], points: list[dict], target: Path) -> None:
-    """Returns by arm, and by target, for every environment."""
+    """Plot returns by arm, and by target return, for every environment."""
     envs = list(dict.fromkeys(row["env"] for row in rows))
     figure, panels = plt.subplots(2, len(envs), figsize=(3.6 * len(envs), 7), squeeze=False)
     for (of_arms, of_targets), env in zip(panels.T, envs):
@@ -201,16 +209,16 @@ def draw(rows: list[dict], points: list[dict], target: Path) -> None:
                 targets = sorted({p["target"] for p in here})
                 means = [np.mean([p["return"] for p in here if p["target"] == t]) for t in targets]
                 of_targets.plot(targets, means, "o-", label=arm)
-        of_arms.set(title=env, xlabel=f"mean return of {GAMES} games", yticks=range(len(arms)))
+        of_arms.set(title=env, xlabel=f"mean return of {GAMES} episodes", yticks=range(len(arms)))
         of_arms.set_yticklabels(arms)
-        of_targets.set(xlabel="return asked for", ylabel=f"return, {SWEPT} games")
+        of_targets.set(xlabel="target return", ylabel=f"mean return of {SWEPT} episodes")
         of_targets.legend()
     figure.tight_layout()
     figure.savefig(target, dpi=110)
 
 
 def write(results: list[dict], folder: Path) -> None:
-    """Both tables, and the picture."""
+    """Write both tables, and the picture."""
     folder.mkdir(parents=True, exist_ok=True)
     tables = {
         "spiking_dt": [result["row"] for result in results],
@@ -226,7 +234,7 @@ def write(results: list[dict], folder: Path) -> None:
 
 
 def main() -> None:
-    """Train and judge what is asked for, write tables and picture, print means."""
+    """Train and evaluate the chosen arms, write tables and picture, print means."""
     folder = ROOT / "runs/spiking_dt"
     defaults = {"envs": ",".join(ENVS), "arms": "spiking_dt,dt", "seeds": 5, "first_seed": 0, "updates": 0}
     given = arguments(defaults | {"results": folder})

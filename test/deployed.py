@@ -11,7 +11,7 @@ from sensor_msgs.msg import JointState
 from std_msgs.msg import Bool, Float64MultiArray
 from std_srvs.srv import Trigger
 
-from spiking_wm_ros.graph.parts import Started
+from spiking_wm_ros.graph.parts import ResolvedGraph
 from spiking_wm_ros.graph.processes import Processes
 from spiking_wm_ros.graph.specification import resolve_graph
 from spiking_wm_ros.nodes import qos
@@ -23,8 +23,8 @@ T = 0.02  # control period of the rover, in seconds
 class Watch:
     """What one hears of a deployed rover."""
 
-    def __init__(self, made, processes: Processes, started: Started):
-        self.made, self.processes, self.started = made, processes, started
+    def __init__(self, made, processes: Processes, resolved: ResolvedGraph):
+        self.made, self.processes, self.resolved = made, processes, resolved
         self.commands: list[tuple[float, list[float]]] = []
         self.status: dict[str, DiagnosticStatus] = defaultdict(DiagnosticStatus)  # empty if unheard
         on_command = lambda m: self.commands.append((time.monotonic(), list(m.data)))  # noqa: E731
@@ -90,6 +90,6 @@ class Watch:
 @contextmanager
 def deployed(trained: Path, **given):
     arguments = {"robot": "rover", "policy": str(trained), "simulated": "true"}
-    started = resolve_graph("deploy", arguments | given)
-    with client() as made, Processes(started) as processes:
-        yield Watch(made, processes, started)
+    resolved = resolve_graph("deploy", arguments | given)
+    with client() as made, Processes(resolved) as processes:
+        yield Watch(made, processes, resolved)

@@ -10,7 +10,7 @@ from pathlib import Path
 import rclpy
 from rclpy.executors import SingleThreadedExecutor
 
-from spiking_wm_ros.graph.parts import Started
+from spiking_wm_ros.graph.parts import ResolvedGraph
 from spiking_wm_ros.graph.processes import Processes
 from spiking_wm_ros.graph.specification import resolve_graph
 
@@ -105,11 +105,11 @@ def send(processes: Processes, name: str, number: int) -> None:
     os.killpg(processes._children[name].pid, number)
 
 
-def start_again(processes: Processes, started: Started, name: str) -> None:
+def start_again(processes: Processes, resolved: ResolvedGraph, name: str) -> None:
     """Start a node that has been killed once more."""
     processes._children[name].wait()
-    node = next(node for node in started.nodes if node.executable == name)
-    processes._children[name] = processes._start(node, started)
+    node = next(node for node in resolved.nodes if node.executable == name)
+    processes._children[name] = processes._start(node, resolved)
 
 
 def wait_for_end(processes: Processes, seconds: float = 120.0) -> dict[str, int]:

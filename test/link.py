@@ -67,16 +67,16 @@ def policy_elsewhere(bundle: str):
 
 def test_a_cut_link_stops_the_rover(trained, monkeypatch):
     monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "SUBNET")
-    started = resolve_graph("deploy", {"robot": "rover", "policy": str(trained), "simulated": "true"})
-    bundle = next(node.parameters["bundle"] for node in started.nodes if node.executable == "policy")
-    ours = replace(started, nodes=[node for node in started.nodes if node.executable != "policy"])
+    resolved = resolve_graph("deploy", {"robot": "rover", "policy": str(trained), "simulated": "true"})
+    bundle = next(node.parameters["bundle"] for node in resolved.nodes if node.executable == "policy")
+    ours = replace(resolved, nodes=[node for node in resolved.nodes if node.executable != "policy"])
     with (
         network_of_our_own(),
         policy_elsewhere(bundle) as policy,
         client() as made,
         Processes(ours) as processes,
     ):
-        rover = Watch(made, processes, started)
+        rover = Watch(made, processes, resolved)
         rover.until_it_moves()
         ip("link", "set", "there", "down", inside=policy.pid)
         spent = rover.stops_within()

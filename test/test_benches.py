@@ -15,7 +15,8 @@ import pytest
 
 _ROOT = Path(__file__).parents[1]
 _RUN = "import sys; sys.path.insert(0, 'bench'); import {name} as bench; {shorter}; bench.main()"
-_LESS = "bench.FORMS = {k: (a, o | dict(length=4, batch=2, horizon=2)) for k, (a, o) in bench.FORMS.items()}"
+_SHORT = {"length": 4, "batch": 2, "dream.horizon": 2}
+_LESS = f"bench.FORMS = {{k: (a, o | {_SHORT}) for k, (a, o) in bench.FORMS.items()}}"
 SHORTER = {
     "deploy": "bench.SECONDS = 2.0",
     "dsqn": "bench.TURNS = 1",
@@ -24,7 +25,7 @@ SHORTER = {
     "ros": "bench.ROUNDS, bench.PINGS = 1, 300",
     "rsnn": "bench.GAMES = 4",
     "spiking_dt": "bench.TURNS, bench.UPDATES, bench.DECISIONS = 1, 1, 5",
-    "spiking_wm": f"bench.TURNS = 1; {_LESS}",
+    "rssm": f"bench.TURNS = 1; {_LESS}",
 }
 
 

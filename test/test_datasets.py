@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from spiking_wm.core.errors import UserError
-from spiking_wm.datasets import shd, speech
+from spiking_wm.datasets import demonstrations, shd, speech
 from spiking_wm.datasets.labelled import UNLABELLED
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -78,6 +78,19 @@ def test_what_is_missing_or_damaged_is_named_with_the_layout(tmp_path):
     (tmp_path / "train/b.npz").write_bytes(b"PK nothing")
     with pytest.raises(UserError, match="b.npz cannot be read"):
         speech.load(tmp_path, "train")
+
+
+@pytest.mark.parametrize(
+    ("package", "extra", "read"),
+    [
+        ("h5py", "data", lambda: shd.load(ROOT, "train")),
+        ("minari", "demos", lambda: demonstrations.load("CartPole-v1/mixed-v0")),
+    ],
+)
+def test_a_package_that_is_not_installed_is_told_with_its_extra(monkeypatch, package, extra, read):
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(UserError, match=rf"{package} is not installed: .*\[{extra}\]"):
+        read()
 
 
 @pytest.mark.parametrize("task", ["shd", "timit"])

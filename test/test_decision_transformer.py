@@ -14,25 +14,24 @@ from spiking_wm.agents.spiking_dt.network import (
     Units,
 )
 from spiking_wm.agents.spiking_dt.operations import count
+from spiking_wm.agents.spiking_dt.options import NetworkOptions
 from spiking_wm.agents.spiking_dt.stream import EventDrivenTransformer
-from spiking_wm.neurons.sizes import TransformerSizes
 
 FORMS = {
     "spiking": {},
     "without_code": {"phase_code": False, "step_embeddings": True},
     "both": {"step_embeddings": True},
     "without_routing": {"routing": False},
-    "ann": {"spiking": False, "phase_code": False, "step_embeddings": True, "routing": False},
+    "ann": {"step_embeddings": True},
 }
 EVERY = pytest.mark.parametrize("form", FORMS)
 SPIKING = pytest.mark.parametrize("form", [form for form in FORMS if form != "ann"])
 
 
-def network(form: str, context: int = 6, **sizes) -> DecisionTransformer:
+def network(form: str, context: int = 6, **changes) -> DecisionTransformer:
     torch.manual_seed(0)
-    return DecisionTransformer(
-        4, 2, 2, TransformerSizes(width=32, hidden=48, context=context, **(FORMS[form] | sizes))
-    ).requires_grad_(False)
+    options = NetworkOptions(width=32, hidden=48, context=context, **(FORMS[form] | changes))
+    return DecisionTransformer(4, 2, 2, options, spiking=form != "ann").requires_grad_(False)
 
 
 def trajectory(batch: int = 3, length: int = 15) -> Trajectory:
@@ -48,17 +47,17 @@ def trajectory(batch: int = 3, length: int = 15) -> Trajectory:
 
 def streamed(of: DecisionTransformer, by, t: Trajectory, row: int) -> torch.Tensor:
     """What heads see of every step of a row, a step at a time."""
-    cache, seen = of.nothing_seen(), []
+    cache, seen = of.empty_cache(), []
     for k in range(t.step.shape[1]):
         now = torch.tensor([k])
-        tokens = [of.embedded(RETURN, t.asked[row, k : k + 1, None], now)]
+        tokens = [of.embedded(RETURN, t.return_to_go[row, k : k + 1, None], now)]
         tokens.append(of.embedded(OBSERVATION, t.observation[row, k : k + 1], now))
         if k:
             tokens.insert(0, of.embedded(ACTION, t.code[row, k - 1 : k], now - 1))
         steps = torch.tensor([k - 1, k, k][-len(tokens) :])
         features, cache = by.stream(torch.cat(tokens), steps, cache)
         seen.append(features)
-    assert len(cache.steps) <= 3 * of.sizes.context + 2  # memory does not grow with the episode
+    assert len(cache.steps) <= 3 * of.options.context + 2  # memory does not grow with the episode
     return torch.stack(seen)
 
 
@@ -89,7 +88,7 @@ def test_what_comes_later_changes_nothing(form):
     before = of(t)
     for k in (3, 9):
         changed = Trajectory(*(field.clone() for field in t))
-        changed.asked[:, k + 1 :] += 5
+        changed.return_to_go[:, k + 1 :] += 5
         changed.observation[:, k + 1 :] -= 3
         changed.code[:, k:] += 2  # the action itself is not seen when it is chosen
         assert torch.equal(of(changed)[:, : k + 1], before[:, : k + 1])
@@ -97,7 +96,7 @@ def test_what_comes_later_changes_nothing(form):
 
 
 @EVERY
-@pytest.mark.parametrize("field", ["asked", "observation", "code"])
+@pytest.mark.parametrize("field", ["return_to_go", "observation", "code"])
 def test_the_past_is_seen_and_beyond_the_context_only_by_what_saw_it(form, field):
     """Attention is alive: in the published code it never fires, and changes nothing."""
     of, t = network(form, layers=1), trajectory(batch=32)
@@ -105,7 +104,7 @@ def test_the_past_is_seen_and_beyond_the_context_only_by_what_saw_it(form, field
     changed._asdict()[field][:, 4] -= 9  # one that turns the token round
     differs = (of(changed) != of(t)).any(-1).any(0)
     assert differs[5:10].any() and not differs[:4].any()
-    assert not differs[4 + of.sizes.context :].any()  # one block: no one tells what others saw
+    assert not differs[4 + of.options.context :].any()  # one block: no one tells what others saw
 
 
 @SPIKING
@@ -122,7 +121,7 @@ def test_every_layer_fires_and_gradients_reach_every_weight(form):
 
 
 def test_rates_are_whole_numbers_of_spikes():
-    units = Units(1, 32, TransformerSizes(ticks=4))
+    units = Units(1, 32, ticks=4)
     rates = units(torch.randn(50, 32)) * 4
     assert torch.equal(rates, rates.round()) and 0 <= rates.min() < rates.max() <= 4
 
@@ -138,7 +137,7 @@ def test_order_is_told_by_the_phase_code_alone():
 
 def test_the_code_is_an_oscillation_per_neuron():
     torch.manual_seed(0)
-    code = PhaseCode(TransformerSizes(width=32, heads=4))
+    code = PhaseCode(NetworkOptions(width=32, heads=4))
     steps = torch.arange(50)
     found = code(steps)
     assert found.shape == (4, 50, 8) and set(found.unique().tolist()) == {0.0, 1.0}
@@ -193,7 +192,7 @@ def test_operations_where_all_neurons_fire_at_every_tick_or_none(fires):
         if isinstance(part, Units):
             part.norm.bias.fill_(100.0 if fires else -100.0)
     operations, spikes = count(of, t)
-    d, h, ticks, layers, heads, embedded = 32, 48, 4, 2, of.sizes.heads, (1 + 4 + 2) * 32
+    d, h, ticks, layers, heads, embedded = 32, 48, 4, 2, of.options.heads, (1 + 4 + 2) * 32
     normalised = 3 * (3 * (d + layers * (6 * d + h)) + d)
     always = embedded + normalised + 3 * layers * (heads * heads + d)  # the last: routing of three tokens
     if not fires:
@@ -202,7 +201,7 @@ def test_operations_where_all_neurons_fire_at_every_tick_or_none(fires):
     assert spikes == ticks * (3 * layers * (6 * d + h) + d)
     a_token = layers * (3 * d * d + d * d + 2 * d * h)
     assert operations.synaptic_operations == ticks * (3 * a_token + d * 2)
-    meetings = layers * 2 * d * pairs_of(15, of.sizes.context) / 15
+    meetings = layers * 2 * d * pairs_of(15, of.options.context) / 15
     assert operations.products == pytest.approx(always + meetings)
 
 
@@ -215,7 +214,7 @@ def test_products_without_spikes_as_pytorch_counts_them():
     by_name = {str(name): flops for name, flops in counter.get_flop_counts()["Global"].items()}
     linear = sum(flops for name, flops in by_name.items() if "mm" in name and "bmm" not in name) / 2
     operations, spikes = count(of, t)
-    attention = 2 * 2 * 32 * pairs_of(15, of.sizes.context) / 15
+    attention = 2 * 2 * 32 * pairs_of(15, of.options.context) / 15
     normalised = 3 * (3 * (32 + 2 * 2 * 32) + 32)  # by LayerNorm, which the counter leaves out
     assert operations.products == pytest.approx(linear / t.step.numel() + attention + normalised)
     assert (operations.synaptic_operations, spikes) == (0, 0)

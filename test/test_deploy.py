@@ -99,8 +99,8 @@ def test_recordings_are_kept_with_the_run_and_not_with_what_goes(trained):
     """Checkpoints and policies are deleted by and by."""
     newest = next((trained / "policies").glob("policy_*.safetensors"))
     for policy in (trained, next((trained / "checkpoints").glob("step_*")), newest):
-        started = resolve_graph("deploy", {"robot": "rover", "policy": str(policy), "record": "true"})
-        assert Path(started.nodes[0].parameters["folder"]).parent == trained.resolve() / "bags"
+        resolved = resolve_graph("deploy", {"robot": "rover", "policy": str(policy), "record": "true"})
+        assert Path(resolved.nodes[0].parameters["folder"]).parent == trained.resolve() / "bags"
 
 
 def test_a_policy_of_another_robot_is_refused_before_anything_starts(trained, tmp_path):
@@ -147,7 +147,7 @@ def test_a_robot_dreams_at_rest_and_the_dreamer_s_death_does_not_touch_it(traine
         assert not rover.processes.ended()
         assert load_bundle(Path(versions[-1].path), versions[-1].sha256).version == versions[-1].version
         # started again and brought up, it dreams as before
-        start_again(rover.processes, rover.started, "dreamer")
+        start_again(rover.processes, rover.resolved, "dreamer")
         assert rover.ask("manager/bring_up").success
         made.until(lambda: "all nodes are active" in rover.status["manager"].message)
         del rover.status["dreamer"], phases[:]
@@ -163,14 +163,14 @@ def test_a_thousand_versions_are_taken_while_it_drives(trained, tmp_path):
     )
     facts = base.facts
     spaces = Spaces.from_json(facts["spaces"])
-    started = resolve_graph("deploy", {"robot": "rover", "policy": str(trained), "simulated": "true"})
+    resolved = resolve_graph("deploy", {"robot": "rover", "policy": str(trained), "simulated": "true"})
     nodes = [
         NodeSpec("policy", {"real_time": True}, vital=False) if n.executable == "policy" else n
-        for n in started.nodes
+        for n in resolved.nodes
     ]
     count = 1000
-    with client() as made, Processes(started.__class__(nodes, started.run)) as processes:
-        rover = Watch(made, processes, started)
+    with client() as made, Processes(resolved.__class__(nodes, resolved.run)) as processes:
+        rover = Watch(made, processes, resolved)
         actions = made.listen(Action, "action", qos.OFFERED_SENSOR)
         publisher = made.node.create_publisher(PolicyVersion, "policy_version", qos.LATCHED)
 

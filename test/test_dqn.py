@@ -11,13 +11,21 @@ from spiking_wm.agents.dqn.policy import QPolicy
 from spiking_wm.core.contract import Budget, Transition
 from spiking_wm.core.errors import UserError
 from spiking_wm.core.exploration import Exploration
+from spiking_wm.core.options import override
 from spiking_wm.training.session import Session
 
-SMALL = {"hidden": 16, "warmup": 10, "batch": 8, "epsilon_steps": 100, "calibration": 32, "replay": 2000}
+SMALL = {
+    "network_hidden": 16,
+    "warmup": 10,
+    "batch": 8,
+    "epsilon_steps": 100,
+    "conversion_calibration": 32,
+    "replay_size": 2000,
+}
 
 
 def agent(seed: int = 0, env: str = "CartPole-v1", **options) -> Agent:
-    return Agent(Options(**(SMALL | options)), Session(env, 0, 100).spaces, seed)
+    return Agent(override(Options(), SMALL | options), Session(env, 0, 100).spaces, seed)
 
 
 def walk(steps: int, **how) -> list[Transition]:
@@ -90,7 +98,7 @@ def test_the_target_follows_by_copies():
 
 
 def test_random_actions_become_rarer():
-    a = agent(warmup=10, epsilon=0.9, epsilon_end=0.1, epsilon_steps=100)
+    a = agent(warmup=10, epsilon_start=0.9, epsilon_end=0.1, epsilon_steps=100)
     found = {}
     for transition in walk(200):
         found[a.steps] = a.epsilon
@@ -112,7 +120,7 @@ def shares(policy: QPolicy, evaluation: bool, best: int, count: int = 2000) -> f
 
 
 def test_every_game_of_an_evaluation_has_random_actions_of_its_own():
-    a = agent(evaluation_epsilon=1.0)
+    a = agent(epsilon_evaluation=1.0)
     policy = QPolicy(a.options, a.spaces)
     policy.load(a.policy_weights())
 
@@ -127,7 +135,7 @@ def test_every_game_of_an_evaluation_has_random_actions_of_its_own():
 
 
 def test_acts_at_random_as_often_as_released_and_in_evaluations_as_often_as_published():
-    a = agent(epsilon=0.5, epsilon_steps=10_000_000, evaluation_epsilon=0.1)
+    a = agent(epsilon_start=0.5, epsilon_steps=10_000_000, epsilon_evaluation=0.1)
     for transition in walk(11):
         a.observe(transition)
     policy = QPolicy(a.options, a.spaces)
@@ -151,8 +159,8 @@ def played(a: Agent, env: str, steps: int) -> list[Transition]:
 
 
 def test_a_converted_network_explores_by_relu_and_is_judged_by_spikes():
-    env, network = "minatar/Breakout-v0", {"channels": (4,), "kernels": (3,), "strides": (1,)}
-    a = agent(env=env, spiking=False, converted=True, converted_ticks=8, evaluation_epsilon=0.0, **network)
+    env, network = "minatar/Breakout-v0", {"network": {"channels": [4], "kernels": [3], "strides": [1]}}
+    a = agent(env=env, spiking=False, converted=True, conversion_ticks=8, epsilon_evaluation=0.0, **network)
     seen = [transition.observation for transition in played(a, env, 200)][::4]
     for _ in range(50):
         a.learn()
@@ -160,7 +168,7 @@ def test_a_converted_network_explores_by_relu_and_is_judged_by_spikes():
     policy.load(a.policy_weights())
     with torch.no_grad():
         dense, spiking = (
-            [net(torch.as_tensor(x)[None]) for x in seen] for net in (policy.network, policy.judged)
+            [net(torch.as_tensor(x)[None]) for x in seen] for net in (policy.network, policy.greedy_network)
         )
     assert not any(torch.equal(x, y) for x, y in zip(dense, spiking))
     assert torch.corrcoef(torch.stack([torch.cat(dense).ravel(), torch.cat(spiking).ravel()]))[0, 1] > 0.9
@@ -214,21 +222,21 @@ def test_the_goal_of_an_imagined_step_is_the_models():
         follows = float(1 - step.final[k].sigmoid()) * best
         goal = step.reward[k] + 0.99 * follows
         losses.append(float(alive[k]) * float(F.smooth_l1_loss(value, goal).detach()))
-    _, still, metrics = a._imagine(a.network, features, alive)
+    _, still, metrics = a._imagine(a.dynamics.model, a.network, features, alive)
     assert metrics["imagined_value_loss"] == pytest.approx(np.mean(losses), rel=1e-3)
     assert torch.equal(still[5:], torch.zeros(5)) and bool((still[:5] < 1).all())
 
 
 def test_the_model_learns_what_follows():
     """CartPole's next state follows from this one; its error is less than no change's on what is held out."""
-    a = agent(world_model=True, hidden=32, model_every=1)
+    a = agent(world_model=True, network_hidden=32, model_every=1)
     assert len(list(played(a, "CartPole-v1", 1500))) == 1500
     for _ in range(400):
         a.learn()
     errors = a.model_error()
     assert errors["model_error_1_step"] < 0.9
-    stretch = a.dream_against_reality()
-    assert {name: x.shape for name, x in stretch.items()} == {"real": (15, 2), "dream": (15, 2)}
+    segment = a.dream_against_reality()
+    assert {name: x.shape for name, x in segment.items()} == {"real": (15, 2), "dream": (15, 2)}
 
 
 def test_refuses_what_it_cannot_drive():
@@ -240,8 +248,8 @@ def test_refuses_what_it_cannot_drive():
     ("options", "message"),
     [
         ({"converted": True}, "spiking:=false"),
-        ({"converted": True, "spiking": False, "spiking_output": True}, "spiking_output:=false"),
-        ({"kernels": (3,)}, "each layer"),
+        ({"converted": True, "spiking": False, "network_spiking_output": True}, "spiking_output:=false"),
+        ({"network_kernels": (3,)}, "each layer"),
         ({}, "too small"),
     ],
 )

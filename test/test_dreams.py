@@ -1,29 +1,30 @@
-"""What is imagined in a dream, checked by hand on a world model that is known."""
+"""Imagined rollouts, checked by hand on a world model that counts."""
 
 import pytest
 import torch
 from torch import Tensor
 
-from spiking_wm.agents.popsan.options import Options
 from spiking_wm.memory.normaliser import Normaliser
 from spiking_wm.models.dynamics import Dynamics, Step
+from spiking_wm.models.options import DreamOptions, ModelOptions
 
 
 class Counting(Dynamics):
-    """The observation counts up, its reward is itself; sure up to 4, over at 12."""
+    """The observation counts up and is the reward; uncertain at 5, terminates at 12."""
 
     def step(self, observation: Tensor, action: Tensor) -> Step:
         following = observation + 1
         value = observation[:, 0]
-        return Step(following, value, following[:, 0] == 12, torch.where(value == 5, 9.0, 0.0))
+        uncertainty = torch.where(value == 5, 9.0, 0.0)
+        return Step(following, value, following[:, 0] == 12, uncertainty, uncertainty[:, None])
 
 
-def imagined(start: list[float], **options) -> dict[float, tuple]:
+def imagined(start: list[float], multi_step: bool) -> dict[float, tuple]:
     """``(reward, next_observation, discount)`` by observation."""
-    made = Options(discount=0.5, horizon=3, pessimism=0.0, uncertainty_threshold=1.0, **options)
-    dynamics = Counting(1, 1, made, Normaliser(1))
+    dreams = DreamOptions(horizon=3, pessimism=0.0, threshold=1.0, multi_step=multi_step)
+    dynamics = Counting(1, 1, ModelOptions(), dreams, Normaliser(1))
     act = lambda observation: torch.zeros(len(observation), 1)  # noqa: E731
-    dream = dynamics.imagine(torch.tensor(start)[:, None], act, 3, torch.Generator())
+    dream = dynamics.imagine(torch.tensor(start)[:, None], act, 0.5, 0.1, torch.Generator())
     rows = zip(*(dream.transitions[n].flatten().tolist() for n in ("reward", "next_observation", "discount")))
     return dict(zip(dream.transitions["observation"].flatten().tolist(), rows))
 

@@ -9,15 +9,22 @@ import pytest
 import torch
 
 from spiking_wm.agents.dqn.network import QNetwork
+from spiking_wm.agents.dqn.options import NetworkOptions
 from spiking_wm.core.errors import UserError
-from spiking_wm.neurons.sizes import QSizes
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "experiments"))
 import dsqn_vs_dqn  # noqa: E402
 
 ENV = "minatar/Freeway-v0"
-SMALL = {"learn_after": 100, "warmup": 100, "evaluate_every": 200, "evaluation_episodes": 1, "hidden": 8}
+TINY = NetworkOptions(ticks=8, channels=(4,), kernels=(3,), strides=(1,), hidden=8)
+SMALL = {
+    "learn_after": 100,
+    "warmup": 100,
+    "evaluate_every": 200,
+    "evaluation_episodes": 1,
+    "network_hidden": 8,
+}
 
 
 @pytest.fixture
@@ -57,8 +64,8 @@ def test_trains_judges_and_draws_and_is_not_begun_anew(small, monkeypatch, tmp_p
     with pytest.raises(UserError, match="has 200 steps already"):
         dsqn_vs_dqn.main()
     monkeypatch.setattr(sys, "argv", ["dsqn_vs_dqn", *given])
-    monkeypatch.setitem(SMALL, "hidden", 16)  # runs of other options are not taken for these
-    with pytest.raises(UserError, match="was begun with another hidden"):
+    monkeypatch.setitem(SMALL, "network_hidden", 16)  # runs of other options are not taken for these
+    with pytest.raises(UserError, match="was begun with another network\\.hidden"):
         dsqn_vs_dqn.main()
 
 
@@ -79,9 +86,7 @@ def test_what_has_no_pictures_is_refused(small, monkeypatch):
 
 def test_conversions_are_judged_by_states_that_they_do_not_go_by(small):
     torch.manual_seed(0)
-    network = QNetwork(
-        (10, 10, 7), 3, QSizes(spiking=False, channels=(4,), kernels=(3,), strides=(1,), hidden=8)
-    )
+    network = QNetwork((10, 10, 7), 3, TINY, spiking=False)
     states = dsqn_vs_dqn.states_of(network, ENV)
     assert states.shape == (100, 10, 10, 7) and states.dtype == torch.uint8
     assert torch.equal(states, dsqn_vs_dqn.states_of(network, ENV))
@@ -96,9 +101,9 @@ def test_noise_is_seen(small, monkeypatch):
             shown.append(observation)
             return super().forward(observation)
 
-    network = Network((10, 10, 7), 3, QSizes(channels=(4,), kernels=(3,), strides=(1,), hidden=8))
+    network = Network((10, 10, 7), 3, TINY)
     for noise in (0.0, 0.2):
-        dsqn_vs_dqn.play(network, ENV, noise)
+        dsqn_vs_dqn.mean_return(network, ENV, noise)
     clean, noisy = shown[0], shown[len(shown) // 2]
     assert set(clean.unique().tolist()) == {0.0, 255.0}
     assert 20 < float(noisy[noisy < 200].std()) < 60 and 0 <= float(noisy.min()) <= float(noisy.max()) <= 255

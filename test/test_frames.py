@@ -123,7 +123,7 @@ def test_a_file_may_hold_the_pictures(tmp_path):
         Frames(40, SHAPE, torch.uint8, STACKED, str(tmp_path / "file" / "replay"))
 
 
-def test_goes_on_from_a_snapshot():
+def test_continues_from_a_snapshot():
     frames, again = (Frames(40, SHAPE, torch.uint8, STACKED) for _ in range(2))
     seen = games([(9, 0), (9, 1), (9, 0)])
     for transition in seen[:14]:
@@ -143,9 +143,9 @@ def test_what_is_held_out_is_not_drawn_for_a_world_model():
     generator = torch.Generator().manual_seed(0)
     assert bool((frames.sample(400, generator, held_out=False) % 400 < 380).all())
     assert bool((frames.sample(400, generator, held_out=True) % 400 >= 380).all())
-    stretches = frames.held_out(5, 10)
-    assert stretches.shape == (5, 10)
-    assert bool((stretches % 400 >= 380).all()) and bool((stretches.diff(dim=0) == 1).all())
+    segments = frames.held_out(5, 10)
+    assert segments.shape == (5, 10)
+    assert bool((segments % 400 >= 380).all()) and bool((segments.diff(dim=0) == 1).all())
 
 
 def test_says_so_when_there_is_nothing_to_draw():

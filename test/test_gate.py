@@ -49,12 +49,12 @@ def test_rest_is_no_fault_and_a_trip_outlasts_it():
     made.rest("dreaming")
     assert made.output(5.0) == (pytest.approx([0, 0]), "dreaming") and not made.tripped
     made.command(np.ones(2), 5.0)  # nobody listens
-    made.wake()
+    made.end_rest()
     assert "waiting" in made.output(5.0).reason
     made.emergency_stop()
     made.emergency_over()
     made.rest("dreaming")
-    made.wake()
+    made.end_rest()
     assert "emergency stop" in made.output(5.1).reason
 
 

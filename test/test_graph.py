@@ -124,7 +124,7 @@ def test_an_episode_can_be_reset_to_a_chosen_seed(tmp_path, tiny):
 
 def test_parameters_are_described_and_can_be_read(tmp_path, tiny):
     with client() as made, start(tmp_path, endless(tiny)):
-        names = GetParameters.Request(names=["batch", "seed", "run", "actor_hidden"])
+        names = GetParameters.Request(names=["batch", "seed", "run", "actor.hidden"])
         values = made.call(GetParameters, "dreamer/get_parameters", names)[0].values
         assert (values[0].integer_value, values[1].integer_value) == (16, 0)
         assert values[2].string_value == str(tmp_path) and list(values[3].integer_array_value) == [64, 64]
@@ -134,14 +134,29 @@ def test_parameters_are_described_and_can_be_read(tmp_path, tiny):
         assert discount.floating_point_range[0].to_value == 1.0
 
 
+def test_a_parameter_file_has_dotted_names_and_former_ones_are_told_with_the_present_one(
+    tmp_path, tiny, capfd
+):
+    file = tmp_path / "parameters.yaml"
+    file.write_text("/**/dreamer:\n  ros__parameters: {critic.lr: 0.002, critic: {hidden: [8, 8]}}\n")
+    with client() as made, start(tmp_path / "run", endless(tiny), params_file=file):
+        names = GetParameters.Request(names=["critic.lr", "critic.hidden", "dream.every"])
+        lr, hidden, every = made.call(GetParameters, "dreamer/get_parameters", names)[0].values
+        assert (lr.double_value, list(hidden.integer_array_value), every.integer_value) == (0.002, [8, 8], 0)
+    file.write_text("/**/dreamer:\n  ros__parameters: {critic_lr: 0.002}\n")
+    with start(tmp_path / "other", endless(tiny), params_file=file) as processes:
+        assert wait_for_end(processes)["dreamer"] == 2
+    assert "the parameter 'critic_lr' is called 'critic.lr' now" in capfd.readouterr().err
+
+
 def test_services_answer_while_it_learns_and_a_dream_is_cancelled_within_a_second(tmp_path, tiny):
     # an update of 30 ms and more, back to back: the learner is never idle
     busy = endless(tiny) | {"batch": 2048, "actor_hidden": "[256,256]", "updates_per_step": 4}
     with client() as made, start(tmp_path, busy):
         when_it_can_dream(made)
-        for name in ("wake", "save_checkpoint"):
+        for name in ("end_dream", "save_checkpoint"):
             made.call(Trigger, f"dreamer/{name}")  # discovered from here on
-        spent = sorted(made.call(Trigger, "dreamer/wake")[1] for _ in range(20))
+        spent = sorted(made.call(Trigger, "dreamer/end_dream")[1] for _ in range(20))
         print("services while learning:", spent)
         assert spent[len(spent) // 2] < 1.0  # far below what is under way; figures are in the README
         dreaming = ActionClient(made.node, Dream, "dreamer/dream_phase")
@@ -160,7 +175,7 @@ def test_services_answer_while_it_learns_and_a_dream_is_cancelled_within_a_secon
         print("cancelled within", time.monotonic() - began)
         assert time.monotonic() - began < 5.0
         assert outcome.status == 5  # canceled
-        assert outcome.result.rollouts > 0 and "woken" in outcome.result.message
+        assert outcome.result.rollouts > 0 and "ended before the budget" in outcome.result.message
 
 
 def test_dream_goals_end_with_their_budget_and_a_new_version(tmp_path, tiny):
@@ -227,7 +242,7 @@ def test_evaluate_takes_options_of_the_algorithm(tmp_path, tiny, capfd):
         Session("CartPole-v1", 0, 1).spaces,
     )
     for changed, target in (({}, 1.0), ({"target_return": "30"}, 30.0)):
-        assert float(make_policy(bundle, spaces, changed).initial_state().asked) == target
+        assert float(make_policy(bundle, spaces, changed).initial_state().return_to_go) == target
     with pytest.raises(UserError, match="unknown argument 'traget_return'; did you mean 'target_return'"):
         resolve_graph("evaluate", {"checkpoint": str(tmp_path), "traget_return": "3"})
     with pytest.raises(UserError, match="is not a number"):

@@ -31,7 +31,7 @@ def test_fused_is_as_tick_by_tick_and_so_are_its_gradients(constants):
         found = []  # one tick of currents is one that stays
         for run in (fire, _by_tick):
             x = drive.clone().requires_grad_()
-            spikes, potential = run(x, ticks, constants)
+            spikes, (potential,) = run(x, ticks, constants)
             (spikes.cumsum(0).sum() + potential.square().sum()).backward()
             found.append((spikes, potential, x.grad))
         for one, two in zip(*found):
@@ -42,7 +42,7 @@ def test_fused_is_as_tick_by_tick_and_so_are_its_gradients(constants):
 @KINDS
 def test_is_as_scalar_loops(constants):
     drive = currents()
-    spikes, potential = fire(drive, 6, constants)
+    spikes, (potential,) = fire(drive, 6, constants)
     for b, n in np.ndindex(3, 7):
         v = constants.start
         for t in range(6):
@@ -52,6 +52,22 @@ def test_is_as_scalar_loops(constants):
                 v = v - constants.threshold if constants.soft else 0.0
             assert bool(spikes[t, b, n]) == fired
         assert float(potential[b, n]) == pytest.approx(v, abs=1e-5)
+
+
+@KINDS
+def test_goes_on_from_its_state(constants):
+    drive = currents()
+    whole, end = fire(drive, 6, constants)
+    first, middle = fire(drive[:2], 2, constants)
+    second, last = fire(drive[2:], 4, constants, middle)
+    assert torch.equal(torch.cat([first, second]), whole)
+    torch.testing.assert_close(last.potential, end.potential, rtol=0, atol=1e-6)
+
+
+def test_refuses_a_drive_of_another_length():
+    for drive in (currents(2), currents(2).double()):
+        with pytest.raises(ValueError, match="2 ticks; give 6"):
+            fire(drive, 6, LIF)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from spiking_wm.core.contract import Agent, Budget, DreamProgress, Transition
 from spiking_wm.core.errors import UserError
-from spiking_wm.core.schedule import Schedule
+from spiking_wm.core.options import override
+from spiking_wm.core.schedule import DreamSchedule, Schedule
 from spiking_wm.training.learner import Evaluation, Learner, Observer
 
 
@@ -54,8 +55,8 @@ def run(learner, steps, first=0):
 
 
 def learner(observer=None, **options):
-    options = {"learn_after": 0, "evaluate_every": 0, "checkpoint_every": 0, "steps": 10**6} | options
-    made = Learner(Counting(), Schedule(**options), observer or Observer())
+    given = {"learn_after": 0, "evaluation.every": 0, "checkpoint_every": 0, "steps": 10**6}
+    made = Learner(Counting(), override(Schedule(), given | options), observer or Observer())
     while made.work():
         pass
     return made
@@ -84,11 +85,11 @@ def test_scheduled_dreams_come_after_the_updates_and_before_the_release():
 
 
 def test_scheduled_dreams_become_rarer_and_rarer():
-    always, rarer = (Schedule(dream_every=10, dream_after=100, dream_halving=h) for h in (0, 200))
-    assert [step for step in range(151) if always.dream_due(step)] == [100, 110, 120, 130, 140, 150]
-    counts = [sum(map(rarer.dream_due, range(start, start + 200))) for start in (100, 300, 500, 700)]
+    always, rarer = (DreamSchedule(every=10, after=100, halving=h) for h in (0, 200))
+    assert [step for step in range(151) if always.due(step)] == [100, 110, 120, 130, 140, 150]
+    counts = [sum(map(rarer.due, range(start, start + 200))) for start in (100, 300, 500, 700)]
     assert counts == pytest.approx([14.4, 7.2, 3.6, 1.8], abs=1)  # 20 / (2 ln 2) to begin with
-    assert rarer.dream_due(100) and sum(map(rarer.dream_due, range(10_000))) == 29
+    assert rarer.due(100) and sum(map(rarer.due, range(10_000))) == 29
 
 
 def test_lost_and_doubled_transitions_are_reported():
@@ -100,7 +101,7 @@ def test_lost_and_doubled_transitions_are_reported():
         made.observe(transition(2))
 
 
-def test_a_dream_that_was_asked_for_releases_a_policy_and_can_be_woken():
+def test_a_dream_on_request_releases_a_policy_and_can_be_ended():
     made = learner()
     run(made, 3)
     version = made.version
@@ -111,7 +112,7 @@ def test_a_dream_that_was_asked_for_releases_a_policy_and_can_be_woken():
     made.work()
     made.end_dream()
     assert made.phase == "awake" and made.version == version + 1 and made.step == 3
-    made.end_dream()  # waking the awake is no error
+    made.end_dream()  # without a dream it does nothing
 
 
 def test_evaluations_are_told_whole_and_end_the_run_when_solved():

@@ -201,7 +201,7 @@ def test_a_network_of_a_file_runs_in_the_policys_place(tmp_path):
     write(policy.chip_network()._replace(layers=tuple(silent)), tmp_path / "silent.nir")
     backend = Backend(replace(WHOLE, nir=str(tmp_path / "silent.nir")))
     backend.place(policy)
-    assert not policy.elsewhere(np.ones((5, 40)), None, None).any()
+    assert not policy.network_runner(np.ones((5, 40)), None, None).any()
     backend.retire(None)
     other, _ = policy_of("popsan", "Pendulum-v1")
     with pytest.raises(UserError, match="export the network of this policy"):

@@ -9,13 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spiking_wm.agents.dqn.network import QNetwork
+from spiking_wm.agents.dqn.options import NetworkOptions
 from spiking_wm.chips.backends.loihi_sim.fixed_point import fixed
 from spiking_wm.chips.backends.loihi_sim.simulator import Simulator
-from spiking_wm.chips.backends.recorder import Recorder
+from spiking_wm.chips.backends.recorder import InputRecorder
 from spiking_wm.chips.network import ChipNetwork, Layer
 from spiking_wm.chips.reference import trains_of
 from spiking_wm.core.errors import UserError
-from spiking_wm.neurons.sizes import QSizes
 from test.chips import FLOAT, WHOLE, network_of, observations, on_chip, policy_of, popsan
 from test.conftest import ENV
 
@@ -56,7 +56,7 @@ def test_other_networks_are_nearly_the_same_in_whole_numbers_the_more_bits_the_n
 @pytest.mark.parametrize(("neuron", "differing"), [("lif", 0.05), ("lif_soft", 0.1), ("if", 0.05)])
 def test_convolutions_and_pictures_are_the_same_on_the_chip(neuron, differing):
     torch.manual_seed(0)
-    sizes = QSizes(neuron=neuron, channels=(6, 8), kernels=(3, 2), strides=(1, 2), hidden=20, ticks=4)
+    sizes = NetworkOptions(neuron=neuron, channels=(6, 8), kernels=(3, 2), strides=(1, 2), hidden=20, ticks=4)
     net = QNetwork((8, 7, 3), 4, sizes)
     pictures = torch.randint(0, 2, (12, 8, 7, 3), dtype=torch.uint8) * 255
     want = [spikes.flatten(2).numpy() for spikes in net.activity(pictures).spikes]
@@ -71,8 +71,8 @@ def test_convolutions_and_pictures_are_the_same_on_the_chip(neuron, differing):
 
 def test_recurrent_networks_remember_each_course_of_events_apart():
     policy, env = policy_of("rsnn", ENV, neurons=60)
-    recorder, courses, own = Recorder(), [], []
-    policy.elsewhere = recorder
+    recorder, courses, own = InputRecorder(), [], []
+    policy.network_runner = recorder
     for seed in range(2):
         state, spikes = policy.initial_state(), []
         env.action_space.seed(seed)

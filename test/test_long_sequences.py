@@ -48,7 +48,7 @@ def test_what_was_shown_is_remembered(kind, remembers):
     torch.manual_seed(0)
     delay = 60
     task = long_sequences.prepare("recall", delay, 0, torch.Generator().manual_seed(0), "")
-    classifier = SequenceClassifier(5, 64, 4, kind, memory=2 * delay)
+    classifier = SequenceClassifier(5, 64, 4, kind, gate_time=2 * delay)
     long_sequences.learn(classifier, task, 220, kind)
     right = accuracy(classifier, *task.draw(512), task.last)
     assert (right > 0.9) if remembers else (right < 0.7)

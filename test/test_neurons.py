@@ -21,7 +21,7 @@ from spiking_wm.neurons.lif import (
 
 def test_clif_follows_its_equations_by_hand():
     # c: 0.4, 0.4·0.5+0.4=0.6, 0.7;  v: 0.4, 0.3+0.6=0.9 (spike), reset: 0+0.7=0.7 (spike)
-    spikes, state = clif(torch.full((3, 1), 0.4))
+    spikes, state = clif(torch.full((3, 1), 0.4), 3)
     assert spikes.flatten().tolist() == [0, 1, 1]
     assert state.current.item() == pytest.approx(0.7)
     assert state.membrane.item() == pytest.approx(0.7)
@@ -29,9 +29,9 @@ def test_clif_follows_its_equations_by_hand():
 
 def test_clif_fires_above_its_threshold_not_at_it():
     drive = torch.full((1, 1), 0.5)
-    assert clif(drive)[0].item() == 0
-    assert clif(drive.double())[0].item() == 0
-    assert clif(torch.nextafter(drive, torch.tensor(1.0)))[0].item() == 1
+    assert clif(drive, 1)[0].item() == 0
+    assert clif(drive.double(), 1)[0].item() == 0
+    assert clif(torch.nextafter(drive, torch.tensor(1.0)), 1)[0].item() == 1
 
 
 @given(
@@ -60,11 +60,19 @@ def test_fused_layers_equal_layer_by_layer(ticks, batch, widths):
 
 def test_clif_goes_on_from_its_state():
     drive = torch.randn(6, 3, 40)
-    whole, end = clif(drive)
-    first, middle = clif(drive[:2])
-    second, last = clif(drive[2:], middle)
+    whole, end = clif(drive, 6)
+    first, middle = clif(drive[:2], 2)
+    second, last = clif(drive[2:], 4, state=middle)
     assert torch.equal(torch.cat([first, second]), whole)
-    assert torch.equal(last.membrane, end.membrane)
+    assert all(map(torch.equal, last, end))
+
+
+def test_clif_takes_one_tick_for_a_constant_drive_and_refuses_another_length():
+    drive = torch.randn(1, 3, 40)
+    for one, many in zip(clif(drive, 4), clif(drive.expand(4, -1, -1), 4)):
+        torch.testing.assert_close(one, many, rtol=0, atol=0)
+    with pytest.raises(ValueError, match="2 ticks; give 4"):
+        clif(torch.zeros(2, 1), 4)
 
 
 def parameters(members=2, neurons=6, groups=2, recurrent=0.3):
@@ -83,11 +91,12 @@ def test_alif_follows_its_equations_by_hand():
     # tick 0: I=1, v=0.5, 0.5>=0.5 spike, v=0, a=0.1, readout 0+0.1
     # tick 1: I=1+2=3, v=1.5>=0.6 spike, v=0, a=0.19, readout 0.3
     # tick 2: as tick 1; readout 0.3
-    spikes, readout = alif(torch.ones(1, 1, 1, 1), 3, p)
+    (spikes, readout), state = alif(torch.ones(1, 1, 1, 1), 3, p)
     assert spikes.flatten().tolist() == [1, 1, 1]
     assert readout.flatten().tolist() == pytest.approx([0.1, 0.3, 0.3])
+    assert [x.item() for x in state] == pytest.approx([0, 0.1 * (0.81 + 0.9 + 1), 1])
     # without recurrence: tick 1: v=0.5 < 0.6: none, readout 0.5+0.1
-    spikes, readout = alif(torch.ones(1, 1, 1, 1), 2, p._replace(recurrent=torch.zeros(1, 1, 1, 1)))
+    (spikes, readout), _ = alif(torch.ones(1, 1, 1, 1), 2, p._replace(recurrent=torch.zeros(1, 1, 1, 1)))
     assert spikes.flatten().tolist() == [1, 0]
     assert readout.flatten().tolist() == pytest.approx([0.1, 0.6])
 
@@ -99,7 +108,8 @@ def test_fused_alif_equals_tick_by_tick(constant, ticks):
     drive = torch.randn(1 if constant else ticks, 2, 5, 6).requires_grad_()
     p = ALIFParameters(*(x.requires_grad_() for x in parameters()))
     gradients = []
-    fused, plain = alif(drive, ticks, p), _alif_by_tick(drive, *p, ticks, ALIFConstants())
+    both = alif(drive, ticks, p), _alif_by_tick(drive, ticks, p, ALIFConstants())
+    fused, plain = ((*output, *state) for output, state in both)  # states have gradients too
     for outputs in (fused, plain):
         loss = sum((x * torch.arange(x.numel()).view_as(x).cos()).sum() for x in outputs)
         gradients.append(torch.autograd.grad(loss, [drive, *p], allow_unused=True))
@@ -107,6 +117,20 @@ def test_fused_alif_equals_tick_by_tick(constant, ticks):
         torch.testing.assert_close(a, b, rtol=0, atol=1e-6)
     for a, b in zip(*gradients):
         torch.testing.assert_close(a, torch.zeros_like(a) if b is None else b, rtol=1e-4, atol=1e-4)
+
+
+def test_alif_goes_on_from_its_state():
+    torch.manual_seed(3)
+    drive, p = torch.randn(5, 2, 3, 6), parameters()
+    whole, end = alif(drive, 5, p)
+    first, middle = alif(drive[:2], 2, p)
+    second, last = alif(drive[2:], 3, p, state=middle)
+    for one, two, all_of_them in zip(first, second, whole):
+        torch.testing.assert_close(torch.cat([one, two]), all_of_them, rtol=0, atol=1e-6)
+    for one, other in zip(last, end):
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-6)
+    assert 0 < whole.spikes.mean() < 1
+    assert not torch.equal(alif(drive[2:], 3, p)[0].spikes, second.spikes)  # rest is another state
 
 
 def test_alif_refuses_a_drive_of_other_length():

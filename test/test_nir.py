@@ -11,6 +11,7 @@ import torch
 from spikingjelly.activation_based.nir_exchange import import_from_nir
 
 from spiking_wm.agents.dqn.network import QNetwork
+from spiking_wm.agents.dqn.options import NetworkOptions
 from spiking_wm.agents.popsan.network import PopSAN, chip_layers
 from spiking_wm.chips.network import ChipNetwork, Layer
 from spiking_wm.chips.nir import read, write
@@ -18,7 +19,6 @@ from spiking_wm.chips.operations import count
 from spiking_wm.chips.reference import trains_of
 from spiking_wm.core.errors import UserError
 from spiking_wm.core.presets import resolve
-from spiking_wm.neurons.sizes import QSizes
 from spiking_wm.runs.folder import Run
 from spiking_wm.runs.in_process import train
 from test.conftest import ENV
@@ -37,7 +37,7 @@ def popsan() -> ChipNetwork:
 
 def pictures(neuron: str) -> ChipNetwork:
     torch.manual_seed(0)
-    sizes = QSizes(neuron=neuron, channels=(6, 8), kernels=(3, 2), strides=(1, 2), hidden=20, ticks=4)
+    sizes = NetworkOptions(neuron=neuron, channels=(6, 8), kernels=(3, 2), strides=(1, 2), hidden=20, ticks=4)
     return ChipNetwork(QNetwork((8, 7, 3), 4, sizes).chip_layers(), 4, reach=255.0)
 
 

@@ -6,10 +6,10 @@ import torch
 from spiking_wm.agents.dqn.conversion import convert
 from spiking_wm.agents.dqn.network import QNetwork
 from spiking_wm.agents.dqn.operations import count
+from spiking_wm.agents.dqn.options import NetworkOptions
 from spiking_wm.chips.energy import PER_ADDITION, PER_PRODUCT
-from spiking_wm.neurons.sizes import QSizes
 
-SIZES = QSizes(channels=(3, 5), kernels=(3, 2), strides=(2, 1), hidden=7, ticks=6)
+SIZES = NetworkOptions(channels=(3, 5), kernels=(3, 2), strides=(2, 1), hidden=7, ticks=6)
 FIRST, LAST = (
     4 * 4 * 3 * (3 * 3 * 2),
     7 * 4,
@@ -35,7 +35,7 @@ def test_synaptic_operations_are_spikes_times_what_they_reach(converted):
     torch.manual_seed(0)
     network = QNetwork((9, 9, 2), 4, SIZES)
     if converted:
-        dense = QNetwork((9, 9, 2), 4, QSizes(**{**SIZES.__dict__, "spiking": False}))
+        dense = QNetwork((9, 9, 2), 4, SIZES, spiking=False)
         network = convert(dense, pictures(), 99.9, 6)
     spikes, found = network.activity(pictures()).spikes, count(network, pictures())
     assert found.synaptic_operations == sum(additions(spikes, k) for k in range(3)) / 3 > 0
@@ -47,6 +47,6 @@ def test_synaptic_operations_are_spikes_times_what_they_reach(converted):
 
 def test_without_spikes_all_are_products():
     torch.manual_seed(0)
-    found = count(QNetwork((9, 9, 2), 4, QSizes(**{**SIZES.__dict__, "spiking": False})), pictures())
+    found = count(QNetwork((9, 9, 2), 4, SIZES, spiking=False), pictures())
     assert found.synaptic_operations == 0 and found.rates == ()
     assert found.products == FIRST + 3 * 3 * 5 * (2 * 2 * 3) + 45 * 7 + LAST

@@ -108,8 +108,8 @@ def test_options_are_parsed_from_text_and_checked():
 
 def test_what_is_given_beats_the_files_and_unknown_names_are_refused():
     assert resolve("popsan_dream", ENV, {"batch": "7"}).agent_options.batch == 7
-    assert resolve("popsan", ENV, {}).agent_options.actor_hidden == (64, 64)  # config/envs
-    assert resolve("popsan_dream", "Hopper-v5", {}).schedule.dream_every == 250  # config/algorithms
+    assert resolve("popsan", ENV, {}).agent_options.actor.hidden == (64, 64)  # config/envs
+    assert resolve("popsan_dream", "Hopper-v5", {}).schedule.dream.every == 250  # config/algorithms
     with pytest.raises(UserError, match="unknown algorithm 'popsn'.*popsan"):
         resolve("popsn", ENV, {})
     with pytest.raises(UserError, match="did you mean 'batch'"):

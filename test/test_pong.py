@@ -74,11 +74,12 @@ def test_pixels_of_pong_are_four_projections_of_the_same_game():
 
 
 def games(seeds: range, **given) -> Games:
-    small = {"neurons": 30, "learn_after": 100, "value_first": 100, "dream_after": 200, "dream_rollouts": 4}
-    small["dream_halving"] = 0  # after each game
+    small = {"actor.neurons": 30, "learn_after": 100, "policy.learn_after": 100}
+    # after each game
+    dreams = {"after": 200, "rollouts": 4, "halving": 0, "batch": 2, "group_size": 2, "horizon": 5}
     return Games(
         "PongRam-v0",
-        resolve("rsnn_dream", "PongRam-v0", small | {"together": 2, "peers": 2, "horizon": 5} | given),
+        resolve("rsnn_dream", "PongRam-v0", small | {"dream": dreams} | given),
         seeds,
     )
 
@@ -91,9 +92,9 @@ def test_games_follow_the_schedule_of_a_run_and_count_every_step():
     assert played._envs[1].unwrapped.environment_steps == 4 * 121  # dreams made none
     expected = {"games": 4, "updates": 3, "dream_updates": 6, "imagined_steps": 6 * 2 * 5}
     assert played.counts == expected | {"evaluation_steps": 0}
-    before = played.pair.snapshot()
+    before = played.networks.snapshot()
     assert played.evaluate(2).shape == (2,) and played.counts["evaluation_steps"] == 200
-    after = played.pair.snapshot()
+    after = played.networks.snapshot()
     assert all(torch.equal(before[name], after[name]) for name in before)  # nothing is learned of it
 
 
@@ -124,7 +125,9 @@ def test_an_experiment_goes_on_where_it_was_stopped_and_refuses_other_options(tm
     experiment = experiment_of("rsnn_pong", monkeypatch)
     monkeypatch.setattr(experiment, "EVERY", 2)
     monkeypatch.setattr(experiment, "JUDGED", 1)
-    arm = experiment.Arm("dreams", "rsnn_dream", {"neurons": 30, "learn_after": 100, "dream_after": 300})
+    arm = experiment.Arm(
+        "dreams", "rsnn_dream", {"actor.neurons": 30, "learn_after": 100, "dream.after": 300}
+    )
     monkeypatch.setitem(experiment.ARMS, "dream", arm)
     whole = experiment.play("dream", "PongRam-v0", range(3, 5), 6, tmp_path)
     stopped = tmp_path / "stopped"
@@ -133,9 +136,9 @@ def test_an_experiment_goes_on_where_it_was_stopped_and_refuses_other_options(tm
     assert experiment.play("dream", "PongRam-v0", range(3, 5), 6, stopped) == whole
     other_seeds = experiment.play("dream", "PongRam-v0", range(4, 6), 2, stopped)  # they begin anew
     assert len(other_seeds) == 1 and len(list(stopped.glob("*.safetensors"))) == 2
-    other = arm._replace(given=arm.given | {"neurons": 40})
+    other = arm._replace(given=arm.given | {"actor.neurons": 40})
     monkeypatch.setitem(experiment.ARMS, "dream", other)
-    with pytest.raises(UserError, match="another neurons"):
+    with pytest.raises(UserError, match="another actor.neurons"):
         experiment.play("dream", "PongRam-v0", range(3, 5), 8, stopped)
     experiment.draw({"dream": whole}, tmp_path / "curve.png")
     assert (tmp_path / "curve.png").stat().st_size > 10_000

@@ -1,26 +1,32 @@
 """Networks for values of actions: alive from the start, read out as they should be, and converted."""
 
-import gymnasium as gym
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from spikingjelly.activation_based import base
 from spikingjelly.activation_based.ann2snn import Converter
 
-import spiking_wm.envs  # noqa: F401, registers them
 from spiking_wm.agents.dqn import conversion
 from spiking_wm.agents.dqn import network as q_network
 from spiking_wm.agents.dqn.network import QNetwork
+from spiking_wm.agents.dqn.options import NetworkOptions, Options
 from spiking_wm.core.presets import resolve
-from spiking_wm.neurons.sizes import QSizes
+from spiking_wm.envs.make import make_env
 from spiking_wm.training.session import Session
 
-SMALL = QSizes(channels=(8, 8), kernels=(5, 3), strides=(3, 2), hidden=32)
+SMALL = NetworkOptions(ticks=8, channels=(8, 8), kernels=(5, 3), strides=(3, 2), hidden=32)
 
 
-def network(spiking: bool = True, shape=(30, 30, 2), **sizes) -> QNetwork:
+def network(spiking: bool = True, shape=(30, 30, 2), levels: int = 0, **options) -> QNetwork:
     torch.manual_seed(0)
-    return QNetwork(shape, 4, QSizes(**{**SMALL.__dict__, "spiking": spiking, **sizes}))
+    return QNetwork(shape, 4, replace(SMALL, **options), spiking, levels)
+
+
+def published(shape: tuple[int, ...], algorithm: str = "dsqn", env: str = "atari/Breakout-v0") -> QNetwork:
+    options: Options = resolve(algorithm, env, {}).agent_options
+    return QNetwork(shape, 4, options.network, options.spiking, options.levels(shape))
 
 
 def pictures(count: int = 64) -> torch.Tensor:
@@ -31,7 +37,7 @@ def pictures(count: int = 64) -> torch.Tensor:
 
 def frames_of(env: str, count: int = 40) -> torch.Tensor:
     """What is seen in a game played at random."""
-    game = gym.make(env)
+    game = make_env(env)
     game.action_space.seed(0)
     seen = [game.reset(seed=0)[0]]
     for _ in range(count):
@@ -45,7 +51,7 @@ def test_rounded_layers_share_the_ticks_of_what_they_convert_to(env, levels):
     """Vectors have no convolutions, so the one layer has them all."""
     shape = Session(env, 0, 1).spaces.observation.shape
     options = resolve("converted_sqn", env, {}).agent_options
-    assert options.sizes(shape).levels == options.judged_sizes(shape).ticks == levels
+    assert options.levels(shape) == options.converted_network(shape).ticks == levels
 
 
 @pytest.mark.parametrize(
@@ -53,32 +59,30 @@ def test_rounded_layers_share_the_ticks_of_what_they_convert_to(env, levels):
 )
 @pytest.mark.parametrize("algorithm", ["dsqn", "dsqn_if", "dsqn_spike"])
 def test_every_layer_fires_before_anything_is_learned(algorithm, env):
-    seen, options = frames_of(env), resolve(algorithm, env, {}).agent_options
+    seen = frames_of(env)
     torch.manual_seed(0)
-    fresh = QNetwork(tuple(seen.shape[1:]), 3, options.sizes(tuple(seen.shape[1:])))
+    fresh = published(tuple(seen.shape[1:]), algorithm, env)
     rates = [float(spikes.mean()) for spikes in fresh.activity(seen).spikes]
     assert min(rates) > 0.001, rates
     assert fresh(seen).std(0).max() > 0  # values depend on what is seen
-    fresh.wake(seen)  # as before the first update
+    fresh.init_from_data(seen)  # as before the first update
     rates = [float(spikes.mean()) for spikes in fresh.activity(seen).spikes]
     assert min(rates) > 0.005 and max(rates) < 0.6, rates  # small weights fire little, but all layers do
 
 
 def test_currents_deviate_as_asked_for():
     seen, spreads = frames_of("minatar/Asterix-v0"), []
-    for lively in (0.2, 2.0):
-        q = network(shape=tuple(seen.shape[1:]), lively=lively, kernels=(3, 3), strides=(1, 1))
-        q.wake(seen)
+    for gain in (0.2, 2.0):
+        q = network(shape=tuple(seen.shape[1:]), init_gain=gain, kernels=(3, 3), strides=(1, 1))
+        q.init_from_data(seen)
         spreads.append(float(q.currents(q.convolutions[0], q.enter(seen)).std()))
     assert spreads == pytest.approx([0.2, 2.0])
 
 
 def test_as_pytorch_draws_it_it_would_be_silent():
-    """The defect of the published code that `wake` is there for."""
-    silent = QNetwork(
-        (84, 84, 4), 4, resolve("dsqn", "atari/Breakout-v0", {}).agent_options.sizes((84, 84, 4))
-    )
-    for layer in (*silent.convolutions, silent.hidden, silent.readout):
+    """The defect of the published code that `init_from_data` is there for."""
+    silent = published((84, 84, 4))
+    for layer in (*silent.hidden_layers, silent.readout):
         layer.reset_parameters()
     spikes = silent.activity(frames_of("atari/Breakout-v0")).spikes
     assert float(spikes[-1].sum()) == 0
@@ -86,16 +90,13 @@ def test_as_pytorch_draws_it_it_would_be_silent():
 
 def test_pictures_without_anything_in_them_do_no_harm():
     q = network()
-    q.wake(torch.zeros(8, 30, 30, 2))
+    q.init_from_data(torch.zeros(8, 30, 30, 2))
     assert all(bool(p.isfinite().all()) for p in q.parameters())
     assert float(q.activity(pictures()).spikes[-1].mean()) > 0
 
 
 def test_has_the_parameters_of_the_published_one():
-    whole = QNetwork(
-        (84, 84, 4), 4, resolve("dsqn", "atari/Breakout-v0", {}).agent_options.sizes((84, 84, 4))
-    )
-    assert sum(p.numel() for p in whole.parameters()) == 1_686_180
+    assert sum(p.numel() for p in published((84, 84, 4)).parameters()) == 1_686_180
 
 
 @pytest.mark.parametrize("ticks", [2, 8, 64])
@@ -124,7 +125,7 @@ def test_vectors_are_seen_without_convolutions():
 def theirs(q: QNetwork, seen: torch.Tensor, ticks: int) -> list[torch.Tensor]:
     """Spikes of every layer of spikingjelly's own converted network, tick by tick, started as ours is."""
     inputs = (seen.float() / 255).permute(0, 3, 1, 2)
-    spiking = Converter(conversion.recipe(inputs, 99.9)).convert(conversion._units(q))
+    spiking = Converter(conversion.recipe(inputs, 99.9)).convert(conversion.plain(q))
     spikes = []
     for part in spiking.modules():
         if isinstance(part, base.MemoryModule) and hasattr(part, "v_threshold"):
@@ -160,10 +161,10 @@ def test_a_converted_network_comes_nearer_with_ticks_and_agrees():
     assert agree[2] > 0.9
 
 
-def rounded_network(levels: int = 16, **sizes) -> QNetwork:
-    q = network(spiking=False, levels=levels, **sizes)
+def rounded_network(levels: int = 16) -> QNetwork:
+    q = network(spiking=False, levels=levels)
     with torch.no_grad():
-        for layer in (*q.convolutions, q.hidden):  # as if they had learned them
+        for layer in q.hidden_layers:  # as if they had learned them
             layer.log_ceiling.copy_(torch.rand(layer.log_ceiling.shape).log())
     return q
 
@@ -192,11 +193,11 @@ def test_rounded_activity_becomes_the_same_number_of_spikes(levels):
     """Nothing is lost: what the network with rounded activity says, its spikes say."""
     q, seen = rounded_network(levels), pictures(256)
     converted = conversion.convert(q, seen, 100.0, 0)
-    assert converted.sizes.ticks == levels and converted.sizes.spiking
+    assert converted.options.ticks == levels and converted.spiking and not converted.levels
     with torch.no_grad():
         activity = q.enter(seen)
-        for layer, spikes in zip((*q.convolutions, q.hidden), converted.activity(seen).spikes, strict=True):
-            activity, _ = q._unit(layer, activity)
+        for layer, spikes in zip(q.hidden_layers, converted.activity(seen).spikes, strict=True):
+            activity, _ = q.units(layer, activity)
             assert spikes.shape[0] == levels and set(spikes.unique().tolist()) == {0.0, 1.0}
             counted = spikes.mean(0) * layer.log_ceiling.exp()
             assert (
@@ -209,7 +210,7 @@ def test_rounded_activity_becomes_the_same_number_of_spikes(levels):
 def test_ceilings_are_learned_and_gone_when_converted():
     q = rounded_network()
     q(pictures()).square().sum().backward()
-    assert all(float(layer.log_ceiling.grad.abs().sum()) > 0 for layer in (*q.convolutions, q.hidden))
+    assert all(float(layer.log_ceiling.grad.abs().sum()) > 0 for layer in q.hidden_layers)
     converted = conversion.convert(q, pictures(), 100.0, 0)
     assert not [name for name in converted.state_dict() if "ceiling" in name]
     assert [name for name in q.state_dict() if "ceiling" in name]

@@ -29,7 +29,7 @@ from spiking_wm.runs.folder import Run
 from spiking_wm.runs.in_process import train_offline
 from spiking_wm.runs.learning_run import LearningRun
 from spiking_wm.training.session import Session
-from spiking_wm_ros.graph.parts import NodeSpec, Started
+from spiking_wm_ros.graph.parts import NodeSpec, ResolvedGraph
 from spiking_wm_ros.graph.processes import Processes
 from spiking_wm_ros.graph.specification import resolve_graph
 from spiking_wm_ros.nodes import qos
@@ -168,7 +168,7 @@ def test_a_file_that_nothing_reached_is_an_empty_one(tmp_path):
 
 
 def recording(folder: Path) -> Processes:
-    return Processes(Started([NodeSpec("recorder", {"folder": str(folder)})], folder))
+    return Processes(ResolvedGraph([NodeSpec("recorder", {"folder": str(folder)})], folder))
 
 
 def test_a_killed_recorder_loses_next_to_nothing(tmp_path):

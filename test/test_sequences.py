@@ -72,10 +72,10 @@ def test_all_that_is_not_held_out_is_drawn_about_equally_often():
     assert abs((first < 2000).float().mean() - full / (full + begun)) < 0.02
 
 
-def test_held_out_stretches_lie_within_one_episode():
-    stretches = filled(6000, length=45, capacity=4000).held_out(20)
-    numbers = stretches.observation[..., 0]
-    assert 0 < numbers.shape[1] < 4 and (stretches.first[1:] == 0).all()
+def test_held_out_segments_lie_within_one_episode():
+    segments = filled(6000, length=45, capacity=4000).held_out(20)
+    numbers = segments.observation[..., 0]
+    assert 0 < numbers.shape[1] < 4 and (segments.first[1:] == 0).all()
     assert (numbers[1:] - numbers[:-1] == 1).all()
 
 
@@ -94,7 +94,7 @@ def test_memory_is_taken_as_it_fills():
     assert resident() - before < 50e6 and len(memory) == 0
 
 
-def test_goes_on_from_a_snapshot_in_mid_episode():
+def test_continues_from_a_snapshot_in_mid_episode():
     memory, again = filled(303, length=100), Sequences(2000, (1,), torch.float32, 2)
     again.restore(memory.snapshot())
     code = np.zeros(2, np.float32)

@@ -4,7 +4,6 @@ import importlib.util
 import json
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +12,9 @@ import stable_baselines3
 import torch
 
 from spiking_wm.agents.spiking_dt.agent import Agent
-from spiking_wm.agents.spiking_dt.experience import demonstrated, settled
+from spiking_wm.agents.spiking_dt.experience import draw_demonstrated, without_tails
 from spiking_wm.core.errors import UserError
+from spiking_wm.core.options import override
 from spiking_wm.core.presets import resolve
 from spiking_wm.datasets import demonstrations as data_sets
 from spiking_wm.envs import demonstrations
@@ -72,13 +72,11 @@ def test_an_episode_that_was_kept_can_be_played_again(collected):
 
 def test_learns_from_them_before_the_first_step_and_goes_on(collected, tmp_path):
     given = {
-        "width": 16,
-        "heads": 2,
-        "imitation_updates": 30,
+        "network": {"width": 16, "heads": 2},
+        "imitation.updates": 30,
         "steps": 60,
-        "evaluate_every": 30,
-        "evaluation_episodes": 2,
-        "rollout": 20,
+        "evaluation": {"every": 30, "episodes": 2},
+        "online.rollout": 20,
         "updates_per_step": 0.1,
     }
     run, told = Run.create(tmp_path / "run", resolve("spiking_dt", CART, given), CART), []
@@ -95,7 +93,6 @@ def test_learns_from_them_before_the_first_step_and_goes_on(collected, tmp_path)
 
 @pytest.mark.parametrize("drawn", [True, False])
 def test_actions_are_drawn_where_a_recipe_says_so(drawn):
-    """A demonstrator that always acts alike shows nothing of how it came to where it stays."""
     model = stable_baselines3.PPO(
         "MlpPolicy", make_env(PENDULUM), n_steps=8, batch_size=8, seed=0, device="cpu"
     )
@@ -135,7 +132,7 @@ def test_a_data_set_that_is_not_there_is_told(collected):
 
 
 def test_a_data_set_of_another_environment_is_refused(collected):
-    options = replace(SMALL, dataset=f"{CART}/mixed-v0")
+    options = override(SMALL, {"dataset": f"{CART}/mixed-v0"})
     with pytest.raises(UserError, match="another dataset"):
         Agent(options, spaces_of("Acrobot-v1"), 0)
     with pytest.raises(UserError, match="another dataset"):
@@ -143,8 +140,8 @@ def test_a_data_set_of_another_environment_is_refused(collected):
 
 
 def test_sizes_and_spaces_that_cannot_be_are_refused():
-    with pytest.raises(UserError, match="no multiple of heads"):
-        Agent(replace(SMALL, heads=3), spaces_of(CART), 0)
+    with pytest.raises(UserError, match="no multiple of network.heads"):
+        Agent(override(SMALL, {"network.heads": 3}), spaces_of(CART), 0)
     with pytest.raises(UserError, match="sees vectors"):
         Agent(SMALL, spaces_of("minatar/Breakout-v0"), 0)
 
@@ -153,13 +150,14 @@ def test_sizes_and_spaces_that_cannot_be_are_refused():
 
 
 @pytest.mark.parametrize("spiking", [True, False])
-def test_does_what_the_return_asked_for_needs(spiking, monkeypatch):
+def test_acts_for_the_return_to_go(spiking, monkeypatch):
     """Half of the episodes push left and are paid, half push right and are not."""
     rng, episodes = np.random.default_rng(0), []
     for k in range(20):
         side = k % 2
         episodes.append(random_episode(12, rng, np.full(12, side), np.full(12, float(1 - side))))
-    agent = taught(episodes, monkeypatch, spiking=spiking, return_scale=12.0, see_actions=False)
+    changes = {"spiking": spiking, "return_scale": 12.0, "network.see_actions": False}
+    agent = taught(episodes, monkeypatch, changes)
     losses = [agent.learn()["imitation_loss"] for _ in range(150)]
     assert np.mean(losses[-20:]) < 0.3 * losses[0]
     policy = agent.policy_class(agent.options, agent.spaces)
@@ -174,34 +172,34 @@ def test_does_what_the_return_asked_for_needs(spiking, monkeypatch):
         assert actions == [side] * 8
 
 
-def test_stretches_lie_within_episodes_and_are_filled_up(monkeypatch):
+def test_segments_lie_within_episodes_and_are_filled_up(monkeypatch):
     rng = np.random.default_rng(0)
     agent = taught([random_episode(length, rng) for length in (3, 9, 1, 20)], monkeypatch)
-    s = demonstrated(agent.replay, torch.arange(33), 400, 5, torch.Generator().manual_seed(0))
-    asked, step, valid = s.trajectory.asked, s.trajectory.step, s.valid > 0
+    s = draw_demonstrated(agent.replay, torch.arange(33), 400, 5, torch.Generator().manual_seed(0))
+    left, step, valid = s.trajectory.return_to_go, s.trajectory.step, s.valid > 0
     assert set(valid.sum(1).tolist()) == {1, 2, 3, 4, 5}
-    length = (asked + step)[valid]  # what is still to come, and what has come
+    length = (left + step)[valid]  # what is still to come, and what has come
     assert set(length.tolist()) == {3.0, 9.0, 1.0, 20.0}
-    assert ((asked + step == (asked + step)[:, :1]) | ~valid).all()
+    assert ((left + step == (left + step)[:, :1]) | ~valid).all()
     assert (torch.diff(step, dim=1)[valid[:, 1:]] == 1).all()
 
 
-def test_last_steps_of_cut_episodes_are_left_out(monkeypatch):
+def test_the_tails_of_truncated_episodes_are_left_out(monkeypatch):
     rng = np.random.default_rng(0)
     episodes = [random_episode(length, rng) for length in (6, 9, 3)]
     for cut in (1, 2):
         episodes[cut] = episodes[cut]._replace(terminated=np.zeros(len(episodes[cut].reward), bool))
-    agent = taught(episodes, monkeypatch, unsettled=4)
-    kept = settled(agent.replay, 18, 4)
+    agent = taught(episodes, monkeypatch, {"imitation.truncation_tail": 4})
+    kept = without_tails(agent.replay, 18, 4)
     assert kept.tolist() == [*range(6), *range(6, 11)]
-    assert settled(agent.replay, 18, 0).tolist() == [*range(18)]
+    assert without_tails(agent.replay, 18, 0).tolist() == [*range(18)]
     assert float(agent.decider.highest) == 9
     agent.learn()
-    with pytest.raises(UserError, match="unsettled:=20"):
-        taught(episodes[1:], monkeypatch, unsettled=20)
+    with pytest.raises(UserError, match="truncation_tail:=20"):
+        taught(episodes[1:], monkeypatch, {"imitation.truncation_tail": 20})
 
 
-def test_no_more_is_asked_for_than_was_ever_seen(monkeypatch):
+def test_the_return_to_go_is_cut_at_the_highest_demonstrated_one(monkeypatch):
     agent = taught([random_episode(12, np.random.default_rng(0))], monkeypatch)
     assert float(agent.decider.highest) == 12
     policy = agent.policy_class(agent.options, agent.spaces)
@@ -216,7 +214,7 @@ def test_no_more_is_asked_for_than_was_ever_seen(monkeypatch):
 def test_past_actions_are_seen_or_not(monkeypatch):
     episodes, seen = [random_episode(12, np.random.default_rng(0))], np.ones(4, np.float32)
     for see in (True, False):
-        agent = taught(episodes, monkeypatch, see_actions=see)
+        agent = taught(episodes, monkeypatch, {"network.see_actions": see})
         policy = agent.policy_class(agent.options, agent.spaces)
         policy.load(agent.policy_weights())
         _, state = policy.act(seen, policy.initial_state(target=3.0), None)
@@ -228,7 +226,7 @@ def test_past_actions_are_seen_or_not(monkeypatch):
 def test_local_plasticity_changes_the_head_alone(monkeypatch):
     rng = np.random.default_rng(0)
     episodes = [random_episode(12, rng) for _ in range(4)]
-    with_it, without = (taught(episodes, monkeypatch, local_head=rate) for rate in (0.5, 0.0))
+    with_it, without = (taught(episodes, monkeypatch, {"imitation.local_head": rate}) for rate in (0.5, 0.0))
     for agent in (with_it, without):
         agent.learn()
     differ = {
@@ -246,7 +244,7 @@ def test_local_plasticity_teaches_what_was_done_also_where_rewards_are_losses(mo
         e._replace(action=np.ones_like(e.action), reward=np.full_like(e.reward, reward))
         for e in (random_episode(12, rng) for _ in range(4))
     ]
-    agent = taught(episodes, monkeypatch, local_head=0.5, lr=1e-12)
+    agent = taught(episodes, monkeypatch, {"imitation": {"local_head": 0.5, "lr": 1e-12}})
     losses = [agent.learn()["imitation_loss"] for _ in range(20)]
     assert losses[-1] < 0.1 * losses[0]
 
@@ -286,11 +284,11 @@ def test_the_experiment_keeps_what_it_judged_and_refuses_it_with_other_options(t
     experiment = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(experiment)
     monkeypatch.setattr(experiment, "load", lambda name: [])
-    options = options_of(experiment.settled("CartPole-v1", "ticks_2", 1, 300)) | {"demonstrations": 0}
+    options = options_of(experiment.setup_of("CartPole-v1", "ticks_2", 1, 300)) | {"demonstrations": 0}
     found = {"row": {"return": 7.0}, "sweep": [], "options": options}
     kept = tmp_path / "CartPole-v1_ticks_2_s1_u300.json"
     kept.write_text(json.dumps(found))
     assert experiment.judged("CartPole-v1", "ticks_2", 1, 300, tmp_path) == found
-    kept.write_text(json.dumps(found | {"options": options | {"ticks": 3}}))
-    with pytest.raises(UserError, match="begun with another ticks: delete it"):
+    kept.write_text(json.dumps(found | {"options": options | {"network.ticks": 3}}))
+    with pytest.raises(UserError, match="begun with another network.ticks: delete it"):
         experiment.judged("CartPole-v1", "ticks_2", 1, 300, tmp_path)

@@ -1,20 +1,21 @@
-"""Targets of TD3 by a proxy network (arXiv 2505.24161)."""
+"""TD3 updates, with a slowly moving copy of the actor or a proxy network as target actor."""
 
 import torch
 
 from spiking_wm.agents.popsan.network import PopSAN
 from spiking_wm.agents.popsan.options import Options
 from spiking_wm.agents.popsan.td3 import TD3
+from spiking_wm.core.options import override
 from spiking_wm.core.presets import resolve
 from spiking_wm.core.registry import agent_class
+from spiking_wm.testing import experience, same
 from spiking_wm.training.session import Session
 from test.conftest import ENV
-from test.test_conformance import experience, same
 
 
-def made(**options) -> tuple[TD3, dict]:
+def td3_and_batch(**options) -> tuple[TD3, dict]:
     torch.manual_seed(0)
-    o = Options(actor_hidden=(32,), critic_hidden=(64, 64), **options)
+    o = override(Options(), {"actor_hidden": [32], "critic_hidden": [64, 64], **options})
     batch = {name: torch.randn(64, 3) for name in ("observation", "next_observation")}
     batch |= {
         "action": torch.rand(64, 2) * 2 - 1,
@@ -25,24 +26,22 @@ def made(**options) -> tuple[TD3, dict]:
 
 
 def test_a_proxy_learns_to_act_as_the_actor_and_an_update_improves_both():
-    td3, batch = made(proxy_target=True, actor_lr=0.0, proxy_updates=5)
+    td3, batch = td3_and_batch(proxy_target=True, actor_lr=0.0, proxy_updates=5)
     observation = batch["observation"]
 
-    def missed() -> float:
+    def error() -> float:
         with torch.no_grad():
             return float((td3.target_actor(observation) - td3.actor(observation)).square().mean())
 
-    before = missed()
+    before = error()
     for _ in range(200):
         td3.update(batch, torch.Generator().manual_seed(0))
-    assert missed() < 0.05 * before
+    assert error() < 0.05 * before
 
 
-def test_a_proxy_and_its_optimiser_go_on_from_a_snapshot():
-    setup, session = (
-        resolve("popsan", ENV, {"proxy_target": True, "batch": 16}),
-        Session(ENV, 0, steps=10_000),
-    )
+def test_a_proxy_and_its_optimiser_continue_from_a_snapshot():
+    setup = resolve("popsan", ENV, {"proxy.target": True, "batch": 16})
+    session = Session(ENV, 0, steps=10_000)
     agents = [agent_class(setup.agent)(setup.agent_options, session.spaces, seed) for seed in (0, 9)]
     experience(agents[0], session, 60)
     for _ in range(3):
@@ -56,7 +55,7 @@ def test_a_proxy_and_its_optimiser_go_on_from_a_snapshot():
 
 
 def test_without_a_proxy_the_target_follows_the_actor_s_weights():
-    td3, batch = made(target_rate=1.0)
+    td3, batch = td3_and_batch(target_rate=1.0)
     for _ in range(2):
         td3.update(batch, torch.Generator().manual_seed(0))
     for online, slow in zip(td3.actor.parameters(), td3.target_actor.parameters()):
@@ -65,7 +64,7 @@ def test_without_a_proxy_the_target_follows_the_actor_s_weights():
 
 def test_reward_and_discount_of_a_transition_make_its_value():
     """With targets that are known, the critic learns reward + discount x value."""
-    td3, batch = made(critic_lr=1e-2, target_rate=0.0)
+    td3, batch = td3_and_batch(critic_lr=1e-2, target_rate=0.0)
     for network in td3.target_critic.layers[-1:]:
         torch.nn.init.zeros_(network.weight)
         torch.nn.init.constant_(network.bias, 2.0)

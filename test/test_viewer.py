@@ -138,7 +138,7 @@ def test_dream_and_reality_are_drawn_with_what_is_uncertain():
     watched, rng = Watched(Clock()), np.random.default_rng(0)
     real = rng.normal(size=(15, 6)) * np.arange(6)
     assert charts.dream(watched)["series"] == []
-    watched.stretch = {"real": real, "dream": real + 1, "uncertainty": np.full((15, 6), 0.5)}
+    watched.segment = {"real": real, "dream": real + 1, "uncertainty": np.full((15, 6), 0.5)}
     series = charts.dream(watched)["series"]
     assert [s["name"] for s in series[::4]] == [str(k) for k in np.argsort(-np.ptp(real, 0))[:4]]
     k = int(series[0]["name"])
@@ -146,10 +146,10 @@ def test_dream_and_reality_are_drawn_with_what_is_uncertain():
     assert [y for _, y in series[1]["data"]] == pytest.approx(real[:, k] + 1, abs=1e-4)
     assert [y for _, y in series[2]["data"]] == pytest.approx(real[:, k], abs=1e-4)  # 2 std below the dream
     assert {y for _, y in series[3]["data"]} == {2.0}
-    watched.stretch = {"real": rng.integers(0, 255, (3, 8, 9, 3)), "dream": np.zeros((3, 8, 9, 3))}
+    watched.segment = {"real": rng.integers(0, 255, (3, 8, 9, 3)), "dream": np.zeros((3, 8, 9, 3))}
     assert charts.dream(watched)["series"] == []
-    drawn = pixels(charts.strip(watched.stretch["real"]))
-    np.testing.assert_array_equal(drawn[:, 9:18], watched.stretch["real"][1])
+    drawn = pixels(charts.strip(watched.segment["real"]))
+    np.testing.assert_array_equal(drawn[:, 9:18], watched.segment["real"][1])
 
 
 def test_actions_are_drawn_before_and_after_the_gate():

@@ -1,16 +1,16 @@
-"""Synaptic operations of a decision on digital hardware, and an estimate of their energy."""
+"""Synaptic operations of a decision, and their energy on digital hardware (estimated)."""
 
 from typing import NamedTuple
 
-# picojoules of one, 45 nm, 32 bits (Horowitz 2014)
+# picojoules of a multiplication with addition, and of an addition; 45 nm, 32 bits (Horowitz 2014)
 PER_PRODUCT, PER_ADDITION = 4.6, 0.9
 
 
 class Operations(NamedTuple):
-    """Per decision, and mean rates of each layer, spikes a neuron a time step.
+    """Operations per decision, and the mean rate of each layer in spikes per neuron and tick.
 
-    A synaptic operation is one addition of a weight because of one spike; a product is a multiplication and
-    addition, as where a layer sees pictures, or numbers that are no spikes.
+    A synaptic operation is the addition of one weight for one spike. A product is a multiplication with
+    addition, where the input of a layer is real numbers (pictures, say) and not spikes.
     """
 
     synaptic_operations: float
@@ -19,5 +19,5 @@ class Operations(NamedTuple):
 
     @property
     def energy(self) -> float:
-        """Of synapses alone, estimated, in nanojoules."""
+        """Estimated energy of the synapses alone, in nanojoules per decision."""
         return (self.synaptic_operations * PER_ADDITION + self.products * PER_PRODUCT) / 1000

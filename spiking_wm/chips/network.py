@@ -1,7 +1,8 @@
-"""Spiking networks as chips take them: layer by layer, in numbers that NumPy holds.
+"""Description of a spiking network for chips: layers one after the other, in NumPy arrays.
 
-Per tick of every layer: ``u = d_u u + W s + b``, where ``s`` is what the layer before sends in that tick;
-``v = d_v v + u``; a spike where ``v > threshold``, which puts ``v`` to 0, or takes ``reset`` from it.
+Per tick of every layer: current ``u = d_u u + W s + b``, where ``s`` are the spikes of the layer before in
+the same tick; potential ``v = d_v v + u``; a spike where ``v > threshold``, which sets ``v`` to 0, or
+subtracts ``reset`` from it.
 """
 
 from typing import NamedTuple
@@ -11,11 +12,12 @@ from scipy.sparse import csr_matrix
 
 
 class Layer(NamedTuple):
-    """Neurons, and the synapses into them.
+    """A layer of neurons, and the synapses to them.
 
-    ``weights`` are ``[N, inputs]``; with a ``stride`` kernels ``[O, I, height, width]`` of a convolution over
-    ``shape`` (height, width, channels), whose neurons come row by row, channels last. Without weights
-    currents come from outside. ``recurrent [N, N]`` are synapses among its own neurons, of the tick before.
+    ``weights`` are ``[N, inputs]``. With a ``stride`` they are kernels ``[O, I, height, width]`` of a
+    convolution over an input of ``shape`` (height, width, channels); its neurons are in row-major order,
+    channels last. With ``weights=None`` the inputs are currents, one per neuron. ``recurrent [N, N]`` are
+    weights between neurons of the layer, with a delay of one tick.
     """
 
     weights: np.ndarray | None
@@ -26,42 +28,52 @@ class Layer(NamedTuple):
     stride: int = 0
     shape: tuple[int, ...] = ()
     recurrent: np.ndarray | None = None
-    start: float = 0.0  # potential to begin with
-    reset: float = 0.0  # 0: a spike puts the potential to 0
+    start: float = 0.0  # potential at rest
+    reset: float = 0.0  # a spike subtracts it from the potential; 0: a spike sets the potential to 0
 
     @property
     def side(self) -> tuple[int, int]:
-        """Height and width of what a convolution gives."""
-        sizes = zip(self.shape[:2], self.weights.shape[2:])
-        return tuple((size - kernel) // self.stride + 1 for size, kernel in sizes)
+        """Height and width of the output of a convolution."""
+        (height, width), (tall, wide) = self.shape[:2], self.synapses.shape[2:]
+        return (height - tall) // self.stride + 1, (width - wide) // self.stride + 1
+
+    @property
+    def synapses(self) -> np.ndarray:
+        """The weights.
+
+        Raises:
+            ValueError: if the layer takes currents and has none.
+        """
+        if self.weights is None:
+            raise ValueError("this layer takes currents: it has no weights")
+        return self.weights
 
     @property
     def neurons(self) -> int:
-        """How many."""
+        """Number of neurons ``N``."""
         return len(self.bias) * (int(np.prod(self.side)) if self.stride else 1)
 
     @property
     def inputs(self) -> int:
-        """Width of what comes in."""
+        """Number of inputs."""
         if self.weights is None:
             return self.neurons
-        return int(np.prod(self.shape)) if self.stride else self.weights.shape[1]
+        return int(np.prod(self.shape)) if self.stride else self.synapses.shape[1]
 
     def matrix(self) -> "np.ndarray | csr_matrix":
-        """Weights ``[N, inputs]``; sparse of a convolution."""
-        return _unfolded(self) if self.stride else self.weights
+        """Weights ``[N, inputs]``; a sparse matrix for a convolution."""
+        return _unfolded(self) if self.stride else self.synapses
 
     def biases(self) -> np.ndarray:
-        """Of every neuron, ``[N]``."""
+        """Bias of every neuron, ``[N]``."""
         return np.tile(self.bias, self.neurons // len(self.bias))
 
 
 class ChipNetwork(NamedTuple):
-    """Layers one after the other.
+    """Layers one after the other, run for ``ticks`` ticks per decision.
 
-    ``ticks`` are those of one decision. Neurons begin each decision at rest, or, where they are ``carried``,
-    go on from the one before. Inputs are spikes, or with a ``reach`` numbers of that size at most, and do not
-    change over the ticks.
+    Neurons start each decision at rest, or, if ``carried``, from their state after the decision before.
+    Inputs are spikes, or with a ``reach`` real numbers up to that size, constant over the ticks.
     """
 
     layers: tuple[Layer, ...]
@@ -72,10 +84,10 @@ class ChipNetwork(NamedTuple):
 
 def _unfolded(layer: Layer) -> csr_matrix:
     (height, width, channels), (rows, columns) = layer.shape, layer.side
-    outputs, _, tall, wide = layer.weights.shape
+    outputs, _, tall, wide = layer.synapses.shape
     y, x, o, c, i, j = np.indices((rows, columns, outputs, channels, tall, wide), sparse=True)
     to = (y * columns + x) * outputs + o
     source = ((y * layer.stride + i) * width + x * layer.stride + j) * channels + c
-    weight = layer.weights[o, c, i, j]
+    weight = layer.synapses[o, c, i, j]
     to, source, weight = (a.ravel() for a in np.broadcast_arrays(to, source, weight))
     return csr_matrix((weight, (to, source)), (rows * columns * outputs, height * width * channels))

@@ -1,44 +1,44 @@
-"""Networks for chips as NIR files (Pedersen et al. 2024), which tools of other chips read.
+"""Read and write networks as NIR files (Pedersen et al. 2024), which the tools of other chips read.
 
-NIR gives neurons in continuous time; what is written here is meant to be stepped by Euler's method, a tick of
-`DT` at a time, which is how spikingjelly and others read it: ``u += dt / tau_syn (w_in s - u)``,
-``v += dt / tau_mem (r u - v)``. Pictures have their channels first there, last here.
+NIR describes neurons in continuous time. Files written here are to be integrated by Euler's method with a
+step of `DT` per tick, as spikingjelly and others do: ``u += dt / tau_syn (w_in s - u)``,
+``v += dt / tau_mem (r u - v)``. NIR has the channels of pictures first; `Layer` has them last.
 """
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from spiking_wm.chips.network import ChipNetwork, Layer
 from spiking_wm.core.errors import UserError
+from spiking_wm.core.extras import missing_extra
 
-DT = 1e-4  # seconds a tick counts as; what most tools take
+DT = 1e-4  # seconds per tick; the default of most tools
 
 
 def write(network: ChipNetwork, path: Path) -> None:
-    """Write a network; `read` gives the same again.
+    """Write a network; `read` gives the same network.
 
     Raises:
-        UserError: for neurons that NIR has none of.
+        UserError: for neurons that NIR does not have, or if the package nir is missing.
     """
-    import nir  # takes half a second
-
-    nodes, edges, last = {}, [], "input"
+    nir = _nir()
+    nodes: dict[str, Any] = {}
+    edges, last = [], "input"
     pictures = bool(network.layers[0].stride)
     shape = _channels_first(network.layers[0].shape) if pictures else (network.layers[0].inputs,)
     nodes["input"] = nir.Input({"input": np.array(shape)})
     for k, layer in enumerate(network.layers):
-        if layer.recurrent is not None or layer.reset:
-            raise UserError(
-                "NIR has no neurons from whose potential a spike only takes something: export another run"
-            )
+        if layer.weights is None or layer.recurrent is not None or layer.reset:
+            raise UserError("NIR has no neurons with a reset by subtraction: export another run")
         flat = pictures and not layer.stride
         if flat:
             nodes["flatten"] = nir.Flatten({"input": np.array(shape)}, 0)
             edges.append((last, "flatten"))
             last, pictures = "flatten", False
         weights = layer.weights
-        if flat:  # what is flattened has channels first
+        if flat:  # flattened in the order of NIR, channels first
             before = network.layers[k - 1]
             weights = weights[:, _order(before)]
         shape = _channels_first((*layer.side, len(layer.bias))) if layer.stride else (layer.neurons,)
@@ -56,18 +56,18 @@ def write(network: ChipNetwork, path: Path) -> None:
 
 
 def read(path: Path) -> ChipNetwork:
-    """The network of a file that `write` wrote, or of one like it.
+    """Read a file of `write`, or one with the same kinds of nodes, metadata and a single chain of layers.
 
     Raises:
-        UserError: if there is no such file, or it holds something else.
+        UserError: if there is no such file, its content is something else, or the package nir is missing.
     """
-    import nir
-
+    nir = _nir()
+    layers: list[Layer] = []
+    pictures = False
     try:
         graph = nir.read(path)
         facts = {name: float(graph.metadata[name]) for name in ("ticks", "reach", "dt")}
-        order, layers, pictures = _in_a_row(graph), [], ()
-        for name in order:
+        for name in _in_a_row(graph):
             node = graph.nodes[name]
             if isinstance(node, nir.Conv2d | nir.Affine | nir.Linear):
                 synapses = node
@@ -75,16 +75,21 @@ def read(path: Path) -> ChipNetwork:
                 layers.append(_layer(synapses, node, facts["dt"], layers[-1] if pictures else None))
                 pictures = isinstance(synapses, nir.Conv2d)
             elif not isinstance(node, nir.Input | nir.Output | nir.Flatten):
-                raise UserError(
-                    f"{path} has a {type(node).__name__}, which layers of neurons in a row have not"
-                )
+                raise UserError(f"{path} has a {type(node).__name__}; only layers of neurons are supported")
     except UserError:
         raise
-    except Exception as error:  # what nir and h5py raise depends on what is wrong
+    except Exception as error:  # nir and h5py raise many kinds
         raise UserError(
             f"{path} is no network of spiking layers by ./swm export ({' '.join(str(error).split())[:100]})"
         ) from None
     return ChipNetwork(tuple(layers), int(facts["ticks"]), reach=facts["reach"])
+
+
+def _nir() -> Any:
+    """The package nir, which takes half a second to import."""
+    with missing_extra():
+        import nir
+    return nir
 
 
 def _channels_first(shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -92,13 +97,14 @@ def _channels_first(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def _order(before: Layer) -> np.ndarray:
-    """Where neurons of a convolution are, channels last, in the order of channels first."""
+    """Indices of a convolution's neurons (channels last) in the order of channels first."""
     shape = (*before.side, len(before.bias))
     return np.arange(before.neurons).reshape(shape).transpose(2, 0, 1).ravel()
 
 
-def _neurons(layer: Layer, shape: tuple[int, ...]):
-    import nir
+def _neurons(layer: Layer, shape: tuple[int, ...]) -> Any:
+    """The NIR node of a layer's neurons."""
+    nir = _nir()
 
     def all_of(value: float) -> np.ndarray:
         return np.full(shape, value)
@@ -113,8 +119,8 @@ def _neurons(layer: Layer, shape: tuple[int, ...]):
     return nir.CubaLIF(all_of(synapse), all_of(tau), all_of(tau / DT), rest, at, rest, all_of(synapse / DT))
 
 
-def _layer(synapses, neurons, dt: float, flattened: Layer | None) -> Layer:
-    """One layer, of nodes whose neurons are all alike."""
+def _layer(synapses: Any, neurons: Any, dt: float, flattened: Layer | None) -> Layer:
+    """The layer of a node of synapses and a node of neurons, which must have the same constants."""
     weights, current_decay, membrane_decay = np.asarray(synapses.weight, float), 0.0, 1.0
     kind = type(neurons).__name__
     if kind == "LIF":
@@ -122,7 +128,8 @@ def _layer(synapses, neurons, dt: float, flattened: Layer | None) -> Layer:
     elif kind == "CubaLIF":
         current_decay, membrane_decay = 1 - dt / _same(neurons.tau_syn), 1 - dt / _same(neurons.tau_mem)
     bias = getattr(synapses, "bias", np.zeros(len(weights)))
-    stride, shape = 0, ()
+    stride = 0
+    shape: tuple[int, ...] = ()
     if weights.ndim == 4:
         stride = int(np.ravel(synapses.stride)[0])
         shape = (*map(int, synapses.input_shape), weights.shape[1])
@@ -139,8 +146,12 @@ def _same(values: np.ndarray) -> float:
     return first
 
 
-def _in_a_row(graph) -> list[str]:
-    """Names of nodes from input to output."""
+def _in_a_row(graph: Any) -> list[str]:
+    """Names of nodes from input to output.
+
+    Raises:
+        ValueError: if the graph branches.
+    """
     follows = dict(graph.edges)
     if len(follows) != len(graph.edges):
         raise ValueError("it branches")

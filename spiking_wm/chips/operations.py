@@ -1,4 +1,4 @@
-"""What a decision costs on a neuromorphic chip: synaptic operations, neuron updates, energy (estimated)."""
+"""Cost of a decision on a neuromorphic chip: synaptic operations, neuron updates, energy (estimated)."""
 
 from typing import NamedTuple
 
@@ -7,12 +7,12 @@ import numpy as np
 from spiking_wm.chips.network import ChipNetwork, Layer
 from spiking_wm.chips.reference import trains_of
 
-# picojoules of one, Loihi, measured (Davies et al. 2018, IEEE Micro 38 (1), table 2)
+# picojoules of each on Loihi, measured (Davies et al. 2018, IEEE Micro 38 (1), table 2)
 PER_OPERATION, PER_UPDATE = 23.6, 81.0
 
 
 class LayerCost(NamedTuple):
-    """Of one layer, per decision."""
+    """Size of a layer, and its counts per decision."""
 
     neurons: int
     synapses: int
@@ -22,14 +22,18 @@ class LayerCost(NamedTuple):
 
     @property
     def energy(self) -> float:
-        """Estimated, in nanojoules; spikes' ways between cores are not counted."""
+        """Estimated energy in nanojoules per decision, without the routing of spikes between cores."""
         return (self.synaptic_operations * PER_OPERATION + self.updates * PER_UPDATE) / 1000
 
 
 def count(network: ChipNetwork, inputs: np.ndarray) -> list[LayerCost]:
-    """Costs of every layer for inputs as `trains_of` takes them.
+    """Mean costs of every layer over decisions.
 
-    A synaptic operation is a spike, or a number that is not 0, that reaches a synapse in a tick.
+    A synaptic operation is a spike, or an input other than 0, that reaches a synapse in a tick.
+
+    Args:
+        network: the network.
+        inputs: of the decisions, as in `trains_of`.
     """
     decisions, ticks = (len(inputs) if network.carried else inputs.shape[1]), network.ticks
     trains, costs = trains_of(network, inputs), []
@@ -51,6 +55,6 @@ def count(network: ChipNetwork, inputs: np.ndarray) -> list[LayerCost]:
 
 
 def _fan_out(layer: Layer) -> np.ndarray:
-    """Synapses of every input, ``[inputs]``; those within the layer where currents come from outside."""
+    """Synapses of every input, ``[inputs]``; of a layer that takes currents, its recurrent synapses."""
     matrix = layer.recurrent if layer.recurrent is not None else layer.matrix()
     return np.asarray((matrix != 0).sum(0), float).ravel()

@@ -1,4 +1,4 @@
-"""Networks for chips in PyTorch, in double precision: what chips are held against."""
+"""Reference implementation of `ChipNetwork` in PyTorch, in double precision; chips are tested against it."""
 
 import numpy as np
 import torch
@@ -12,8 +12,8 @@ def trains_of(network: ChipNetwork, inputs: np.ndarray) -> list[np.ndarray]:
     """Spike trains ``[T, B, N]`` of every layer, from rest.
 
     Args:
-        network: whose; of neurons that are carried, for as many decisions as there are inputs.
-        inputs: spikes ``[T, B, inputs]``, or numbers or currents; ``[1, B, inputs]`` if they do not change.
+        network: the network; a ``carried`` one runs one decision per entry of the first dimension of inputs.
+        inputs: spikes, numbers or currents ``[T, B, inputs]``, or ``[1, B, inputs]`` if they are constant.
     """
     ticks = len(inputs) if network.carried else network.ticks
     activity, trains = torch.from_numpy(inputs).double().expand(ticks, -1, -1), []

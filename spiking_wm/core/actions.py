@@ -1,4 +1,4 @@
-"""Actions as networks have them."""
+"""Codes of actions: what networks give and take instead of actions of the environment."""
 
 import numpy as np
 from gymnasium.spaces import Discrete
@@ -8,39 +8,45 @@ from spiking_wm.core.spaces import Spaces
 
 
 class Actions:
-    """Vectors in half ranges from the middle, or one-hot codes.
+    """Scales a bounded vector of actions to [-1, 1], and discrete actions to one-hot vectors.
 
     Args:
         spaces: of the environment.
-        agent: whose actions they are, to be named where it does not serve these spaces.
+        agent: name of the algorithm, for the error message.
+
+    Raises:
+        UserError: for an action space without bounds, or of more than one dimension.
     """
 
+    width: int  # of codes, ``A``
+
     def __init__(self, spaces: Spaces, agent: str):
-        space = self._space = spaces.action
+        space = spaces.action
         self.discrete = isinstance(space, Discrete)
-        if self.discrete:
-            self.width = int(space.n)
+        if isinstance(space, Discrete):
+            self.width, self._first = int(space.n), int(space.start)
             return
         if len(space.shape) != 1 or not (np.isfinite(space.low).all() and np.isfinite(space.high).all()):
             raise UserError(f"{agent} takes Discrete actions or a bounded vector of them, not {space}")
         self.width = space.shape[0]
+        self._low, self._high = space.low, space.high
         self._middle, self._half_range = (space.high + space.low) / 2, (space.high - space.low) / 2
 
     def code(self, action: np.ndarray) -> np.ndarray:
-        """``[..., A]``, -1 to 1, of one action or of many."""
+        """Codes ``[..., A]`` (float32, -1 to 1) of actions ``[..., A]``, or of discrete ones ``[...]``."""
         if self.discrete:
-            return np.eye(self.width, dtype=np.float32)[np.asarray(action, int) - int(self._space.start)]
+            return np.eye(self.width, dtype=np.float32)[np.asarray(action, int) - self._first]
         return ((action - self._middle) / self._half_range).astype(np.float32)
 
     def action(self, code: np.ndarray) -> np.ndarray:
-        """The action of a code ``[A]``, inside the space."""
+        """The action of a code ``[A]``, clipped to the space; of one-hot codes that of the largest value."""
         if self.discrete:
-            return np.asarray(int(code.argmax()) + int(self._space.start))
+            return np.asarray(int(code.argmax()) + self._first)
         action = (self._middle + self._half_range * code).astype(np.float32)
-        return action.clip(self._space.low, self._space.high)
+        return action.clip(self._low, self._high)
 
     def random(self, rng: np.random.Generator) -> np.ndarray:
-        """A code drawn uniformly."""
+        """A code ``[A]`` drawn uniformly."""
         if self.discrete:
             return np.eye(self.width, dtype=np.float32)[rng.integers(self.width)]
         return rng.uniform(-1, 1, self.width).astype(np.float32)

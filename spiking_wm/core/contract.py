@@ -6,7 +6,7 @@ algorithm that cannot serve some spaces says so with a `UserError` when it is ma
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
@@ -24,7 +24,7 @@ Weights = dict[str, "Tensor"]
 Metrics = dict[str, float]
 # takes inputs of a `ChipNetwork` and a policy's states before and after the decision; gives the spikes of the
 # last layer, [T, N], or None where it can no more
-RunNetwork = Callable[[np.ndarray, Any, Any], np.ndarray | None]
+NetworkRunner = Callable[[np.ndarray, Any, Any], np.ndarray | None]
 
 
 class Transition(NamedTuple):
@@ -51,7 +51,7 @@ class Transition(NamedTuple):
 
     @property
     def final(self) -> bool:
-        """Whether nothing that comes later is to count for what came before."""
+        """True if the value after this step is zero (terminated, or a life was lost)."""
         return self.terminated or self.life_lost
 
     @property
@@ -90,13 +90,13 @@ class Policy(ABC):
         spaces: the environment's spaces.
     """
 
-    elsewhere: RunNetwork | None = None  # what runs `chip_network`, where that is not the policy itself
+    network_runner: NetworkRunner | None = None  # runs `chip_network` instead of the policy
 
     def __init__(self, options: Any, spaces: Spaces):
         self.options, self.spaces = options, spaces
 
     def chip_network(self) -> "ChipNetwork":
-        """The spiking network between encoder and decoder, as loaded, for `elsewhere`.
+        """The spiking network between encoder and decoder, as loaded, for `network_runner`.
 
         Raises:
             UserError: if there is none that neuromorphic chips run.
@@ -127,7 +127,9 @@ class Policy(ABC):
         return state
 
     @abstractmethod
-    def act(self, observation: np.ndarray, state: Any, rng: np.random.Generator | None) -> tuple:
+    def act(
+        self, observation: np.ndarray, state: Any, rng: np.random.Generator | None
+    ) -> tuple[np.ndarray, Any]:
         """Choose an action.
 
         Args:
@@ -150,6 +152,7 @@ class Agent(ABC):
     """
 
     policy_class: ClassVar[type[Policy]]
+    options_class: ClassVar[type]
 
     def __init__(self, options: Any, spaces: Spaces, seed: int):
         self.options, self.spaces, self.seed = options, spaces, seed
@@ -182,13 +185,18 @@ class Agent(ABC):
         """One update from real experience; an agent that learns in `observe` returns ``{}``."""
 
     @property
-    @abstractmethod
     def can_dream(self) -> bool:
-        """Whether there is a world model with enough experience to dream in."""
+        """Whether there is a world model with enough experience to dream in; by default there is none."""
+        return False
 
-    @abstractmethod
-    def dream(self, budget: Budget) -> Iterator[DreamProgress]:
-        """Improve in imagination, yielding at least every 0.2 s; closing it ends the phase cleanly."""
+    def dream(self, budget: Budget) -> Generator[DreamProgress, None, None]:
+        """Improve in imagination, yielding at least every 0.2 s; closing it ends the phase cleanly.
+
+        Raises:
+            UserError: if this algorithm has no world model.
+        """
+        raise UserError(f"{type(self).__name__} has no world model to dream in")
+        yield  # a generator, as those that dream are
 
     def model_error(self) -> Metrics:
         """Open-loop error on held-out data, relative to a model that predicts no change."""

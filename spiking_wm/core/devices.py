@@ -1,18 +1,23 @@
-"""What networks learn on; they act on the CPU, a decision at a time."""
+"""Devices that networks are trained on; policies act on the CPU."""
 
-import torch
+from typing import TYPE_CHECKING
 
 from spiking_wm.core.errors import UserError
+
+if TYPE_CHECKING:  # options name devices, and are read where torch is not loaded
+    import torch
 
 DEVICES = ("cpu", "cuda")
 
 
-def learning_device(name: str) -> torch.device:
-    """The device of `DEVICES`.
+def learning_device(name: str) -> "torch.device":
+    """The torch device of a name in `DEVICES`.
 
     Raises:
-        UserError: if it is not on this machine, or torch cannot use it.
+        UserError: if torch finds no such device.
     """
+    import torch
+
     if name == "cuda" and not torch.cuda.is_available():
         raise UserError(
             "device:=cuda: torch finds no GPU here: set device:=cpu, or install a torch that is built"

@@ -1,4 +1,4 @@
-"""Files and folders that appear whole or not at all, and that one process has at a time."""
+"""Atomic writes of files and checkpoints, digests, and file locks."""
 
 import fcntl
 import hashlib
@@ -15,10 +15,10 @@ _GIVEN_UP = ".given_up_"
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file so that readers and crashes see the old one or the new one.
+    """Write a file atomically: readers, and a crash, see either the old content or the new.
 
     Raises:
-        OSError: if it cannot be written (disk full, say); the old file then stays.
+        OSError: if it cannot be written, as on a full disk; the old file stays.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
@@ -34,12 +34,12 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 
 def sha256(path: Path) -> str:
-    """Digest of a file, in hexadecimal."""
+    """SHA-256 digest of a file, in hexadecimal."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def lock(path: Path) -> IO[bytes]:
-    """Lock a file, made if need be, for this process until what is returned is closed.
+    """Lock a file for this process, until the returned file is closed. Creates the file.
 
     Raises:
         BlockingIOError: if another process has locked it.
@@ -55,37 +55,44 @@ def lock(path: Path) -> IO[bytes]:
 
 
 class CheckpointFolder:
-    """Checkpoints by step; a folder named ``step_*`` is whole, anything else is rubbish.
+    """Checkpoints in folders ``step_STEP_NUMBER``, each complete; other folders are deleted by `save`.
 
     Args:
-        path: the folder, made if need be.
-        keep: how many of the newest are kept.
+        path: the folder that holds them; `save` creates it.
+        keep: number of newest checkpoints to keep.
     """
 
     def __init__(self, path: Path, keep: int = 2):
         self.path, self._keep = path, keep
 
     def all(self) -> list[Path]:
-        """Whole checkpoints, oldest first."""
+        """Complete checkpoints, oldest first."""
         return sorted(self.path.glob("step_*"))
 
     def give_up_after(self, checkpoint: Path) -> None:
-        """From now on one of these is the newest; those after it go when the next one is saved."""
+        """Make a checkpoint the newest: later ones are renamed, and deleted by the next `save`."""
         for later in self.all():
             if checkpoint.parent.resolve() == self.path.resolve() and later.name > checkpoint.name:
                 os.replace(later, later.with_name(f"{_GIVEN_UP}{later.name}"))
 
     def save(self, step: int, files: Mapping[str, bytes]) -> Path:
-        """Write a checkpoint and drop the oldest ones.
+        """Write a checkpoint atomically, then delete the oldest ones.
+
+        Args:
+            step: environment steps so far; several checkpoints of one step are numbered.
+            files: contents by file name.
+
+        Returns:
+            The folder of the checkpoint.
 
         Raises:
-            OSError: if it cannot be written; the older checkpoints then stay.
+            OSError: if it cannot be written; the older checkpoints stay.
         """
         self.path.mkdir(parents=True, exist_ok=True)
-        for rubbish in (*self.path.glob(".unfinished_*"), *self.path.glob(f"{_GIVEN_UP}*")):
-            shutil.rmtree(rubbish)
+        for leftover in (*self.path.glob(".unfinished_*"), *self.path.glob(f"{_GIVEN_UP}*")):
+            shutil.rmtree(leftover)
         unfinished = self.path / f".unfinished_{step}"
-        # one step can be saved more than once: before and after a dream, say
+        # a step can be saved more than once, as before and after a dream
         same_step = [path for path in self.all() if path.name.startswith(f"step_{step:010d}_")]
         number = int(same_step[-1].name.rsplit("_", 1)[1]) + 1 if same_step else 0
         final = self.path / f"step_{step:010d}_{number:04d}"
@@ -103,10 +110,10 @@ class CheckpointFolder:
 
 
 def newest_checkpoint(path: Path) -> Path:
-    """The checkpoint that ``path`` means: itself, or the newest of a run.
+    """The checkpoint itself if ``path`` is one, else the newest of the run in ``path``.
 
     Raises:
-        UserError: if there is none.
+        UserError: if there is no checkpoint.
     """
     if path.name.startswith("step_") and path.is_dir():
         return path

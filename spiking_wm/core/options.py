@@ -182,13 +182,14 @@ def override(options: Options, changes: Mapping[str, Any]) -> Options:
     """
     parsed = {}
     for name, value in flattened(changes).items():
-        checked = parse(type(options), name, value)
-        parsed[canonical(type(options), name)] = checked
+        checked = parse(type(options), name, value)  # refuses a name that is not known
+        parsed[canonical(type(options), name) or name] = checked
     return _replaced(options, parsed)
 
 
 def _replaced(options: Any, changes: Mapping[str, Any]) -> Any:
-    own, of_groups = {}, {}
+    own: dict[str, Any] = {}
+    of_groups: dict[str, dict[str, Any]] = {}
     for name, value in changes.items():
         first, dot, rest = name.partition(".")
         if dot:

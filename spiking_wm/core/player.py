@@ -20,6 +20,7 @@ class Player:
     def __init__(self, policy: Policy):
         self.policy = policy
         self.state: Any = policy.state_to_join()
+        self.env: str | None = None  # that it learned in, where that is known
 
     def reset(self, episode: int = 0) -> None:
         """Begin an episode; what is random in greedy decisions is drawn by its number."""

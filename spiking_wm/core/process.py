@@ -1,49 +1,55 @@
-"""Settings of a process that computes, or that acts in real time.
+"""Settings of processes that compute, and of processes that act in real time.
 
-torch takes two seconds to load, and most nodes do not compute: it is loaded where it is used.
+torch is imported inside the functions that need it: it takes two seconds, and few nodes compute.
 """
 
 import ctypes
 import os
 import shutil
+import signal
 import struct
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
-# before a command: it runs when nobody else has something to do, also if who starts it acts in real time
+# prefix of a command that runs at the lowest priority, even if its parent has real-time priority
 LOWEST = [*(["chrt", "--other", "0"] if shutil.which("chrt") else []), "nice", "-n", "19"]
-_REAL_TIME_PRIORITY = 10  # of 1 to 99; above all that has none, below drivers
-_WAKE_UP = Path("/dev/cpu_dma_latency")  # while it is open, processors wake up within what was written to it
+_REAL_TIME_PRIORITY = 10  # of 1 to 99; above ordinary processes, below drivers
+_WAKE_UP = Path("/dev/cpu_dma_latency")  # while open, CPUs wake up within the microseconds written to it
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3
 
 
 def prepare_to_compute(threads: int = 1) -> None:
-    """Use ``threads`` threads, keep freed memory, and take numbers below 1e-38 for 0.
+    """Set up torch and glibc for fast computation on the CPU.
 
-    By default glibc maps every large array anew, and the page faults cost a learning step as much
-    time as its arithmetic. Gradients that have become so small on their way back through spikes and time
-    are worth nothing, and to calculate with them takes several times as long.
+    - torch uses ``threads`` threads.
+    - Denormal numbers (below 1e-38) are flushed to 0. Gradients through many spikes and ticks become that
+      small; they do not matter, and arithmetic with them is several times slower.
+    - glibc keeps freed memory. By default it maps every large array anew, and the page faults cost a learning
+      step as much time as its arithmetic.
     """
     import torch
 
     torch.set_num_threads(threads)
     torch.set_flush_denormal(True)
     libc = ctypes.CDLL(None)
-    if hasattr(libc, "mallopt"):  # glibc; others need no such hint
+    if hasattr(libc, "mallopt"):  # glibc only
         libc.mallopt(_M_MMAP_THRESHOLD, 1 << 30)
         libc.mallopt(_M_TRIM_THRESHOLD, (1 << 31) - 1)
         libc.mallopt(_M_TOP_PAD, 64 << 20)
 
 
 def act_in_real_time() -> bool:
-    """Have all threads of this process run ahead of ordinary ones; False where that is not allowed.
+    """Give all threads of this process real-time priority (``SCHED_RR``).
 
-    It takes the right to (root, CAP_SYS_NICE, or ``rtprio`` in limits.conf). Without it nodes that act
-    share the processor with a dreamer, and their periods jitter more. Where ``/dev/cpu_dma_latency`` may
-    be written, processors do not sleep between two commands either, until this process ends; in a
-    virtual machine one that sleeps has to wait for the host to wake up.
+    Needs root, CAP_SYS_NICE, or ``rtprio`` in limits.conf. Without it, nodes that act share the CPU with a
+    dreamer, and their periods jitter more. If ``/dev/cpu_dma_latency`` is writable, CPUs also do not enter
+    sleep states until this process ends: waking up is slow, most of all in a virtual machine.
+
+    Returns:
+        False if it is not allowed, or not Linux.
     """
     _stay_awake()
     try:
@@ -56,18 +62,38 @@ def act_in_real_time() -> bool:
 
 @cache
 def _stay_awake() -> int | None:
-    """A file that is held open, by the Linux interface of PM QoS."""
+    """Forbid CPU sleep states (PM QoS interface of Linux) as long as the returned file is open."""
     try:
-        held = os.open(_WAKE_UP, os.O_WRONLY)
-        os.write(held, struct.pack("i", 0))
+        latency = os.open(_WAKE_UP, os.O_WRONLY)
+        os.write(latency, struct.pack("i", 0))
     except OSError:  # not Linux, or not allowed
         return None
-    return held
+    return latency
+
+
+@contextmanager
+def interrupted() -> Iterator[Callable[[], bool]]:
+    """Within it, Ctrl-C (SIGINT) and SIGTERM are taken note of; the function tells whether one came.
+
+    In other threads than the main one signals cannot be heard: nothing is changed there.
+    """
+    came: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: False
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    for number in before:
+        signal.signal(number, lambda received, _: came.append(received))
+    try:
+        yield lambda: bool(came)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextmanager
 def matmul_precision(precision: str) -> Iterator[None]:
-    """Within it, matrix products have a precision as `torch.set_float32_matmul_precision` takes it."""
+    """Set `torch.set_float32_matmul_precision` inside the context."""
     import torch
 
     before = torch.get_float32_matmul_precision()
@@ -79,7 +105,7 @@ def matmul_precision(precision: str) -> Iterator[None]:
 
 
 def products_in_bfloat16() -> bool:
-    """Whether precision is medium here, and the processor has products of bfloat16; convolutions ask."""
+    """True if the matmul precision is ``medium`` and the CPU has bfloat16 products (AVX-512 BF16)."""
     import torch
 
     return torch.get_float32_matmul_precision() == "medium" and torch.cpu.get_capabilities().get(

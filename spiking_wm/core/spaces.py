@@ -1,8 +1,9 @@
-"""What a policy sees and does, and how often: checks, and a form that JSON can hold."""
+"""Observation space, action space and control period: checks, and conversion to JSON."""
 
 import json
 from typing import Any, NamedTuple
 
+import gymnasium as gym
 import numpy as np
 from gymnasium import spaces as gym_spaces
 
@@ -12,7 +13,7 @@ from spiking_wm.core.errors import UserError
 class Spaces(NamedTuple):
     """Observation and action space of an environment, and the time between two actions in seconds.
 
-    Vectors are float32 whatever the environment's own type, pixels stay uint8.
+    Observed vectors are float32 whatever the environment's own type; pixels stay uint8.
     """
 
     observation: gym_spaces.Box
@@ -20,17 +21,18 @@ class Spaces(NamedTuple):
     period: float
 
     @staticmethod
-    def of(env) -> "Spaces":
-        """The spaces of a Gymnasium environment; its period is 0.02 s where it does not tell.
+    def of(env: gym.Env) -> "Spaces":
+        """The spaces of a Gymnasium environment; its period is 0.02 s if it does not give one.
 
         Raises:
-            UserError: for spaces other than a box of observations and box or discrete actions.
+            UserError: for an observation space other than Box, or an action space other than Box or Discrete.
         """
         observation, action = env.observation_space, env.action_space
+        name = env.spec.id if env.spec else type(env.unwrapped).__name__
         if not isinstance(observation, gym_spaces.Box):
-            raise UserError(f"{env.spec.id} has observations {observation}; wrap it to give one array (Box)")
+            raise UserError(f"{name} has observations {observation}; wrap it to give one array (Box)")
         if not isinstance(action, gym_spaces.Box | gym_spaces.Discrete):
-            raise UserError(f"{env.spec.id} has actions {action}; wrap it to take Box or Discrete")
+            raise UserError(f"{name} has actions {action}; wrap it to take Box or Discrete")
         if observation.dtype != np.uint8:
             observation = gym_spaces.Box(
                 observation.low.astype(np.float32), observation.high.astype(np.float32), dtype=np.float32
@@ -40,7 +42,7 @@ class Spaces(NamedTuple):
         return Spaces(observation, action, float(period))
 
     def check_observation(self, observation: np.ndarray) -> np.ndarray:
-        """Return the observation as this space types it.
+        """The observation, converted to the type of the observation space.
 
         Raises:
             UserError: for a wrong shape, NaN or infinity.
@@ -57,7 +59,7 @@ class Spaces(NamedTuple):
         return observation
 
     def check_action(self, action: np.ndarray) -> np.ndarray:
-        """Return the action as this space types it.
+        """The action, converted to the type and shape of the action space.
 
         Raises:
             UserError: for an action outside the space.
@@ -68,7 +70,7 @@ class Spaces(NamedTuple):
         return action
 
     def to_json(self) -> str:
-        """Text that tells two different pairs of spaces apart."""
+        """A JSON object; equal for equal spaces."""
         described = {"observation": _describe(self.observation), "action": _describe(self.action)}
         return json.dumps(described | {"period": round(self.period, 9)})
 
@@ -76,22 +78,26 @@ class Spaces(NamedTuple):
     def from_json(text: str) -> "Spaces":
         """Undo `to_json`."""
         described = json.loads(text)
-        return Spaces(_build(described["observation"]), _build(described["action"]), described["period"])
+        action = described["action"]
+        discrete = action["kind"] == "discrete"
+        return Spaces(
+            _box(described["observation"]),
+            gym_spaces.Discrete(action["n"], start=action["start"]) if discrete else _box(action),
+            described["period"],
+        )
 
 
-def _build(described: dict[str, Any]) -> gym_spaces.Space:
-    if described["kind"] == "discrete":
-        return gym_spaces.Discrete(described["n"], start=described["start"])
+def _box(described: dict[str, Any]) -> gym_spaces.Box:
     dtype = np.dtype(described["dtype"])
     if dtype == np.uint8:
         return gym_spaces.Box(0, 255, tuple(described["shape"]), dtype)
     return gym_spaces.Box(np.array(described["low"], dtype), np.array(described["high"], dtype), dtype=dtype)
 
 
-def _describe(space) -> dict[str, Any]:
+def _describe(space: gym_spaces.Box | gym_spaces.Discrete) -> dict[str, Any]:
     if isinstance(space, gym_spaces.Discrete):
         return {"kind": "discrete", "n": int(space.n), "start": int(space.start)}
-    box = {"kind": "box", "shape": list(space.shape), "dtype": str(space.dtype)}
+    box: dict[str, Any] = {"kind": "box", "shape": list(space.shape), "dtype": str(space.dtype)}
     if space.dtype != np.uint8:
         box |= {"low": space.low.tolist(), "high": space.high.tolist()}
     return box

@@ -1,4 +1,4 @@
-"""Tensors in files, without pickle."""
+"""Files of tensors and JSON facts (safetensors, without pickle)."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -10,13 +10,13 @@ from safetensors import SafetensorError, safe_open
 
 from spiking_wm.core.errors import UserError
 
-if TYPE_CHECKING:  # nodes that only ask where a run stands load no torch
+if TYPE_CHECKING:  # torch is loaded only by those who read or write tensors
     from numpy import ndarray
     from torch import Tensor
 
 
 def pack(tensors: "Mapping[str, Tensor | ndarray]", facts: Mapping[str, Any]) -> bytes:
-    """Tensors and JSON-able facts as one safetensors file; equal input gives equal bytes."""
+    """Serialise tensors and facts (JSON types) as a safetensors file; equal input gives equal bytes."""
     from safetensors.torch import save
     from torch import as_tensor
 
@@ -25,10 +25,10 @@ def pack(tensors: "Mapping[str, Tensor | ndarray]", facts: Mapping[str, Any]) ->
 
 
 def load(path: Path) -> "tuple[dict[str, Tensor], dict[str, Any]]":
-    """Read what `pack` made.
+    """Read tensors and facts of a file written with `pack`.
 
     Raises:
-        UserError: if the file is missing, cut short, or something else.
+        UserError: if the file is missing, truncated or of another kind.
     """
     with _opened(path, "pt") as file:
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
@@ -36,16 +36,16 @@ def load(path: Path) -> "tuple[dict[str, Tensor], dict[str, Any]]":
 
 
 def load_facts(path: Path) -> dict[str, Any]:
-    """The facts alone, without torch.
+    """Read the facts only; does not load torch.
 
     Raises:
-        UserError: if the file is missing, cut short, or something else.
+        UserError: if the file is missing, truncated or of another kind.
     """
     with _opened(path, "np") as file:
         return _facts(file)
 
 
-def _facts(file) -> dict[str, Any]:
+def _facts(file: Any) -> dict[str, Any]:
     return json.loads((file.metadata() or {})["facts"])
 
 

@@ -1,4 +1,4 @@
-"""Nested dictionaries of tensors as flat ones, as safetensors keeps them, and back."""
+"""Flatten nested dictionaries of tensors for safetensors, and undo it."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,8 +8,8 @@ from torch import Tensor
 
 
 def flatten(nested: Mapping[Any, Any], prefix: str = "") -> dict[str, Tensor]:
-    """Join keys with ``/``; values that are no tensors (an optimiser's constants) are left out."""
-    flat = {}
+    """Join nested keys with ``/``; values other than tensors (an optimiser's constants) are left out."""
+    flat: dict[str, Tensor] = {}
     for key, value in nested.items():
         if isinstance(value, Mapping):
             flat |= flatten(value, f"{prefix}{key}/")
@@ -19,7 +19,7 @@ def flatten(nested: Mapping[Any, Any], prefix: str = "") -> dict[str, Tensor]:
 
 
 def unflatten(flat: Mapping[str, Tensor]) -> dict[str, Any]:
-    """Undo `flatten`; every key becomes a string."""
+    """Undo `flatten`; all keys are strings."""
     nested: dict[str, Any] = {}
     for path, value in flat.items():
         *parents, key = path.split("/")
@@ -31,10 +31,10 @@ def unflatten(flat: Mapping[str, Tensor]) -> dict[str, Any]:
 
 
 def restore_optimiser(optimiser: torch.optim.Optimizer, kept: Mapping[str, Any]) -> None:
-    """Give an optimiser the ``state_dict`` that was flattened, and unflattened again."""
+    """Load an optimiser's ``state_dict`` that went through `flatten` and `unflatten`."""
     states = {int(k): {n: x.clone() for n, x in v.items()} for k, v in kept.get("state", {}).items()}
     optimiser.load_state_dict(optimiser.state_dict() | {"state": states})
     for parameter, state in optimiser.state.items():
         for name, value in state.items():
-            if value.shape == parameter.shape:  # files keep no strides, and fused updates go by them
+            if value.shape == parameter.shape:  # files have no strides, and fused updates need equal ones
                 state[name] = torch.empty_like(parameter).copy_(value)

@@ -1,4 +1,4 @@
-"""Trajectories that others have played, from Minari data sets."""
+"""Demonstrations: trajectories that others have played, from Minari data sets."""
 
 import zlib
 from collections.abc import Iterable
@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from spiking_wm.core.errors import UserError
+from spiking_wm.core.extras import missing_extra
 
 
 class Demonstration(NamedTuple):
@@ -14,30 +15,32 @@ class Demonstration(NamedTuple):
 
     observation: np.ndarray  # [L, D], float32
     action: np.ndarray  # [L] or [L, A]
-    reward: np.ndarray  # [L]
+    reward: np.ndarray  # [L], float32
     next_observation: np.ndarray  # [L, D]
-    terminated: np.ndarray  # [L]; false where time ran out
+    terminated: np.ndarray  # [L], bool; false at the end of a truncated episode
 
 
 def digest(demonstrations: Iterable[Demonstration]) -> int:
-    """A number that others hardly have."""
+    """CRC-32 of all fields, by which other demonstrations of the same name are recognised."""
     found = 0
     for d in demonstrations:
         for field in d:
-            found = zlib.crc32(np.ascontiguousarray(field), found)
+            found = zlib.crc32(np.ascontiguousarray(field).data, found)
     return found
 
 
 def load(name: str) -> list[Demonstration]:
-    """All episodes of a data set on this machine, or, for a name that Minari's server has, from there.
+    """All episodes of a data set on this machine; else it is downloaded from Minari's server.
 
     Args:
         name: Minari id, as ``CartPole-v1/mixed-v0`` (from ``./swm demos``) or ``mujoco/hopper/medium-v0``.
 
     Raises:
-        UserError: if there is none, or it has no vectors to see.
+        UserError: if there is none, it is empty, its observations are no vectors, or the extra ``demos`` is
+            not installed.
     """
-    import minari  # takes a second
+    with missing_extra():
+        import minari  # here, because it takes a second
 
     try:
         found = minari.load_dataset(name, download=name not in minari.list_local_datasets())

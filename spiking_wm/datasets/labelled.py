@@ -1,18 +1,18 @@
-"""What every data set is loaded as."""
+"""Sequences with classes, as all labelled data sets are loaded."""
 
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-UNLABELLED = -100  # what torch.nn.functional.cross_entropy leaves out
+UNLABELLED = -100  # ignored by torch.nn.functional.cross_entropy
 
 
 class Labelled(NamedTuple):
     """``B`` sequences of ``L`` steps with their classes."""
 
     sequence: Tensor  # [L, B, D], of any type of number
-    label: Tensor  # one of each sequence, [B], or of each step, [L, B]; `UNLABELLED` where there is none
+    label: Tensor  # of each sequence, [B], or of each step, [L, B]; `UNLABELLED` where there is none
 
     @property
     def of_steps(self) -> bool:
@@ -21,10 +21,10 @@ class Labelled(NamedTuple):
 
     @property
     def classes(self) -> int:
-        """One more than the largest label."""
+        """Number of classes: one more than the largest label."""
         return int(self.label.max()) + 1
 
     def rows(self, chosen: Tensor) -> "Labelled":
-        """Some of the sequences, as float32."""
+        """Some of the sequences by their numbers, as float32."""
         label = self.label[:, chosen] if self.of_steps else self.label[chosen]
         return Labelled(self.sequence[:, chosen].to(torch.float32), label)

@@ -1,4 +1,4 @@
-"""Spiking Heidelberg Digits (Cramer et al. 2020): spoken digits as spikes of a cochlea's 700 fibres."""
+"""Spiking Heidelberg Digits (Cramer et al. 2020): spoken digits as spikes of 700 cochlear fibres."""
 
 from pathlib import Path
 
@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from spiking_wm.core.errors import UserError
+from spiking_wm.core.extras import missing_extra
 from spiking_wm.datasets.labelled import Labelled
 
 _FIBRES, _SECONDS = 700, 1.4  # the longest recording is 1.37 s
@@ -19,15 +20,16 @@ def load(folder: Path, part: str, steps: int = 100, together: int = 5) -> Labell
     """Spike counts ``[steps, B, 700 / together]`` (uint8) and digits ``[B]`` (0 to 19: English, German).
 
     Args:
-        folder: holds the files as published.
+        folder: holds the files as published, see `LAYOUT`.
         part: ``train`` or ``test``.
-        steps: into which the 1.4 s are divided.
-        together: neighbouring fibres that are counted as one.
+        steps: bins of time into which the 1.4 s are divided.
+        together: neighbouring fibres that are counted together.
 
     Raises:
-        UserError: if the file is not there, or is none of these.
+        UserError: if the file is missing or not of this kind, or the extra ``data`` is not installed.
     """
-    import h5py
+    with missing_extra():
+        import h5py
 
     path = Path(folder) / f"shd_{part}.h5"
     if not path.is_file():

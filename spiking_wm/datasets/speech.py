@@ -1,7 +1,7 @@
-"""Features of speech, with the class of every frame: TIMIT, LibriSpeech, or any in the same layout.
+"""Features of speech with a class for every frame: TIMIT, LibriSpeech, or others in the same layout.
 
-The recordings may not be handed on (TIMIT) or are large (LibriSpeech): users make features (filter banks or
-MFCCs, with phones of each frame by TIMIT's ``.PHN`` or an alignment of LibriSpeech) as they like.
+The recordings may not be redistributed (TIMIT) or are large (LibriSpeech), so users compute features: filter
+banks or MFCCs, with the phone of each frame from TIMIT's ``.PHN`` files or an alignment of LibriSpeech.
 """
 
 from pathlib import Path
@@ -20,18 +20,18 @@ LAYOUT = """FOLDER/
 
 
 def load(folder: Path, part: str, steps: int = 400) -> Labelled:
-    """Features ``[steps, B, D]``, each of mean 0 and deviation 1 over the part for training, and labels.
+    """Features ``[steps, B, D]`` (float32) and labels of frames ``[steps, B]``.
 
-    Utterances are cut into pieces of ``steps`` frames; the last piece is filled up with zeros that have no
-    label.
+    Each feature is normalised to mean 0 and standard deviation 1 over the training part. Utterances are cut
+    into pieces of ``steps`` frames; the last piece is padded with zeros, labelled `UNLABELLED`.
 
     Args:
         folder: as in `LAYOUT`.
         part: ``train`` or ``test``.
-        steps: of a piece.
+        steps: frames of a piece.
 
     Raises:
-        UserError: if files are missing, or are not as they should be.
+        UserError: if files are missing, damaged, or of another layout.
     """
     utterances = _utterances(Path(folder), part)
     fitted = utterances if part == "train" else _utterances(Path(folder), "train")

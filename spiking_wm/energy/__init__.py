@@ -1,1 +1,1 @@
-"""Energy and what follows from it: batteries, and the phases of a robot's day. Knows nothing of ROS."""
+"""Batteries, and the phases in which a robot acts, rests and dreams."""

@@ -1,4 +1,4 @@
-"""A battery that work, idling and computing drain, and a dock charges. Units SI."""
+"""A battery, drained by work, idling and computing, and charged by a dock. SI units."""
 
 from dataclasses import dataclass
 
@@ -17,7 +17,7 @@ class BatteryOptions:
 
 
 class Battery:
-    """The energy left in a battery, between 0 and its capacity.
+    """A battery; its energy stays between 0 and the capacity.
 
     Args:
         options: capacity and drain model.
@@ -30,7 +30,11 @@ class Battery:
 
     @property
     def percentage(self) -> float:
-        """Charge from 0 to 1, as in ``sensor_msgs/BatteryState``."""
+        """Charge, 0 to 1, as in ``sensor_msgs/BatteryState``.
+
+        Raises:
+            ValueError: when set to another value.
+        """
         return self.energy_j / self.options.capacity_j
 
     @percentage.setter
@@ -39,11 +43,13 @@ class Battery:
             raise ValueError(f"a battery's percentage lies between 0 and 1, not {value}")
         self.energy_j = value * self.options.capacity_j
 
-    def pass_time(self, seconds: float, work_j: float = 0.0, computing: bool = True, docked: bool = False):
-        """Drain the battery by some time and mechanical work, and charge it if it is docked.
+    def pass_time(
+        self, seconds: float, work_j: float = 0.0, computing: bool = True, docked: bool = False
+    ) -> float:
+        """Drain the battery by time and mechanical work, and charge it if the robot is docked.
 
         Returns:
-            The power drawn over that time in watts, the dock's not counted.
+            Mean power drawn over that time in watts, without the power of the dock.
         """
         o = self.options
         spent = seconds * (o.idle_w + computing * o.computing_w) + work_j / o.efficiency

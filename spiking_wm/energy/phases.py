@@ -1,6 +1,6 @@
-"""When a robot acts, rests and dreams: one scheduler, fed with what happens, that decides.
+"""Phases of a robot: a scheduler decides when it acts, rests and dreams.
 
-It has no clock of its own: every call says what time it is, in seconds of any steady clock.
+It has no clock of its own: callers give the time, in seconds of a monotonic clock.
 """
 
 from collections import deque
@@ -12,11 +12,11 @@ from typing import NamedTuple
 from spiking_wm.core.errors import UserError
 from spiking_wm.core.options import option
 
-_MEASUREMENTS = 5  # charges that are remembered
+_MEASUREMENTS = 5  # of the charge, of which the median counts
 
 
 class Phase(StrEnum):
-    """What a robot does at a time; in all but `AWAKE` it rests in its safe pose."""
+    """What a robot does; in all phases but `AWAKE` it rests in its safe pose."""
 
     AWAKE = "awake"
     IDLE = "idle"
@@ -41,7 +41,7 @@ class PhaseOptions:
     fresh_for: float = option(10.0, "seconds after which a measured charge is forgotten", 0)
     idle_after: float = option(0.0, "seconds without work before the robot falls asleep; 0: never", 0)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.sleep_below >= self.wake_above:
             raise UserError(
                 f"sleep_below:={self.sleep_below} must be less than wake_above:={self.wake_above}"
@@ -50,7 +50,7 @@ class PhaseOptions:
 
 @dataclass(frozen=True)
 class DreamBounds:
-    """What a dream phase may take; it ends with the first bound, or when the robot wakes."""
+    """Bounds of a dream phase; it ends at the first one, or when the robot wakes."""
 
     rollouts: int = option(0, "imagined rollouts of a dream phase at most; 0: no bound", 0)
     updates: int = option(0, "policy updates of a dream phase at most; 0: no bound", 0)
@@ -62,7 +62,7 @@ class Scheduler:
     """Decides the phase from battery, idleness, requests and the emergency stop.
 
     Battery and idleness change the phase at most once every ``hold`` seconds; requests and the
-    emergency stop do at once. `decision` is what holds now.
+    emergency stop do at once. `decision` is the present phase and its reason.
 
     Args:
         options: thresholds and times.
@@ -75,20 +75,20 @@ class Scheduler:
         self.decision = Decision(Phase.AWAKE, "started")
         self._charges: deque[float] = deque(maxlen=_MEASUREMENTS)
         self._measured_at = now
-        self._low = False  # whether the robot sleeps until it is charged
+        self._low = False  # the robot sleeps until its battery is charged
         self._changed_at = now - options.hold  # by battery or idleness
         self._worked_at = now
         self._idle = False
 
     @property
     def phase(self) -> Phase:
-        """The phase that holds now."""
+        """The present phase."""
         return self.decision.phase
 
     # --- what happens ---
 
     def battery(self, percentage: float, now: float) -> None:
-        """A measured charge; anything but 0 to 1, NaN included, says nothing."""
+        """Take in a measured charge; values outside 0 to 1 and NaN are ignored."""
         if 0 <= percentage <= 1:
             if now - self._measured_at > self.options.fresh_for:
                 self._charges.clear()
@@ -96,7 +96,7 @@ class Scheduler:
             self._measured_at = now
 
     def worked(self, now: float) -> None:
-        """Somebody has work for the robot, which ends a sleep for want of it."""
+        """There is work for the robot: it wakes if it sleeps because it was idle."""
         self._worked_at = now
         if self._idle:
             self._idle = False
@@ -104,19 +104,19 @@ class Scheduler:
                 self.decision = Decision(Phase.AWAKE, "there is work")
 
     def stop(self) -> None:
-        """The emergency stop: at once, from any phase, until `resume`."""
+        """Emergency stop: at once, from any phase, until `resume`."""
         self.decision = Decision(Phase.STOPPED, "emergency stop: call ~/resume when it is safe")
 
     def resume(self, now: float) -> str:
-        """End an emergency stop; returns why not, if not."""
+        """End an emergency stop; returns the reason for a refusal, else an empty text."""
         if self.phase is not Phase.STOPPED:
             return "nothing to resume: the robot is not stopped"
         self._worked_at = now
-        self._settle("resumed after an emergency stop", now)
+        self._act_or_rest("resumed after an emergency stop")
         return ""
 
     def sleep(self, now: float) -> str:
-        """Dream on request; returns why not, if not."""
+        """Dream on request; returns the reason for a refusal, else an empty text."""
         if self.phase is Phase.STOPPED:
             return "stopped: call ~/resume first"
         if self.phase is Phase.DREAMING:
@@ -129,7 +129,7 @@ class Scheduler:
         return ""
 
     def wake(self, now: float) -> str:
-        """Wake up on request; returns why not, if not."""
+        """Wake up on request; returns the reason for a refusal, else an empty text."""
         if self.phase is Phase.STOPPED:
             return "stopped: call ~/resume first"
         if self.phase is Phase.AWAKE:
@@ -143,19 +143,19 @@ class Scheduler:
         return ""
 
     def dream_ended(self, why: str, now: float) -> None:
-        """The dream phase has spent its budget, or failed."""
+        """The dream phase has reached a bound, or failed."""
         if self.phase is Phase.DREAMING:
-            self._settle(why, now)
+            self._act_or_rest(why)
 
-    def _settle(self, why: str, now: float) -> None:
-        """Act if nothing speaks against it, else rest."""
+    def _act_or_rest(self, why: str) -> None:
+        """Act, unless the battery is low or the robot idle; then rest."""
         rests = self._low or self._idle
         self.decision = Decision(Phase.IDLE if rests else Phase.AWAKE, why)
 
     # --- what follows ---
 
     def tick(self, now: float) -> Decision:
-        """Look at battery and idleness; call it several times a second."""
+        """Update the phase by battery and idleness; call it several times a second."""
         if self.phase is Phase.STOPPED or now - self._changed_at < self.options.hold:
             return self.decision
         o, charge, was = self.options, self._charge(now), (self._low, self._idle)

@@ -1,18 +1,20 @@
-"""Atari as deep Q-networks play it (Mnih et al. 2015): grey pictures of 84 x 84, four of them at once.
+"""Atari with the preprocessing of deep Q-networks (Mnih et al. 2015): four grey pictures of 84 x 84.
 
-Registered as ``atari/GAME-v0`` for every game of the console, and ``atari/GAME-sticky-v0`` where in each
-frame the last action goes on with probability 0.25 (Machado et al. 2018).
+Registered as ``atari/GAME-v0`` for every game of the console, and as ``atari/GAME-sticky-v0`` with sticky
+actions: in each frame the previous action is repeated with probability 0.25 (Machado et al. 2018).
 """
 
+from typing import Any
+
 import ale_py
+import cv2  # noqa: F401, Gymnasium's preprocessing needs it; here a missing one names our extra
 import gymnasium as gym
 import numpy as np
 from ale_py import LoggerMode
 from gymnasium.wrappers import AtariPreprocessing, FrameStackObservation
 
-FRAMES = 4  # of the console in a step, and seen of them
-LONGEST_GAME = 18_000  # steps
-_STICKY = 0.25
+FRAMES = 4  # of the console per step; also pictures per observation
+_SIDE = 84  # pixels of a picture, the default of `AtariPreprocessing`
 _FIRE = "FIRE"
 
 
@@ -21,16 +23,16 @@ class Atari84(gym.Wrapper):
 
     | observation | value | min | max | unit |
     |---|---|---|---|---|
-    | picture | those of the last four steps, the newest last ``[84, 84, 4]`` | 0 | 255 | 1 |
+    | picture | grey pictures of the last four steps, newest last ``[84, 84, 4]`` | 0 | 255 | 1 |
 
-    A step's picture is the brighter of its last two frames. A game begins with 1 to 30 frames in which
-    nothing is done, by the seed of `reset`. Where lives begin with a press of the fire button, it is pressed.
-    Rewards are the game's points, not clipped. Where a life is lost though the game goes on,
-    ``info["life_lost"]`` says so.
+    The picture of a step is the maximum of its last two frames. A game begins with 1 to 30 frames without an
+    action, drawn from the seed of `reset`. If a life begins with the fire button, the button is pressed.
+    Rewards are the points of the game, not clipped. ``info["life_lost"]`` is True when a life is lost and the
+    game continues.
 
     Args:
-        game: as Gymnasium names it, ``Breakout``.
-        sticky: probability that the last action goes on.
+        game: name in Gymnasium, as ``Breakout``.
+        sticky: probability that the previous action is repeated in a frame.
     """
 
     def __init__(self, game: str, sticky: float = 0.0):
@@ -40,14 +42,14 @@ class Atari84(gym.Wrapper):
             f"ALE/{game}-v5", frameskip=1, repeat_action_probability=sticky, render_mode="rgb_array"
         )
         super().__init__(FrameStackObservation(AtariPreprocessing(console), FRAMES))
-        side = self.env.observation_space.shape[1]
-        self.observation_space = gym.spaces.Box(0, 255, (side, side, FRAMES), np.uint8)
-        meanings = console.unwrapped.get_action_meanings()
+        self.observation_space = gym.spaces.Box(0, 255, (_SIDE, _SIDE, FRAMES), np.uint8)
+        game_itself: Any = console.unwrapped  # ale_py's AtariEnv
+        meanings = game_itself.get_action_meanings()
         self._fire = meanings.index(_FIRE) if _FIRE in meanings else None
         self._lives = 0
 
     def reset(self, *, seed: int | None = None, options: dict | None = None) -> tuple[np.ndarray, dict]:
-        """Begin a game."""
+        """Start a game."""
         pictures, info = self.env.reset(seed=seed, options=options)
         if self._fire is not None:
             pictures, *_ = self.env.step(self._fire)
@@ -55,12 +57,12 @@ class Atari84(gym.Wrapper):
         return self._observation(pictures), info
 
     def step(self, action: int) -> tuple[np.ndarray, float, bool, bool, dict]:
-        """Act for four frames, and for four more in which a new life is begun."""
+        """Run four frames, and four more with the fire button if a life was lost."""
         pictures, reward, terminated, truncated, info = self.env.step(action)
         life_lost = info["lives"] < self._lives and not terminated
         if life_lost and self._fire is not None:
             pictures, more, terminated, truncated, info = self.env.step(self._fire)
-            reward += more
+            reward = float(reward) + float(more)
         self._lives = info["lives"]
         return (
             self._observation(pictures),

@@ -1,8 +1,8 @@
-"""An auto-encoder of screens: few numbers that a screen can be drawn from again.
+"""An auto-encoder of Atari screens, which reduces a screen to 36 numbers.
 
-Layers of 33600, 128, 64, 36, 64, 128 and 33600 as Capone & Paolucci have them, with rectified units in
-between; here they see and give the difference to the usual screen. It is trained once and kept in the
-user's cache (``XDG_CACHE_HOME``). Encoding and decoding load no torch.
+It has layers of 33600, 128, 64, 36, 64, 128 and 33600 units with ReLU between them, as in Capone & Paolucci;
+here inputs and outputs are differences to the median screen. It is trained once per user and kept in the
+cache (``XDG_CACHE_HOME``). Encoding and decoding do not load torch.
 """
 
 import fcntl
@@ -17,17 +17,17 @@ from safetensors.numpy import load, save
 
 from spiking_wm.core.files import write_atomically
 
-CODE = 36
+CODE = 36  # numbers that a screen is reduced to
 _WIDTHS = (128, 64, CODE, 64, 128)
 _SCREENS, _EPOCHS, _BATCH, _RATE = 10_000, 12, 128, 1e-3
-_VERSION = 1  # of what is trained and how
+_VERSION = 1  # of network and training; part of the name of the cached file
 
 
 class AutoEncoder:
-    """What was learned of screens ``[H, W]``, brightness 0 to 255.
+    """A trained auto-encoder of grey screens ``[H, W]``, 0 to 255.
 
     Args:
-        tensors: ``usual [H, W]``, and ``weight_k [in, out]``, ``bias_k [out]`` of every layer.
+        tensors: the median screen ``usual [H, W]``, and ``weight_k [in, out]``, ``bias_k [out]`` per layer.
     """
 
     def __init__(self, tensors: dict[str, np.ndarray]):
@@ -37,7 +37,7 @@ class AutoEncoder:
 
     def encode(self, screen: np.ndarray) -> np.ndarray:
         """The code ``[36]`` of a screen."""
-        changed = np.flatnonzero(screen != self._usual)  # few are; so much less is to be multiplied
+        changed = np.flatnonzero(screen != self._usual)  # few pixels, so that the first product is small
         difference = screen.ravel()[changed].astype(np.float32) - self._usual.ravel()[changed]
         (weight, bias), *others = self._layers[: _WIDTHS.index(CODE) + 1]
         x = difference / np.float32(255) @ weight[changed] + bias
@@ -46,7 +46,7 @@ class AutoEncoder:
         return x
 
     def decode(self, code: np.ndarray) -> np.ndarray:
-        """The screen ``[H, W]`` that a code stands for."""
+        """The screen ``[H, W]`` (uint8) of a code ``[36]``."""
         (weight, bias), *others = self._layers[_WIDTHS.index(CODE) + 1 :]
         x = code @ weight + bias
         for weight, bias in others:
@@ -56,26 +56,26 @@ class AutoEncoder:
 
 
 def auto_encoder(name: str, screens: Callable[[int], np.ndarray]) -> AutoEncoder:
-    """The auto-encoder of a game; trained, by one process of all, if it is not in the cache.
+    """The auto-encoder of a game, from the cache; trained first if it is not there (by one process only).
 
     Args:
-        name: of the game.
-        screens: gives so many of its screens, ``[count, H, W]``.
+        name: name of the game.
+        screens: function that returns ``count`` of its screens, ``[count, H, W]``.
     """
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "spiking_wm_ros"
     cache.mkdir(parents=True, exist_ok=True)
     kept = cache / f"{name}_autoencoder_{_VERSION}.safetensors"
     with open(kept.with_suffix(".lock"), "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # until it is closed
+        fcntl.flock(lock, fcntl.LOCK_EX)  # released when the file is closed
         try:
             return AutoEncoder(load(kept.read_bytes()))
-        except (FileNotFoundError, SafetensorError, KeyError):  # none, or a damaged one
+        except (FileNotFoundError, SafetensorError, KeyError):  # missing or damaged
             write_atomically(kept, save(train(name, screens(_SCREENS))))
             return AutoEncoder(load(kept.read_bytes()))
 
 
 def train(name: str, screens: np.ndarray) -> dict[str, np.ndarray]:
-    """Tensors of an `AutoEncoder`, trained to give screens ``[count, H, W]`` again."""
+    """Train an auto-encoder on screens ``[count, H, W]``; returns the tensors of `AutoEncoder`."""
     import torch
     from torch import nn
 

@@ -1,4 +1,6 @@
-"""The battery of an environment: its own, or a virtual one beside it."""
+"""The battery of an environment: its own, or a virtual one."""
+
+from typing import Any, cast
 
 import gymnasium as gym
 import numpy as np
@@ -10,10 +12,10 @@ BATTERIES = NONE, OWN, VIRTUAL = "none", "own", "virtual"
 
 
 class EnvBattery:
-    """Drains while the environment is stepped, charges while the robot rests.
+    """A battery that drains with every environment step and charges while the robot rests.
 
-    A virtual battery counts the positive mechanical work of MuJoCo's actuators; elsewhere only time
-    drains it. It is taken to charge whenever the robot rests; an own one only on the robot's dock.
+    A virtual battery drains with time and, in MuJoCo environments, with the positive mechanical work of the
+    actuators. It charges whenever the robot rests. An environment's own battery charges only on the dock.
 
     Args:
         env: the environment.
@@ -21,13 +23,15 @@ class EnvBattery:
         options: capacity and drain model.
 
     Raises:
-        UserError: if an own battery is asked for and there is none.
+        UserError: for ``own`` if the environment has no battery.
     """
 
     def __init__(self, env: gym.Env, kind: str, options: BatteryOptions):
-        self._env, self._own = env.unwrapped, kind == OWN
+        self._env = cast(Any, env.unwrapped)  # with `battery` and `docked`, if its own battery is used
+        self._own = kind == OWN
         if self._own and not isinstance(getattr(self._env, "battery", None), Battery):
-            raise UserError(f"{env.spec.id} has no battery of its own: choose battery:={VIRTUAL}")
+            name = env.spec.id if env.spec else type(env.unwrapped).__name__
+            raise UserError(f"{name} has no battery of its own: choose battery:={VIRTUAL}")
         self._battery = Battery(options)
         self.charging = False
         if self._own:
@@ -39,11 +43,11 @@ class EnvBattery:
         return self._battery.percentage
 
     def reset_options(self) -> dict | None:
-        """Options of `gymnasium.Env.reset` that keep the charge over the episode's end."""
+        """Options for `gymnasium.Env.reset` that keep the charge of an own battery; else None."""
         return {"battery": self.percentage} if self._own else None
 
     def step(self, seconds: float) -> None:
-        """The environment was stepped."""
+        """Account for one environment step of so many seconds."""
         if self._own:
             self.charging = self._env.docked
             return
@@ -51,7 +55,7 @@ class EnvBattery:
         self._battery.pass_time(seconds, self._power() * seconds)
 
     def rest(self, seconds: float, dreaming: bool) -> None:
-        """The robot rested, and computed if it dreamed."""
+        """Account for rest of so many seconds; ``dreaming`` adds the power of computing."""
         self.charging = self._env.docked if self._own else True
         self._battery.pass_time(seconds, computing=dreaming, docked=self.charging)
 

@@ -1,4 +1,4 @@
-"""Pictures of a simulation: snapshots take next to no time, and another process can draw them."""
+"""Pictures of a simulation, in two parts: fast snapshots, which another process can draw."""
 
 import os
 from contextlib import suppress
@@ -8,12 +8,12 @@ import gymnasium as gym
 import numpy as np
 
 HEIGHT, WIDTH = 240, 320  # of MuJoCo's pictures
-if "DISPLAY" not in os.environ:  # else MuJoCo looks for one
+if "DISPLAY" not in os.environ:  # MuJoCo's default needs a display
     os.environ.setdefault("MUJOCO_GL", "egl")
 
 
 class State(NamedTuple):
-    """What a picture of MuJoCo depends on."""
+    """The part of a MuJoCo state that determines a picture."""
 
     qpos: np.ndarray
     mocap_pos: np.ndarray
@@ -21,18 +21,19 @@ class State(NamedTuple):
 
 
 class Camera:
-    """What looks at an environment, in the process where that steps.
+    """Takes snapshots of an environment, in the process that steps it.
 
-    Of MuJoCo it takes the state, for a `Painter` anywhere; others draw themselves, at once, if they can.
+    A snapshot of a MuJoCo environment is a `State`, which a `Painter` draws in any process. Other
+    environments draw their picture at once, if they support ``rgb_array``.
 
     Args:
-        env: to be looked at.
+        env: the environment.
     """
 
     def __init__(self, env: gym.Env):
-        self._env = env.unwrapped
-        self.model: Any = None  # of MuJoCo, if it is that
-        self.name: str | int = -1  # of the camera to look through; -1: MuJoCo's own
+        self._env: Any = env.unwrapped
+        self.model: Any = None  # MuJoCo's model; None for other environments
+        self.name: str | int = -1  # camera of the model; -1: MuJoCo's free camera
         physics = getattr(getattr(self._env, "_env", None), "physics", None)  # of dm_control
         if physics is not None:
             self.model, self._data = physics.model.ptr, physics.data.ptr
@@ -41,13 +42,13 @@ class Camera:
         if self.model is not None:
             cameras = [self.model.camera(k).name for k in range(self.model.ncam)]
             named = getattr(self._env, "camera_name", None)
-            self.name = named if named in cameras else 0 if cameras else -1
+            self.name = str(named) if named in cameras else 0 if cameras else -1
         elif "rgb_array" in self._env.metadata.get("render_modes", ()):
-            with suppress(AttributeError):  # classic control asks for it when it is made
+            with suppress(AttributeError):  # a read-only property in some environments
                 self._env.render_mode = "rgb_array"
 
     def snap(self) -> State | np.ndarray | None:
-        """What there is to be seen now: for a painter, or drawn; None where there is nothing."""
+        """The state for a painter, or an RGB picture; None if the environment cannot be drawn."""
         if self.model is not None:
             data = self._data
             return State(data.qpos.copy(), data.mocap_pos.copy(), data.mocap_quat.copy())
@@ -55,16 +56,16 @@ class Camera:
             return None
         try:
             return np.asarray(self._env.render())
-        except gym.error.Error:  # what it draws with is not installed
+        except gym.error.Error:  # the package that it draws with is not installed
             return None
 
 
 class Painter:
-    """Draws states of a model of MuJoCo.
+    """Draws states of a MuJoCo model. `close` it: else EGL raises errors when the process ends.
 
     Args:
-        model: as `Camera.model`.
-        camera: as `Camera.name`.
+        model: `Camera.model`.
+        camera: `Camera.name`.
     """
 
     def __init__(self, model: Any, camera: str | int):
@@ -75,7 +76,7 @@ class Painter:
         self._renderer = mujoco.Renderer(model, HEIGHT, WIDTH)
 
     def draw(self, state: State) -> np.ndarray:
-        """RGB ``[height, width, 3]``."""
+        """Draw a state, RGB ``[240, 320, 3]``."""
         data = self._data
         data.qpos[:], data.mocap_pos[:], data.mocap_quat[:] = state
         self._mujoco.mj_kinematics(self._model, data)
@@ -84,5 +85,5 @@ class Painter:
         return self._renderer.render()
 
     def close(self) -> None:
-        """Give the renderer back."""
+        """Free the renderer."""
         self._renderer.close()

@@ -1,48 +1,50 @@
-"""Demonstrations for offline learning: experts of stable-baselines3, kept as Minari data sets."""
+"""Demonstrations for offline learning: played by experts of stable-baselines3, kept as Minari data sets."""
 
 import os
 import shutil
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import gymnasium as gym
 import numpy as np
 
+from spiking_wm.core import episodes as game_loop
 from spiking_wm.core.data import data_folder
 from spiking_wm.core.errors import UserError
+from spiking_wm.core.extras import missing_extra
 from spiking_wm.core.options import read_yaml
 from spiking_wm.envs.make import make_env
 
 KINDS = ("expert", "medium", "random", "mixed")
-_EVALUATIONS, _JUDGED = 20, 20  # of an expert while it learns; episodes of each
-_SEED = 3_000_017  # first of the demonstrated episodes
+_EVALUATIONS, _JUDGED = 20, 20  # evaluations of an expert while it learns; episodes of each
+_SEED = 3_000_017  # of the first demonstrated episode
 
 Progress = Callable[[str, int, int], None]
-Act = Callable[[np.ndarray], np.ndarray]  # of observations side by side
+Act = Callable[[np.ndarray], np.ndarray]  # actions for observations [N, ...] of games side by side
 
 
 class Recipe(NamedTuple):
-    """How an expert learns, as ``config/demos/ENV.yaml`` says."""
+    """How an expert learns, as in ``config/demos/ENV.yaml``."""
 
-    algorithm: str
-    steps: int
-    options: dict
-    hidden: tuple[int, ...] = (64, 64)
-    copies: int = 1
-    medium: float = 0.3  # share of the steps after which it is half good
-    drawn: bool = False  # actions are drawn as when it learned; false: the most probable ones
+    algorithm: str  # of stable-baselines3: PPO, DQN or SAC
+    steps: int  # environment steps
+    options: dict[str, Any]  # keyword arguments of the algorithm
+    hidden: tuple[int, ...] = (64, 64)  # units of the hidden layers
+    copies: int = 1  # environments side by side
+    medium: float = 0.3  # share of the steps after which the expert plays as "medium"
+    drawn: bool = False  # actions are drawn from the policy; false: the most probable ones
 
 
 def recipe_of(env_id: str) -> Recipe:
     """The recipe of an environment.
 
     Raises:
-        UserError: if there is none, or it says something else.
+        UserError: if there is none, or its file has wrong keys or an unknown algorithm.
     """
     folder = data_folder("config") / "demos"
     file = folder / f"{env_id.replace('/', '-')}.yaml"
@@ -59,22 +61,29 @@ def recipe_of(env_id: str) -> Recipe:
 
 
 def name_of(env_id: str, kind: str) -> str:
-    """The Minari id of a data set that is collected here."""
+    """The Minari id of a data set that `collect` makes."""
     return f"{env_id}/{kind}-v0"
 
 
 def collect(env_id: str, seed: int, episodes: int, progress: Progress) -> list[str]:
-    """Train an expert, play ``episodes`` of every kind, keep them; all ids, in the order of `KINDS`.
+    """Train an expert, play ``episodes`` of every kind, and keep them as data sets.
 
-    Data sets of these names that there are already are replaced when the new ones are complete.
+    Existing data sets of these names are replaced once the new ones are complete.
 
     Args:
         env_id: Gymnasium id.
         seed: of the expert.
         episodes: of each kind; ``mixed`` is all others together.
-        progress: told of what is done, how much of it, and of how much.
+        progress: called with what is being done, how much of it is done, and how much there is.
+
+    Returns:
+        Minari ids, in the order of `KINDS`.
+
+    Raises:
+        UserError: for an environment without a recipe, or if the extra ``demos`` is not installed.
     """
-    recipe, played = recipe_of(env_id), {}
+    recipe = recipe_of(env_id)
+    played: dict[str, list[Any]] = {}
     space = make_env(env_id).action_space
     space.seed(seed)
 
@@ -87,14 +96,23 @@ def collect(env_id: str, seed: int, episodes: int, progress: Progress) -> list[s
     return keep(env_id, played, f"{recipe.algorithm} (stable-baselines3), seed {seed}")
 
 
-def keep(env_id: str, played: dict[str, list], expert: str) -> list[str]:
-    """Episodes of every kind as data sets, and all together; their ids.
+def keep(env_id: str, played: dict[str, list[Any]], expert: str) -> list[str]:
+    """Write episodes of every kind as data sets, and all together as ``mixed``.
 
-    All are written before any takes the place of one that there is.
+    All are written before the first one replaces an existing data set.
+
+    Args:
+        env_id: Gymnasium id.
+        played: Minari's episode buffers by kind, all of `KINDS` but ``mixed``, which is added.
+        expert: how it was made, for the data sets' metadata.
+
+    Returns:
+        Minari ids, in the order of `KINDS`.
     """
-    import minari
-    from minari.namespace import create_namespace, list_local_namespaces
-    from minari.storage.datasets_root_dir import get_dataset_path
+    with missing_extra():
+        import minari
+        from minari.namespace import create_namespace, list_local_namespaces
+        from minari.storage.datasets_root_dir import get_dataset_path
 
     root, ids = get_dataset_path(), [name_of(env_id, kind) for kind in KINDS]
     played["mixed"] = [episode for kind in ("expert", "medium", "random") for episode in played[kind]]
@@ -118,7 +136,7 @@ def keep(env_id: str, played: dict[str, list], expert: str) -> list[str]:
 
 @contextmanager
 def _kept_in(folder: str) -> Iterator[None]:
-    """Have Minari keep data sets in a folder for a while, silently."""
+    """Within it, Minari keeps data sets in a folder, without warnings."""
     name = "MINARI_DATASETS_PATH"
     before = os.environ.get(name)
     os.environ[name] = folder
@@ -133,16 +151,28 @@ def _kept_in(folder: str) -> Iterator[None]:
 
 
 def train(env_id: str, recipe: Recipe, seed: int, progress: Progress, at_half: Callable[[Act], None]) -> Act:
-    """The best policy that learning came by, judged on episodes of their own."""
-    import stable_baselines3 as sb3
+    """Train an expert.
+
+    Args:
+        env_id: Gymnasium id.
+        recipe: how it learns.
+        seed: of learning and of the environments.
+        progress: as in `collect`.
+        at_half: called once with the policy after a share of ``recipe.medium`` of the steps.
+
+    Returns:
+        The policy that was best in evaluations during learning.
+    """
+    with missing_extra():
+        import stable_baselines3 as sb3
+        from stable_baselines3.common.callbacks import BaseCallback, EvalCallback
+        from stable_baselines3.common.env_util import make_vec_env
     import torch
-    from stable_baselines3.common.callbacks import BaseCallback, EvalCallback
-    from stable_baselines3.common.env_util import make_vec_env
 
     torch.set_num_threads(1)
 
     class Watch(BaseCallback):
-        """Tells how far it is, and shows the policy that is half good."""
+        """Reports progress, and hands out the medium policy."""
 
         halfway = False
 
@@ -178,30 +208,46 @@ def train(env_id: str, recipe: Recipe, seed: int, progress: Progress, at_half: C
         return _acting(kind.load(Path(folder) / "best_model", device="cpu"), recipe)
 
 
-def _acting(model, recipe: Recipe) -> Act:
+def _acting(model: Any, recipe: Recipe) -> Act:
     return lambda observation: model.predict(observation, deterministic=not recipe.drawn)[0]
 
 
-def play(env_id: str, act: Act, episodes: int, progress: Callable[[int], None]) -> list:
-    """Episodes, side by side, as Minari's buffers."""
-    from minari.data_collector import EpisodeBuffer
+def play(env_id: str, act: Act, episodes: int, progress: Callable[[int], None]) -> list[Any]:
+    """Play episodes side by side.
+
+    Args:
+        env_id: Gymnasium id.
+        act: actions for the observations of the games that go on.
+        episodes: how many.
+        progress: called with the number of finished episodes after each.
+
+    Returns:
+        Minari's episode buffers.
+    """
+    with missing_extra():
+        from minari.data_collector import EpisodeBuffer
 
     games = [make_env(env_id) for _ in range(episodes)]
-    discrete = isinstance(games[0].action_space, gym.spaces.Discrete)
+    space = games[0].action_space
+    discrete = isinstance(space, gym.spaces.Discrete)
     seeds = range(_SEED, _SEED + episodes)
     fields = ("observations", "actions", "rewards", "terminations", "truncations")
-    courses = [{name: [] for name in fields} for _ in games]
-    for game, course, seed in zip(games, courses, seeds):
-        course["observations"].append(game.reset(seed=seed)[0])
-    on = list(range(episodes))
-    while on:
-        chosen = act(np.stack([courses[k]["observations"][-1] for k in on]))
-        for k, action in zip([*on], chosen):
-            action = int(action) if discrete else np.asarray(action, games[k].action_space.dtype)
-            observation, reward, over, late, _ = games[k].step(action)
-            for name, value in zip(fields, (observation, action, float(reward), bool(over), bool(late))):
-                courses[k][name].append(value)
-            if over or late:
-                on.remove(k)
-                progress(episodes - len(on))
+    courses: list[dict[str, list[Any]]] = [{name: [] for name in fields} for _ in games]
+
+    def chosen(_: list[int], seen: list[Any]) -> Iterable[Any]:
+        actions = act(np.stack(seen))
+        return [int(action) if discrete else np.asarray(action, space.dtype) for action in actions]
+
+    finished = 0
+    for steps in game_loop.play(games, seeds, chosen):
+        for step in steps:
+            course = courses[step.game]
+            if not course["observations"]:
+                course["observations"].append(step.observation)
+            values = (step.next_observation, step.action, step.reward, step.terminated, step.truncated)
+            for name, value in zip(fields, values):
+                course[name].append(value)
+            if step.done:
+                finished += 1
+                progress(finished)
     return [EpisodeBuffer(id=k, seed=seeds[k], infos={}, **courses[k]) for k in range(episodes)]

@@ -1,18 +1,20 @@
-"""Tasks of the DeepMind Control suite (Tassa et al. 2018), by vectors or by pictures.
+"""Tasks of the DeepMind Control suite (Tassa et al. 2018), observed by vectors or pictures.
 
-Registered as ``dm_control/DOMAIN-TASK-v0``, and with pictures as ``dm_control/DOMAIN-TASK-pixels-v0``.
+Registered as ``dm_control/DOMAIN-TASK-v0`` (vectors) and ``dm_control/DOMAIN-TASK-pixels-v0`` (pictures).
 """
 
 import os
-from typing import ClassVar
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
 
-if "DISPLAY" not in os.environ:  # else MuJoCo looks for one
+from spiking_wm.envs.mujoco_warnings import without_known_warnings
+
+if "DISPLAY" not in os.environ:  # MuJoCo's default needs a display
     os.environ.setdefault("MUJOCO_GL", "egl")
 
-# the suite's benchmark; loading it to ask would take seconds
+# the benchmark tasks of the suite; listed here because importing the suite takes seconds
 TASKS = (
     "acrobot-swingup",
     "ball_in_cup-catch",
@@ -42,35 +44,37 @@ TASKS = (
     "walker-stand",
     "walker-walk",
 )
-_SIDE = 64  # of pictures, pixels
-# control steps in a step, else 2: as in PlaNet (Hafner et al. 2019), but for its 8 of the cartpole
+_SIDE = 64  # pixels of a picture
+# control steps per step, by domain (else 2): as in PlaNet (Hafner et al. 2019), except 4 for 8 of cartpole
 _REPEATS = {"ball_in_cup": 4, "cartpole": 4, "cheetah": 4, "reacher": 4}
 
 
 class DMControl(gym.Env):
-    """A task; each step repeats its action, and an episode ends by time alone (a few tasks can fail).
+    """A task. Each step repeats its action; an episode ends by time, in a few tasks also by failure.
 
     | observation | value | min | max | unit |
     |---|---|---|---|---|
-    | vector | all that the task observes, one after the other in its order | -Inf | Inf | the task's |
+    | vector | all observations of the task, concatenated in its order | -Inf | Inf | of the task |
     | picture | camera 0, RGB ``[64, 64, 3]`` | 0 | 255 | 1 |
 
-    Actions are the task's own, bounded; the reward of a step is the sum of its control steps' (0 to 1 each).
+    Actions are the bounded actions of the task. The reward of a step is the sum over its control steps (0 to
+    1 each).
 
     Args:
-        task: as in `TASKS`.
-        pixels: pictures are observed instead of vectors.
-        action_repeat: control steps in a step; None: as is usual for the task.
+        task: one of `TASKS`.
+        pixels: observe pictures instead of vectors.
+        action_repeat: control steps per step; None: the usual number for the task.
     """
 
-    metadata: ClassVar = {"render_modes": ["rgb_array"]}
+    metadata: dict[str, Any] = {"render_modes": ["rgb_array"]}  # noqa: RUF012, as Gymnasium declares it
     render_mode = "rgb_array"
 
     def __init__(self, task: str, pixels: bool = False, action_repeat: int | None = None):
         from dm_control import suite
 
         domain, _, name = task.partition("-")
-        self._env, self._pixels = suite.load(domain, name), pixels
+        with without_known_warnings():
+            self._env, self._pixels = suite.load(domain, name), pixels
         self._repeat = action_repeat or _REPEATS.get(domain, 2)
         self.dt = self._env.control_timestep() * self._repeat
         self.metadata = self.metadata | {"render_fps": round(1 / self.dt)}
@@ -84,14 +88,14 @@ class DMControl(gym.Env):
             self.observation_space = gym.spaces.Box(-np.inf, np.inf, (width,), np.float32)
 
     def reset(self, *, seed: int | None = None, options: dict | None = None) -> tuple[np.ndarray, dict]:
-        """Begin an episode; the same one for the same seed."""
+        """Start an episode, determined by the seed."""
         super().reset(seed=seed)
         if seed is not None:
             self._env.task.random.seed(seed)
         return self._observation(self._env.reset().observation), {}
 
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict]:
-        """Act for some control steps."""
+        """Repeat an action for ``action_repeat`` control steps."""
         reward = 0.0
         for _ in range(self._repeat):
             step = self._env.step(action)
@@ -106,7 +110,7 @@ class DMControl(gym.Env):
         return self._env.physics.render(240, 320, camera_id=0)
 
     def close(self) -> None:
-        """Give the simulator back."""
+        """Free the simulator."""
         self._env.close()
 
     def _observation(self, observed: dict[str, np.ndarray]) -> np.ndarray:

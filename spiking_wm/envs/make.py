@@ -9,6 +9,7 @@ import gymnasium as gym
 
 from spiking_wm.core.errors import UserError
 from spiking_wm.core.extras import missing_extra
+from spiking_wm.envs.mujoco_warnings import without_known_warnings
 from spiking_wm.envs.registration import register_for
 
 EnvLike = str | gym.Env | Callable[[], gym.Env]
@@ -37,8 +38,8 @@ def source_of(env: EnvLike) -> EnvSource:
     if isinstance(env, str):
         return EnvSource(env, _by_name(env))
     if isinstance(env, gym.Env):
-        if env.spec is not None:
-            return EnvSource(env.spec.id, lambda: gym.make(env.spec))
+        if (spec := env.spec) is not None:
+            return EnvSource(spec.id, lambda: gym.make(spec))
         kind = type(env.unwrapped)
         return EnvSource(f"{kind.__module__}:{kind.__qualname__}", lambda: env, single=True)
     name = getattr(env, "__qualname__", type(env).__qualname__)
@@ -53,7 +54,7 @@ def make_env(env: EnvLike) -> gym.Env:
     """
     name, factory, _ = source_of(env)
     try:
-        with missing_extra():
+        with missing_extra(), without_known_warnings():
             made = factory()
     except gym.error.Error as error:
         raise UserError(f"environment '{name}' cannot be made: {error}") from None

@@ -1,35 +1,33 @@
-"""MinAtar (Young & Tian 2019): five Atari games of 10 x 10 cells, that two cores can learn.
+"""MinAtar (Young & Tian 2019): five Atari games on 10 x 10 cells.
 
-Registered as ``minatar/GAME-v0``, with the actions that a game has a use for.
+Registered as ``minatar/GAME-v0``, with the minimal action set of each game.
 """
-
-from typing import ClassVar
 
 import gymnasium as gym
 import numpy as np
 
 GAMES = ("Asterix", "Breakout", "Freeway", "Seaquest", "SpaceInvaders")
-LONGEST_GAME = 5000  # frames; the games themselves end by losing only
+LONGEST_GAME = 5000  # frames; the games have no time limit
 
 
 class MinAtar(gym.Env):
-    """A game; in each frame the last action goes on with probability 0.1 instead of the chosen one.
+    """A game with sticky actions: in each frame the previous action is repeated with probability 0.1.
 
     | observation | value | min | max | unit |
     |---|---|---|---|---|
-    | cells | whether something of a kind is there ``[10, 10, kinds]`` | 0 | 255 | there is: 255 |
+    | cells | 255 where there is an object of a kind, else 0 ``[10, 10, kinds]`` | 0 | 255 | 1 |
 
-    Actions are the game's own; the reward is what the game gives.
+    Actions and rewards are those of the game.
 
     Args:
-        game: as in `GAMES`.
+        game: one of `GAMES`.
     """
 
-    metadata: ClassVar = {"render_modes": ["rgb_array"], "render_fps": 30}
+    metadata = {"render_modes": ["rgb_array"], "render_fps": 30}  # noqa: RUF012, as Gymnasium declares it
     render_mode = "rgb_array"
 
     def __init__(self, game: str):
-        from minatar import Environment  # it loads seaborn, which takes a second
+        from minatar import Environment  # imports seaborn, which takes a second
 
         name = "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in game)[1:]
         self._game = Environment(name)
@@ -38,16 +36,16 @@ class MinAtar(gym.Env):
         self.observation_space = gym.spaces.Box(0, 255, tuple(self._game.state_shape()), np.uint8)
 
     def reset(self, *, seed: int | None = None, options: dict | None = None) -> tuple[np.ndarray, dict]:
-        """Begin a game; the same one for the same seed."""
+        """Start a game, determined by the seed."""
         super().reset(seed=seed)
         if seed is not None:
             self._game.seed(seed)
-        self._game.last_action = 0  # else it goes on from the game before
+        self._game.last_action = 0  # sticky actions must not repeat one of the game before
         self._game.reset()
         return self._observation(), {}
 
     def step(self, action: int) -> tuple[np.ndarray, float, bool, bool, dict]:
-        """One frame."""
+        """Run one frame."""
         reward, over = self._game.act(self._actions[action])
         return self._observation(), float(reward), bool(over), False, {}
 

@@ -1,7 +1,7 @@
-"""A battery-powered rover that drives to beacons in a walled yard and charges at its dock."""
+"""A battery-powered rover that drives to beacons in a walled yard and charges on its dock."""
 
 from pathlib import Path
-from typing import ClassVar
+from typing import Any
 
 import mujoco
 import numpy as np
@@ -12,7 +12,7 @@ from spiking_wm.core.data import data_folder
 from spiking_wm.energy.battery import Battery, BatteryOptions
 
 _DOCK_RADIUS, _REACH = 0.25, 0.25  # metres
-_YARD, _CLEARANCE = 1.7, 0.4  # beacons keep inside, and away from pillars, in metres
+_YARD, _CLEARANCE = 1.7, 0.4  # metres: beacons are inside, and at least so far from pillars and rover
 
 
 class Rover(MujocoEnv):
@@ -20,9 +20,9 @@ class Rover(MujocoEnv):
 
     ## Description
     A rover with two driven wheels, seven range finders and a battery, in a yard of 4 m by 4 m with
-    three pillars. A beacon stands somewhere in the yard; when the rover comes within 0.25 m of it, it
-    moves elsewhere. The battery drains with mechanical work, idling and computing, and charges on the
-    dock in the middle, where every episode starts.
+    three pillars. A beacon stands at a random place in the yard; when the rover comes within 0.25 m of
+    it, it moves to another place. The battery drains with mechanical work, idling and computing, and
+    charges on the dock in the middle, where every episode starts.
 
     ## Action space
     `Box(-1, 1, (2,), float32)`: wheel speed servos, at most 0.3 N m each.
@@ -37,7 +37,7 @@ class Rover(MujocoEnv):
 
     | Num   | Observation                                                 | Unit  |
     |-------|-------------------------------------------------------------|-------|
-    | 0-6   | range finders from 90° right to 90° left in steps of 30°; 3 if nothing is nearer | m |
+    | 0-6   | range finders from 90° right to 90° left in steps of 30°; 3 if nothing is within 3 m | m |
     | 7     | yaw rate (left is positive)                                 | rad/s |
     | 8     | forward speed                                               | m/s   |
     | 9, 10 | angular speed of the left and of the right wheel            | rad/s |
@@ -54,24 +54,24 @@ class Rover(MujocoEnv):
 
     ## Start of an episode
     On the dock, at rest, in a uniformly random direction, with a beacon at a uniformly random place.
-    The battery is full, or as `reset(options={"battery": percentage})` says.
+    The battery is full; `reset(options={"battery": percentage})` sets another charge.
 
     ## End of an episode
     Terminated when the battery is empty. Registered with a limit of 1000 steps (20 s).
 
-    `info` has `battery` (0 to 1), `charging`, `power` (W drawn) and `beacons` (reached in this episode).
+    `info` has `battery` (0 to 1), `charging`, `power` (W) and `beacons` (number reached in the episode).
 
     Args:
         battery: capacity and drain model.
-        kwargs: of `gymnasium.envs.mujoco.MujocoEnv`, as ``render_mode``.
+        kwargs: for `gymnasium.envs.mujoco.MujocoEnv`, as ``render_mode``.
     """
 
-    metadata: ClassVar = {
+    metadata = {  # noqa: RUF012, as Gymnasium declares it
         "render_modes": ["human", "rgb_array", "depth_array", "rgbd_tuple"],
         "render_fps": 50,
     }
 
-    def __init__(self, battery: BatteryOptions = BatteryOptions(), **kwargs):
+    def __init__(self, battery: BatteryOptions = BatteryOptions(), **kwargs: Any):
         self.battery = Battery(battery)
         path = Path(data_folder("sim")) / "rover" / "rover.xml"
         super().__init__(
@@ -81,12 +81,13 @@ class Rover(MujocoEnv):
             camera_name="above",
             **kwargs,
         )
-        self._wheel_speed = self.action_space.high.copy()
+        servos: Any = self.action_space  # a Box, from the model
+        self._wheel_speed = servos.high.copy()
         self.action_space = Box(-1, 1, (2,), np.float32)
         self._wheels = [self.model.joint(name).dofadr[0] for name in ("left", "right")]
         pillars = [self.model.geom(i).pos[:2] for i in range(self.model.ngeom)]
         named = [self.model.geom(i).name.startswith("pillar") for i in range(self.model.ngeom)]
-        self._pillars = np.array([p for p, is_pillar in zip(pillars, named) if is_pillar])
+        self.pillars = np.array([p for p, is_pillar in zip(pillars, named) if is_pillar])
         self._beacons, self._power = 0, 0.0
 
     @property
@@ -94,15 +95,15 @@ class Rover(MujocoEnv):
         """Whether the rover stands on its dock."""
         return bool(np.linalg.norm(self.data.qpos[:2]) < _DOCK_RADIUS)
 
-    def step(self, action):
-        """One control period of 20 ms."""
+    def step(self, action: np.ndarray) -> tuple[np.ndarray, Any, bool, bool, dict]:
+        """Run one control period of 20 ms."""
         far = self._distance()
         self.data.ctrl[:] = np.clip(action, -1, 1) * self._wheel_speed
         work = 0.0
         for _ in range(self.frame_skip):
             mujoco.mj_step(self.model, self.data)
             power = self.data.actuator_force * self.data.qvel[self._wheels]
-            work += float(power.clip(min=0).sum()) * self.model.opt.timestep  # brakes give nothing back
+            work += float(power.clip(min=0).sum()) * self.model.opt.timestep  # braking recovers nothing
         self._power = self.battery.pass_time(self.dt, work, docked=self.docked)
         near = self._distance()
         reward = 10 * (far - near)
@@ -114,15 +115,15 @@ class Rover(MujocoEnv):
             self.render()
         return self._observe(), float(reward), self.battery.energy_j == 0, False, self._info()
 
-    def reset(self, *, seed=None, options=None):
-        """Back on the dock; ``options={"battery": 0.5}`` for a battery that is not full."""
+    def reset(self, *, seed: int | None = None, options: dict | None = None) -> tuple[np.ndarray, dict]:
+        """Start an episode on the dock; ``options={"battery": 0.5}`` sets the charge."""
         self.battery.percentage = (options or {}).get("battery", 1.0)
         self._beacons, self._power = 0, 0.0
         observation, _ = super().reset(seed=seed)
         return observation, self._info()
 
-    def reset_model(self):
-        """As `reset` begins an episode."""
+    def reset_model(self) -> np.ndarray:
+        """Place rover and beacon; called by `reset`."""
         position, velocity = self.init_qpos.copy(), np.zeros_like(self.init_qvel)
         yaw = self.np_random.uniform(-np.pi, np.pi)
         position[3:7] = np.cos(yaw / 2), 0, 0, np.sin(yaw / 2)
@@ -133,7 +134,7 @@ class Rover(MujocoEnv):
     def _place_beacon(self) -> None:
         while True:
             place = self.np_random.uniform(-_YARD, _YARD, 2)
-            away = np.linalg.norm(np.vstack([self._pillars, self.data.qpos[:2]]) - place, axis=1)
+            away = np.linalg.norm(np.vstack([self.pillars, self.data.qpos[:2]]) - place, axis=1)
             if away.min() > _CLEARANCE:
                 break
         self.data.mocap_pos[0, :2] = place
@@ -142,7 +143,7 @@ class Rover(MujocoEnv):
         return float(np.linalg.norm(self.data.mocap_pos[0, :2] - self.data.qpos[:2]))
 
     def _polar(self, place: np.ndarray) -> tuple[float, float, float]:
-        """Distance, and sine and cosine of the bearing, seen from the rover."""
+        """Distance of a place, and sine and cosine of its bearing, as seen from the rover."""
         way = place - self.data.qpos[:2]
         w, x, y, z = self.data.qpos[3:7]
         bearing = np.arctan2(way[1], way[0]) - np.arctan2(2 * (w * z + x * y), 1 - 2 * (y * y + z * z))

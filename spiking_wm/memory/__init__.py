@@ -1,1 +1,1 @@
-"""What has been experienced, to learn from again."""
+"""Replay memories with their held-out rows, and running statistics of observations."""

@@ -1,4 +1,4 @@
-"""Replay memory that keeps every picture once, though observations are stacks of them."""
+"""Replay memory of stacked pictures that keeps every picture once."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,37 +11,41 @@ from torch import Generator, Tensor
 from spiking_wm.core.contract import Transition
 from spiking_wm.core.errors import UserError
 from spiking_wm.core.files import lock
+from spiking_wm.memory.held_out import HeldOut
 
-# the last _HELD_OUT of every _BLOCK rows are never learned from by a world model, for it to be judged by
-_BLOCK, _HELD_OUT = 400, 20
+HELD_OUT = HeldOut(block=400, count=20)
+_SEARCHED = 100  # newest blocks in which held-out segments are looked for
 _CPU = torch.device("cpu")
 
 
 class Batch(NamedTuple):
-    """``B`` transitions, of a step or of several."""
+    """``B`` transitions of one or several steps each."""
 
     observation: Tensor  # [B, ...]
-    action: Tensor  # [B], int64
-    reward: Tensor  # of all steps, [B]
-    next_observation: Tensor  # after them, [B, ...]
-    final: Tensor  # 1 where nothing counts that comes after the first of them, [B]
-    weight: Tensor  # of what comes after all of them, [B]
+    action: Tensor  # the first step's, [B], int64
+    reward: Tensor  # discounted sum over the steps, [B]
+    next_observation: Tensor  # after the last step, [B, ...]
+    final: Tensor  # 1 where the value after the first step is zero (terminated, or a life was lost), [B]
+    weight: Tensor  # factor on the value of the next observation, [B]
 
 
 class Frames:
-    """The last transitions, the oldest overwritten first; a row holds one picture, or one vector.
+    """Transitions with discrete actions, one picture (or vector) a row; the oldest are overwritten first.
 
-    An observation is ``stacked`` pictures one behind the other in its last dimension, the newest last. Of
-    each step only the newest one is kept. Where pictures do not follow on those before, as at the start of
-    an episode, the whole stack is written, in rows of its own.
+    An observation is a stack of ``stacked`` pictures along its last dimension, the newest last. Of each step
+    only the newest picture is stored. The whole stack is stored, one picture a row, where it does not
+    continue the stack before: at the start of an episode, for example.
 
     Args:
         capacity: rows kept.
-        shape: of an observation.
-        dtype: its type, float32 or uint8.
+        shape: shape of an observation.
+        dtype: type of an observation, float32 or uint8.
         stacked: pictures in an observation.
-        file: to be mapped for the pictures; in memory without one.
-        device: where batches are put.
+        file: file in which pictures are stored (memory-mapped); empty for main memory.
+        device: device of the batches that `at` returns.
+
+    Raises:
+        UserError: if the last dimension is no multiple of ``stacked``, or the file cannot be used.
     """
 
     def __init__(
@@ -56,29 +60,27 @@ class Frames:
         if shape[-1] % stacked:
             raise UserError(f"observations of shape {shape} are no {stacked} pictures: set stacked:=1")
         self.capacity, self.stacked, self.written, self._device = capacity, stacked, 0, device
-        one = (capacity, *shape[:-1], shape[-1] // stacked)
+        stored = (capacity, *shape[:-1], shape[-1] // stacked)
         kind = str(dtype).removeprefix("torch.")
         # zeros are mapped, not written: memory is taken as it fills
         path = Path(file).expanduser()
-        self._lock = _locked(path, one, kind) if file else None
-        pictures = np.memmap(path, kind, "w+", shape=one) if file else np.zeros(one, kind)
+        self._lock = _locked(path, stored, kind) if file else None
+        pictures = np.memmap(path, kind, "w+", shape=stored) if file else np.zeros(stored, kind)
         fields = {
             "picture": pictures,
             "action": np.zeros(capacity, np.int64),
             "reward": np.zeros(capacity, np.float32),
             "final": np.zeros(capacity, np.float32),
-            "leap": np.zeros(capacity, np.uint8),  # rows on to the next state; 0: none, or no state
+            "leap": np.zeros(capacity, np.uint8),  # rows to the next observation; 0: no transition
         }
         self.fields = {name: torch.from_numpy(memory) for name, memory in fields.items()}
-        self._next: Tensor | None = (
-            None  # the observation that the last row is of, in an episode that goes on
-        )
+        self._next: Tensor | None = None  # observation of the last row, while its episode continues
 
     def __len__(self) -> int:
         return min(self.written, self.capacity)
 
     def add(self, transition: Transition, reward: float) -> None:
-        """Take in a transition, with its reward as it is to be learned from."""
+        """Store a transition, with the reward as the agent scales or clips it."""
         seen, later = (torch.as_tensor(x) for x in (transition.observation, transition.next_observation))
         if self._next is None or not torch.equal(self._next, seen):
             self._write_stack(seen)
@@ -110,12 +112,12 @@ class Frames:
         """Rows ``[count]`` of transitions, drawn uniformly with replacement.
 
         Args:
-            count: how many.
-            generator: of random numbers.
-            held_out: only from what is held out, or only from the rest; None: from all.
+            count: number of rows.
+            generator: source of random numbers.
+            held_out: True for held-out rows only, False for training rows only, None for all.
 
         Raises:
-            ValueError: if there is none.
+            ValueError: if the memory holds no such transition.
         """
         found, drawn = torch.empty(0, dtype=torch.int64), 0
         # the oldest rows may belong to a stack that is overwritten already
@@ -126,27 +128,25 @@ class Frames:
             rows = torch.randint(first, self.written - 1, (2 * count,), generator=generator)
             kept = self.fields["leap"][rows % self.capacity] > 0
             if held_out is not None:
-                kept &= (rows % _BLOCK >= _BLOCK - _HELD_OUT) == held_out
+                kept &= HELD_OUT.contains(rows) == held_out
             found, drawn = torch.cat([found, rows[kept]]), drawn + len(rows)
         return found[:count]
 
     def held_out(self, length: int, most: int) -> Tensor:
-        """The newest stretches of held-out rows ``[length, W]`` that lie within an episode."""
+        """Rows ``[length, W]`` of the ``most`` newest held-out segments that lie within an episode."""
         first = self.written - len(self) + self.stacked - 1
-        first, end = max(first, self.written - 100 * _BLOCK), self.written - length
-        rows = torch.arange(first, max(first, end))
-        rows = rows[rows % _BLOCK >= _BLOCK - _HELD_OUT] + torch.arange(length)[:, None]
-        leaps = self.fields["leap"][rows % self.capacity]
-        followed = (leaps == 1).all(0) & (rows[-1] % _BLOCK >= _BLOCK - _HELD_OUT)
-        return rows[:, followed][:, -most:]
+        first = max(first, self.written - _SEARCHED * HELD_OUT.block)
+        segments = HELD_OUT.segments(first, self.written - 1, length)
+        whole = (self.fields["leap"][segments % self.capacity] == 1).all(-1)
+        return segments[whole][-most:].t()
 
     def at(self, rows: Tensor, steps: int = 1, discount: float = 1.0) -> Batch:
-        """Transitions of rows ``[B]``.
+        """Transitions that begin at rows ``[B]``.
 
         Args:
             rows: as `sample` draws them.
-            steps: that each is of; fewer where an episode ends before.
-            discount: of rewards, and of what comes after them, per step.
+            steps: steps per transition; fewer where an episode ends earlier.
+            discount: factor on rewards and on the next value, per step.
         """
         later, reward, weight = rows, torch.zeros(len(rows)), torch.ones(len(rows))
         for _ in range(steps):
@@ -169,13 +169,13 @@ class Frames:
         return pictures.movedim(1, -2).flatten(-2)
 
     def snapshot(self) -> dict[str, Tensor]:
-        """The filled part, the count of all ever written, and what the last row is of."""
+        """The filled part, the number of rows ever written, and the last row's observation."""
         kept = {name: memory[: len(self)].clone() for name, memory in self.fields.items()}
         going_on = {} if self._next is None else {"next": self._next.clone()}
         return kept | {"written": torch.tensor(self.written)} | going_on
 
     def restore(self, snapshot: Mapping[str, Tensor]) -> None:
-        """Go on from a `snapshot`."""
+        """Continue from a `snapshot`."""
         self.written = int(snapshot["written"])
         for name, memory in self.fields.items():
             memory[: len(self)] = snapshot[name]

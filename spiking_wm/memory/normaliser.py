@@ -1,33 +1,42 @@
 """Running mean and standard deviation of vectors."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
 
 class Normaliser(nn.Module):
-    """Mean and deviation of all vectors seen (Welford's update, in float64).
+    """Mean and standard deviation of all vectors seen so far (Welford's update, in float64).
 
     Args:
-        size: number of values.
+        size: number of values ``D``, or the shape of several vectors with statistics of their own.
         clip: normalised values are clamped to ``[-clip, clip]``.
     """
 
-    def __init__(self, size: int, clip: float = 5.0):
+    count: Tensor
+    mean: Tensor
+    squares: Tensor  # sums of squared differences from the mean
+
+    def __init__(self, size: int | tuple[int, ...], clip: float = 5.0):
         super().__init__()
         self.clip = clip
         self.register_buffer("count", torch.zeros((), dtype=torch.float64))
         self.register_buffer("mean", torch.zeros(size, dtype=torch.float64))
         self.register_buffer("squares", torch.zeros(size, dtype=torch.float64))
-        self._scale: Tensor | None = None
+        self._float32: tuple[Tensor, Tensor] | None = None  # mean and scale, until the next update
+
+    def _mean_and_scale(self) -> tuple[Tensor, Tensor]:
+        if self._float32 is None:
+            variance = self.squares / self.count.clamp(min=1)
+            scale = torch.where(variance > 1e-8, variance, 1.0).sqrt().float()
+            self._float32 = self.mean.float(), scale
+        return self._float32
 
     @property
     def scale(self) -> Tensor:
-        """Standard deviation ``[D]``; 1 for a value that never moved."""
-        if self._scale is None:
-            variance = self.squares / self.count.clamp(min=1)
-            self._scale = torch.where(variance > 1e-8, variance, 1.0).sqrt().float()
-            self._offset = self.mean.float()
-        return self._scale
+        """Standard deviation ``[D]`` (float32); 1 for a value that has been constant."""
+        return self._mean_and_scale()[1]
 
     def update(self, values: Tensor) -> None:
         """Take in one vector ``[D]``."""
@@ -36,7 +45,7 @@ class Normaliser(nn.Module):
         self.count += 1
         self.mean += difference / self.count
         self.squares.addcmul_(difference, values - self.mean)
-        self._scale = None
+        self._float32 = None
 
     def extend(self, values: Tensor) -> None:
         """Take in many vectors ``[N, D]`` at once (Chan et al. 1983)."""
@@ -46,13 +55,13 @@ class Normaliser(nn.Module):
         self.squares += (values - mean).square().sum(0) + difference.square() * self.count * new / total
         self.mean += difference * new / total
         self.count += new
-        self._scale = None
+        self._float32 = None
 
     def forward(self, values: Tensor) -> Tensor:
-        """Normalise ``[..., D]``."""
-        scale = self.scale
-        return ((values - self._offset) / scale).clamp(-self.clip, self.clip)
+        """Normalise ``[..., D]`` (float32)."""
+        mean, scale = self._mean_and_scale()
+        return ((values - mean) / scale).clamp(-self.clip, self.clip)
 
-    def _load_from_state_dict(self, *arguments) -> None:
+    def _load_from_state_dict(self, *arguments: Any) -> None:
         super()._load_from_state_dict(*arguments)
-        self._scale = None
+        self._float32 = None

@@ -1,4 +1,4 @@
-"""A memory of experience in the order in which it came, to learn from in sequences."""
+"""Replay memory of steps in temporal order, from which sequences are drawn."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -8,47 +8,53 @@ import torch
 from torch import Generator, Tensor
 
 from spiking_wm.core.contract import Transition
+from spiking_wm.memory.held_out import HeldOut
 
+HELD_OUT = HeldOut(block=1000, count=40)
+_BLOCK, _TRAINING = HELD_OUT.block, HELD_OUT.training  # a sequence to learn from has at most _TRAINING steps
 _NUMBERS = ("reward", "first", "terminal")
-# the last _HELD_OUT of every _BLOCK steps are never learned from, for world models to be judged by
-_BLOCK, _HELD_OUT = 1000, 40
-LONGEST = _BLOCK - _HELD_OUT  # sequence
 
 
 class Batch(NamedTuple):
-    """``B`` sequences of ``L`` steps, as copies: each step is what an action led to."""
+    """``B`` sequences of ``L`` steps, as copies. A step holds an observation and the action before it."""
 
     observation: Tensor  # [L, B, ...]
-    action: Tensor  # that led there, [L, B, A]; 0 where an episode begins
-    reward: Tensor  # [L, B]
-    first: Tensor  # 1 where an episode begins, or a sequence, so that nothing is known of before
-    terminal: Tensor  # 1 where the task ended; where time ran out it goes on, unseen
+    action: Tensor  # code of the action that led to the observation, [L, B, A]; 0 at the start of an episode
+    reward: Tensor  # of that action, [L, B]
+    first: Tensor  # 1 at the start of an episode or of a training sequence: no memory of before, [L, B]
+    terminal: Tensor  # 1 where the episode terminated or a life was lost; 0 where it was truncated, [L, B]
 
 
 class Sequences:
-    """The last steps of all episodes, one after the other; the oldest are overwritten first.
+    """Steps of all episodes, one episode after the other; the oldest are overwritten first.
 
     Args:
-        capacity: steps kept, those at which episodes begin included, rounded up to whole blocks of 1000.
+        capacity: steps kept, first steps of episodes included, rounded up to whole blocks of `HELD_OUT`.
         observation: shape of an observation.
-        dtype: its type, float32 or uint8.
+        dtype: type of an observation, float32 or uint8.
         action: width of an action's code.
     """
 
     def __init__(self, capacity: int, observation: tuple[int, ...], dtype: torch.dtype, action: int):
-        self.capacity, self.written = max(-(-capacity // _BLOCK), 2) * _BLOCK, 0
+        self.capacity, self.written = max(HELD_OUT.whole_blocks(capacity), 2 * _BLOCK), 0
         self.fields = {
             "observation": _empty((self.capacity, *observation), dtype),
             "action": _empty((self.capacity, action)),
             **{name: _empty((self.capacity,)) for name in _NUMBERS},
         }
-        self._episode = -1  # the one that goes on; -1: none does
+        self._episode = -1  # number of the episode that continues; -1: none
 
     def __len__(self) -> int:
         return min(self.written, self.capacity)
 
     def add(self, transition: Transition, code: np.ndarray, reward: float) -> None:
-        """Take in a transition, with its action's code ``[A]``, and where an episode begins its start too."""
+        """Store a transition, and before it the first step of a new episode.
+
+        Args:
+            transition: the transition.
+            code: its action as a vector ``[A]``.
+            reward: its reward as the agent scales it.
+        """
         if transition.episode != self._episode:
             self._write(transition.observation, np.zeros_like(code), 0.0, 1.0, 0.0)
         self._write(transition.next_observation, code, reward, 0.0, float(transition.final))
@@ -63,17 +69,17 @@ class Sequences:
         self.written += 1
 
     def sample(self, batch: int, length: int, generator: Generator) -> Batch:
-        """Sequences drawn uniformly with replacement from what is not held out.
+        """``batch`` sequences of ``length`` steps, drawn uniformly with replacement from training rows.
 
         Raises:
-            ValueError: if none of that length is kept.
+            ValueError: if the memory holds none of that length.
         """
         full, begun = self._blocks()
-        of_full, of_begun = LONGEST - length + 1, max(min(begun, LONGEST) - length + 1, 0)
+        of_full, of_begun = _TRAINING - length + 1, max(min(begun, _TRAINING) - length + 1, 0)
         if full * of_full + of_begun < 1:
             raise ValueError(f"no sequence of {length} steps is kept yet ({len(self)} steps are)")
         drawn = torch.randint(full * of_full + of_begun, (batch,), generator=generator)
-        # blocks are counted from the one that is being written, backwards, if it has any
+        # blocks are counted backwards, from the one that is being written
         drawn -= of_begun
         now = self.written // _BLOCK
         block = torch.where(drawn < 0, now, now - 1 - drawn.div(of_full, rounding_mode="floor"))
@@ -83,15 +89,18 @@ class Sequences:
         return sequences
 
     def held_out(self, length: int, most: int = 64) -> Batch:
-        """The newest held-out stretches that lie within an episode, at most one a block."""
+        """The first ``length`` held-out steps of each of the ``most`` newest full blocks, newest first.
+
+        Blocks in which another episode begins within these steps are left out.
+        """
         full, _ = self._blocks()
-        newest = self.written // _BLOCK - torch.arange(min(full, most))
-        stretches = self._at(newest * _BLOCK - _HELD_OUT + torch.arange(length)[:, None])
-        whole = stretches.first[1:].sum(0) == 0
-        return Batch(*(field[:, whole] for field in stretches))
+        blocks = self.written // _BLOCK - 1 - torch.arange(min(full, most))
+        segments = self._at(HELD_OUT.first(blocks) + torch.arange(length)[:, None])
+        whole = segments.first[1:].sum(0) == 0
+        return Batch(*(field[:, whole] for field in segments))
 
     def _blocks(self) -> tuple[int, int]:
-        """How many whole blocks are kept, and how many steps of the one that is being written."""
+        """Number of full blocks kept, and of steps in the block that is being written."""
         begun = self.written % _BLOCK
         return min(self.written // _BLOCK, self.capacity // _BLOCK - (begun > 0)), begun
 
@@ -100,12 +109,12 @@ class Sequences:
         return Batch(**{name: memory[rows] for name, memory in self.fields.items()})
 
     def snapshot(self) -> dict[str, Tensor]:
-        """The filled part, the count of all ever written, and whether an episode goes on."""
+        """The filled part, the number of steps ever written, and the episode that continues."""
         kept = {name: memory[: len(self)].clone() for name, memory in self.fields.items()}
         return kept | {"written": torch.tensor(self.written), "episode": torch.tensor(self._episode)}
 
     def restore(self, snapshot: Mapping[str, Tensor]) -> None:
-        """Go on from a `snapshot`."""
+        """Continue from a `snapshot`."""
         self.written = int(snapshot["written"])
         for name, memory in self.fields.items():
             memory[: len(self)] = snapshot[name]
@@ -113,5 +122,5 @@ class Sequences:
 
 
 def _empty(shape: tuple[int, ...], dtype: torch.dtype = torch.float32) -> Tensor:
-    """Zeros that are mapped, not written as torch's are: memory is taken as it fills."""
+    """Zeros that are mapped, not written as PyTorch's are: memory is taken as it fills."""
     return torch.from_numpy(np.zeros(shape, str(dtype).removeprefix("torch.")))

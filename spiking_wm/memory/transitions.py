@@ -1,4 +1,4 @@
-"""Replay memory as a ring of tensors, with a part held out to judge world models by."""
+"""Replay memory of transitions as a ring of tensors."""
 
 from collections.abc import Mapping
 
@@ -6,29 +6,28 @@ import torch
 from torch import Generator, Tensor
 
 from spiking_wm.core.contract import Transition
+from spiking_wm.memory.held_out import HeldOut
 
-# The last _HELD_OUT of every _BLOCK transitions are never trained on by a world model; they are
-# consecutive, so that open-loop rollouts can be compared with them.
-_BLOCK, _HELD_OUT = 400, 20
+HELD_OUT = HeldOut(block=400, count=20)
 
 
 class Replay:
-    """Transitions of vector observations and continuous actions, oldest overwritten first.
+    """Transitions of vector observations and vector actions; the oldest are overwritten first.
 
     Args:
-        capacity: transitions kept, rounded up to whole blocks of 400.
+        capacity: transitions kept, rounded up to whole blocks of `HELD_OUT`.
         sizes: number of values of each stored field, by name.
     """
 
     def __init__(self, capacity: int, sizes: Mapping[str, int]):
-        self.capacity = -(-capacity // _BLOCK) * _BLOCK
+        self.capacity = HELD_OUT.whole_blocks(capacity)
         # zeros of this size are mapped, not written: memory is taken as it fills
         self.fields = {name: torch.zeros(self.capacity, size) for name, size in sizes.items()}
         self.written = 0
 
     @classmethod
     def of_transitions(cls, capacity: int, observation_size: int, action_size: int) -> "Replay":
-        """Memory for everything in a `Transition`."""
+        """A memory with fields for observations, actions, rewards and ends of a `Transition`."""
         one = dict.fromkeys(("reward", "terminated", "truncated"), 1)
         states = dict.fromkeys(("observation", "next_observation"), observation_size)
         return cls(capacity, states | {"action": action_size} | one)
@@ -59,37 +58,30 @@ class Replay:
         }
 
     def sample(self, shape: tuple[int, ...], generator: Generator) -> Tensor:
-        """Rows drawn uniformly with replacement."""
+        """Rows drawn uniformly with replacement from all that are filled."""
         return torch.randint(len(self), shape, generator=generator)
 
     def sample_training(self, shape: tuple[int, ...], generator: Generator) -> Tensor:
-        """Rows drawn uniformly from those not held out."""
-        kept = _BLOCK - _HELD_OUT
-        blocks, rest = divmod(len(self), _BLOCK)
-        drawn = torch.randint(blocks * kept + min(rest, kept), shape, generator=generator)
-        return drawn // kept * _BLOCK + drawn % kept
+        """Rows drawn uniformly with replacement from those that are not held out."""
+        numbers = torch.randint(HELD_OUT.training_count(len(self)), shape, generator=generator)
+        return HELD_OUT.training_rows(numbers)
 
     def held_out(self, horizon: int) -> Tensor:
-        """Rows ``[W, horizon]`` of held-out stretches that lie within one episode each."""
-        rows = torch.arange(len(self))
-        rows = rows[rows % _BLOCK >= _BLOCK - _HELD_OUT]
-        if not len(rows):
-            return rows.view(0, horizon)
-        starts = rows[(rows % _BLOCK <= _BLOCK - horizon) & (rows <= len(self) - horizon)]
-        windows = starts[:, None] + torch.arange(horizon)
-        ended = self.fields["terminated"][windows] + self.fields["truncated"][windows]
+        """Rows ``[W, horizon]`` of held-out segments that lie within one episode each, in order of rows."""
+        segments = HELD_OUT.segments(0, len(self), horizon)
+        ended = self.fields["terminated"][segments] + self.fields["truncated"][segments]
         whole = (ended[:, :-1] == 0).flatten(1).all(-1)
         # the ring's seam: the newest row is followed by the oldest
-        seam = (windows[:, :-1] == (self.written - 1) % self.capacity).any(-1)
-        return windows[whole & ~seam]
+        seam = (segments[:, :-1] == (self.written - 1) % self.capacity).any(-1)
+        return segments[whole & ~seam]
 
     def snapshot(self) -> dict[str, Tensor]:
-        """The filled part, and the count of all ever written."""
+        """The filled part, and the number of rows ever written."""
         kept = {name: memory[: len(self)].clone() for name, memory in self.fields.items()}
         return kept | {"written": torch.tensor(self.written)}
 
     def restore(self, snapshot: Mapping[str, Tensor]) -> None:
-        """Go on from a `snapshot`."""
+        """Continue from a `snapshot`."""
         self.written = int(snapshot["written"])
         for name, memory in self.fields.items():
             memory[: len(self)] = snapshot[name]

@@ -1,4 +1,4 @@
-"""The world model in the environment's own units: training, judging and imagining with it."""
+"""The world model in the environment's own units: training, evaluation and imagined rollouts."""
 
 import itertools
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from spiking_wm.memory.transitions import Replay
 from spiking_wm.models.ensemble import SpikingWorldModel
 from spiking_wm.models.options import DreamOptions, ModelOptions
 
-_JUDGED = 512  # held-out stretches used per judgement
+_EVALUATED = 512  # held-out segments used per evaluation, at most
 
 
 class Step(NamedTuple):
@@ -23,22 +23,27 @@ class Step(NamedTuple):
     next_observation: Tensor
     reward: Tensor
     terminated: Tensor
-    uncertainty: Tensor
-    variance: Tensor | None = None  # between members, of normalised changes, [B, S]; the mean is uncertainty
+    uncertainty: Tensor  # mean of `variance` over the state's values, [B]
+    variance: Tensor  # variance between members of the change in target units, calibrated, [B, S]
 
 
 class Dream(NamedTuple):
-    """Imagined transitions that were accepted, and how many there were before the filter."""
+    """Imagined transitions that the uncertainty filter accepted."""
 
     transitions: dict[str, Tensor]
-    imagined: int
-    uncertainty: float
+    imagined: int  # transitions before the filter
+    uncertainty: float  # mean over all of those
 
 
-def _reach_to_the_end(steps: list[dict[str, Tensor]], rollouts: int) -> None:
-    """Extend every transition, in place, by those that follow it in its ``rollout``, one of so many."""
+def _extend_to_rollout_end(steps: list[dict[str, Tensor]], rollouts: int) -> None:
+    """Make every transition, in place, one from its step to the end of its rollout.
+
+    Args:
+        steps: accepted transitions of each step of the rollouts; ``rollout [B]`` numbers their rollouts.
+        rollouts: number of rollouts.
+    """
     for this, later in reversed(list(itertools.pairwise(steps))):
-        row = torch.full((rollouts,), -1)  # of each rollout in the later step
+        row = torch.full((rollouts,), -1)  # row of each rollout in the later step; -1: it has ended
         row[later["rollout"]] = torch.arange(len(later["rollout"]))
         row = row[this["rollout"]]
         followed = (row >= 0).nonzero().flatten()
@@ -49,14 +54,17 @@ def _reach_to_the_end(steps: list[dict[str, Tensor]], rollouts: int) -> None:
 
 
 class Dynamics(nn.Module):
-    """Ensemble, the scales of its targets, and its optimiser.
+    """The ensemble, the scales of its targets, its optimiser and its uncertainty filter.
 
     Args:
         observation_size, action_size: widths of the inputs.
         model: sizes and learning of the ensemble.
         dream: which imagined transitions are accepted.
-        normaliser: the agent's own observation normaliser, shared with actor and critic.
+        normaliser: the agent's observation normaliser, shared with actor and critic.
     """
+
+    threshold: Tensor  # largest accepted uncertainty at the first step of a rollout
+    calibration: Tensor  # factor on the variance between members
 
     def __init__(
         self,
@@ -79,13 +87,13 @@ class Dynamics(nn.Module):
         self.register_buffer("calibration", torch.ones(()))
 
     def scales(self) -> tuple[Tensor, Tensor]:
-        """Units of predicted state change ``[S]`` and reward ``[1]``."""
+        """Units in which state change ``[S]`` and reward ``[1]`` are predicted."""
         if self.model.scale_targets:
             return self.change.scale, self.reward.scale
         return self.normaliser.scale, torch.ones(1)
 
     def learn(self, replay: Replay, generator: Generator) -> dict[str, float]:
-        """One update; each member draws its own transitions from the part not held out."""
+        """One update; each member draws its own batch of training transitions."""
         rows = replay.sample_training((self.model.members, self.model.batch), generator)
         batch = replay.at(rows)
         change_scale, reward_scale = self.scales()
@@ -97,7 +105,7 @@ class Dynamics(nn.Module):
         termination_loss = F.binary_cross_entropy_with_logits(
             p.termination_logit, batch["terminated"][..., 0], reduction="none"
         ).mean(-1)
-        # summed over members: each then gets the gradient that it would get alone
+        # summed over members: each gets the gradient that it would get alone
         loss = (change_loss + 0.5 * reward_loss + termination_loss).sum()
         self.optimiser.zero_grad()
         loss.backward()
@@ -107,7 +115,7 @@ class Dynamics(nn.Module):
 
     @torch.no_grad()
     def step(self, observation: Tensor, action: Tensor) -> Step:
-        """Predict the step after ``[B, S]`` and ``[B, A]``; uncertainty is the members' variance."""
+        """Predict one step from observations ``[B, S]`` and actions ``[B, A]`` in ``[-1, 1]``."""
         change_scale, reward_scale = self.scales()
         p = self.network(self.normaliser(observation), action)
         variance = p.delta.var(0) * self.calibration
@@ -121,9 +129,11 @@ class Dynamics(nn.Module):
 
     @torch.no_grad()
     def open_loop(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """Predicted observations ``[W, H, S]`` after each action of ``[W, H, ...]`` stretches.
+        """Predict segments ``[W, H, ...]`` from their first observations and their actions.
 
-        And the standard deviation of each step between members, ``[W, H, S]``.
+        Returns:
+            Observations after each action and the standard deviation between members of each single step,
+            both ``[W, H, S]`` in the environment's units.
         """
         observation, predicted, deviations = batch["observation"][:, 0], [], []
         for action in batch["action"].unbind(1):
@@ -135,8 +145,8 @@ class Dynamics(nn.Module):
 
     @torch.no_grad()
     def calibrate(self, replay: Replay) -> None:
-        """Scale uncertainty so that on held-out data its mean is the mean squared error."""
-        rows = replay.held_out(1)[-_JUDGED:, 0]
+        """Scale uncertainty so that its mean on held-out data equals the mean squared error."""
+        rows = replay.held_out(1)[-_EVALUATED:, 0]
         if not self.dream.calibrate or not len(rows):
             return
         batch = replay.at(rows)
@@ -147,21 +157,21 @@ class Dynamics(nn.Module):
 
     @torch.no_grad()
     def error(self, replay: Replay, horizons: tuple[int, ...] = (1, 5)) -> dict[str, float]:
-        """Held-out squared error after each horizon, as a share of the no-change model's.
+        """Held-out open-loop squared error after each horizon, divided by that of predicting no change.
 
-        A horizon without held-out stretches is left out.
+        Horizons without held-out segments are left out.
         """
         errors = {}
         for horizon in horizons:
-            windows = replay.held_out(horizon)[-_JUDGED:]
-            if not len(windows):
+            segments = replay.held_out(horizon)[-_EVALUATED:]
+            if not len(segments):
                 continue
-            batch = replay.at(windows)
+            batch = replay.at(segments)
             real, start = batch["next_observation"][:, -1], batch["observation"][:, 0]
             scale = self.normaliser.scale
-            missed = ((self.open_loop(batch)[0][:, -1] - real) / scale).square().mean()
-            trivial = ((start - real) / scale).square().mean()
-            errors[f"model_error_{horizon}_step"] = float(missed / trivial.clamp(min=1e-12))
+            error = ((self.open_loop(batch)[0][:, -1] - real) / scale).square().mean()
+            no_change = ((start - real) / scale).square().mean()
+            errors[f"model_error_{horizon}_step"] = float(error / no_change.clamp(min=1e-12))
         return errors
 
     @torch.no_grad()
@@ -173,32 +183,36 @@ class Dynamics(nn.Module):
         exploration_noise: float,
         generator: Generator,
     ) -> Dream:
-        """Roll out from ``start [B, S]``; a rollout ends where it is too uncertain or terminates.
+        """Imagine rollouts; each ends where it is too uncertain or terminates.
 
         With ``multi_step`` the reward of an imagined transition is the discounted sum up to the end of
         its rollout, and ``next_observation`` and ``discount`` are those of that end (model-based value
         expansion, Feinberg et al. 2018, for every step of the rollout).
 
         Args:
-            start: real observations.
+            start: real observations ``[B, S]``, one per rollout.
             act: the policy, from observations ``[B, S]`` to actions ``[B, A]`` in ``[-1, 1]``.
             discount: factor per step.
             exploration_noise: standard deviation of acting noise, in half ranges.
             generator: source of exploration noise.
+
+        Returns:
+            Accepted transitions: ``observation``, ``action``, ``reward``, ``next_observation``, and
+            ``discount``, the factor on the next observation's value.
         """
         o = self.dream
         pessimism = o.pessimism * self.scales()[1]
         observation, threshold = start, self.threshold.clone()
         rollout = torch.arange(len(start))
-        kept, imagined, uncertain = [], 0, 0.0
+        accepted, imagined, uncertainty = [], 0, 0.0
         for _ in range(o.horizon):
             action = act(observation)
             noise = torch.randn(action.shape, generator=generator) * exploration_noise
             action = (action + noise).clamp(-1, 1)
             step = self.step(observation, action)
             imagined += len(observation)
-            uncertain += float(step.uncertainty.sum())
-            sure = step.uncertainty < threshold
+            uncertainty += float(step.uncertainty.sum())
+            certain = step.uncertainty < threshold
             transition = {
                 "observation": observation,
                 "action": action,
@@ -207,30 +221,38 @@ class Dynamics(nn.Module):
                 "discount": discount * (~step.terminated).float()[:, None],
                 "rollout": rollout,
             }
-            kept.append({name: value[sure] for name, value in transition.items()})
-            goes_on = sure & ~step.terminated
-            observation, rollout = step.next_observation[goes_on], rollout[goes_on]
+            accepted.append({name: value[certain] for name, value in transition.items()})
+            continues = certain & ~step.terminated
+            observation, rollout = step.next_observation[continues], rollout[continues]
             threshold *= o.threshold_decay
             if not len(observation):
                 break
         if o.multi_step:
-            _reach_to_the_end(kept, len(start))
-        transitions = {name: torch.cat([k[name] for k in kept]) for name in kept[0] if name != "rollout"}
-        return Dream(transitions, imagined, uncertain / imagined)
+            _extend_to_rollout_end(accepted, len(start))
+        transitions = {
+            name: torch.cat([a[name] for a in accepted]) for name in accepted[0] if name != "rollout"
+        }
+        return Dream(transitions, imagined, uncertainty / imagined)
 
     def adapt_threshold(self, accepted: float) -> None:
-        """Move the threshold 5 % so that the accepted share stays within its band."""
+        """Raise or lower the threshold by 5 % if the ``accepted`` share is outside its band."""
         if accepted < self.dream.acceptance_low:
             self.threshold.mul_(1.05).clamp_(max=2.0)
         elif accepted > self.dream.acceptance_high:
             self.threshold.mul_(0.95).clamp_(min=0.01)
 
-    def longest_held_out(self, replay: Replay, horizon: int) -> dict[str, np.ndarray]:
-        """The newest held-out stretch, as `Agent.dream_against_reality` gives it."""
-        windows = replay.held_out(horizon)[-1:]
-        if not len(windows):
-            return {}
-        batch = replay.at(windows)
-        dream, uncertainty = self.open_loop(batch)
-        stretch = {"real": batch["next_observation"], "dream": dream, "uncertainty": uncertainty}
-        return {name: values[0].numpy() for name, values in stretch.items()}
+    def longest_held_out(self, replay: Replay, *horizons: int) -> dict[str, np.ndarray]:
+        """The last held-out segment of the first of ``horizons`` that has any, and its prediction.
+
+        Returns:
+            ``real``, ``dream`` and ``uncertainty`` ``[H, S]``, as `Agent.dream_against_reality` gives them;
+            empty if there is no segment of any horizon.
+        """
+        for horizon in horizons:
+            segments = replay.held_out(horizon)[-1:]
+            if len(segments):
+                batch = replay.at(segments)
+                dream, uncertainty = self.open_loop(batch)
+                result = {"real": batch["next_observation"], "dream": dream, "uncertainty": uncertainty}
+                return {name: values[0].numpy() for name, values in result.items()}
+        return {}

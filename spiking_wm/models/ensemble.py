@@ -1,9 +1,9 @@
 """Ensemble of spiking dynamics models: adaptive LIF neurons on several time scales.
 
-After saketrohit24/PopSAN-spiking_world_model_dreaming (MIT), with its defects mended: members are
-stacked parameters of one module, inputs that do not change over the ticks are multiplied once,
-averages over ticks are taken before the read-out layers, there is no dropout, and a termination
-head is learned. Recurrent currents are not layer-normalised, so a tick is a plain neuron update.
+After saketrohit24/PopSAN-spiking_world_model_dreaming (MIT). Differences: members are stacked
+parameters of one module; inputs that do not change over the ticks are multiplied once; averages over
+ticks are taken before the read-out layers; there is no dropout; a termination head is learned; recurrent
+currents are not layer-normalised, so a tick is a plain neuron update.
 """
 
 from typing import NamedTuple
@@ -20,7 +20,7 @@ _CODE_REACH = 3.0  # tuning curves and population read-out cover +-3 standard de
 
 
 class Prediction(NamedTuple):
-    """What every member expects, ``[M, B, ...]``; see `SpikingWorldModel.forward` for units."""
+    """Prediction of every member, ``[M, B, ...]``; units as in `SpikingWorldModel.forward`."""
 
     delta: Tensor
     reward: Tensor
@@ -59,7 +59,8 @@ class MultiScaleBlock(nn.Module):
             self.threshold,
             self.recurrent,
         )
-        return alif(self.norm(self.drive(current)), self.ticks, parameters)
+        output, _ = alif(self.norm(self.drive(current)), self.ticks, parameters)
+        return output.spikes, output.readout
 
 
 class SpikingWorldModel(nn.Module):
@@ -70,6 +71,8 @@ class SpikingWorldModel(nn.Module):
         action_size: number of action values ``A``.
         sizes: see `ModelOptions`.
     """
+
+    centres: Tensor  # of the tuning curves, in standard deviations
 
     def __init__(self, state_size: int, action_size: int, sizes: ModelOptions = ModelOptions()):
         super().__init__()
@@ -94,7 +97,7 @@ class SpikingWorldModel(nn.Module):
             self.population = StackedLinear(members, widths[-1], state_size * curves)
 
     def _features(self, state: Tensor, action: Tensor) -> Tensor:
-        """Tuning-curve activity ``[M, B, F]``; actions are stretched over the curves' range."""
+        """Tuning-curve activity ``[M, B, F]``; actions are scaled to the range of the curves."""
         values = torch.cat([state, action * _CODE_REACH], -1)
         width = self.curve_width.clamp(0.1, 2.0)
         distance = (values[..., None] - self.centres) / width

@@ -1,23 +1,26 @@
-"""Long sequences told apart by recurrent spiking neurons, or by a GRU."""
+"""Classification of long sequences by recurrent spiking neurons, or by a GRU."""
 
 import torch
 from torch import Tensor, nn
 
 from spiking_wm.neurons.layers import CELLS
-from spiking_wm.neurons.sizes import RSSMSizes
+from spiking_wm.neurons.options import NeuronOptions
 
 GRU = "gru"
 
 
 class SequenceClassifier(nn.Module):
-    """One recurrent layer, its potentials carried, and a linear read-out of its rates.
+    """One recurrent layer that keeps its potentials between steps, and a linear read-out of its rates.
 
     Args:
-        inputs, neurons, classes: widths.
+        inputs: width of an input.
+        neurons: of the recurrent layer.
+        classes: width of the read-out.
         kind: of neurons, one of `compartments.KINDS`, or ``gru``.
-        memory: longest time that gates keep what there is to begin with, in steps; 0: as drawn.
-        synapses: longest time constant of what spiking neurons' synapses filter, in steps; 0: they do not.
-        ticks: of spiking neurons in a step; they see each other's mean rates in the one before.
+        gate_time: longest initial memory time of gates, in steps; 0: random initialisation.
+        synapse_time: longest time constant of spiking neurons' synapses, in steps; 0: no filter.
+        ticks: time steps of spiking neurons per sequence step; recurrent input is the mean rate of the step
+            before.
     """
 
     def __init__(
@@ -26,31 +29,31 @@ class SequenceClassifier(nn.Module):
         neurons: int,
         classes: int,
         kind: str,
-        memory: float = 0.0,
-        synapses: float = 0.0,
+        gate_time: float = 0.0,
+        synapse_time: float = 0.0,
         ticks: int = 1,
     ):
         super().__init__()
-        sizes = RSSMSizes(
-            neurons=neurons,
-            kind=kind,
+        spiking = kind != GRU
+        options = NeuronOptions(
+            kind=kind if spiking else "lif",  # a GRU has no kind of neurons
             ticks=ticks,
             averaged=True,
             gain=1.0,
-            memory=memory,
-            synapses=synapses,
-            floor=1.0,
+            gate_time=gate_time,
+            synapse_time=synapse_time,
+            norm_floor=1.0,
         )
-        self.cell = CELLS[kind != GRU](inputs, sizes)
+        self.cell = CELLS[spiking](inputs, neurons, options)
         self.linear = nn.Linear(neurons, classes)
 
     def forward(self, sequence: Tensor, last: int) -> Tensor:
-        """Logits of sequences ``[L, B, inputs]``.
+        """Logits of classes.
 
         Args:
-            sequence: what is seen.
-            last: steps at the end by whose mean rates a sequence is told, ``[B, classes]``; 0: each step is
-                told by its own, ``[L, B, classes]``.
+            sequence: inputs ``[L, B, inputs]``.
+            last: number of steps at the end whose mean rates are read out, giving ``[B, classes]``; 0: every
+                step is classified by its own rates, giving ``[L, B, classes]``.
         """
         currents = self.cell.enter(sequence)
         state, rates = self.cell.at_rest(sequence.shape[1], like=sequence), []
@@ -61,14 +64,14 @@ class SequenceClassifier(nn.Module):
 
 
 def accuracy(classifier: SequenceClassifier, sequence: Tensor, label: Tensor, last: int) -> float:
-    """Share of sequences (or steps) whose most probable class is their label; of those that have one.
+    """Share of labelled sequences (or steps) whose most probable class is their label, 0 to 1.
 
     Args:
-        classifier: what tells classes.
-        sequence: ``[L, B, inputs]``.
-        label: ``[B]``, or ``[L, B]`` where ``last`` is 0; -100 where there is none.
+        classifier: the classifier.
+        sequence: inputs ``[L, B, inputs]``.
+        label: ``[B]``, or ``[L, B]`` where ``last`` is 0; -100 marks a missing label.
         last: as in `SequenceClassifier.forward`.
     """
     with torch.no_grad():
-        told, there = classifier(sequence, last).argmax(-1), label >= 0
-        return float((told == label)[there].float().mean())
+        predicted, labelled = classifier(sequence, last).argmax(-1), label >= 0
+        return float((predicted == label)[labelled].float().mean())

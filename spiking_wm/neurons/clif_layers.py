@@ -1,11 +1,11 @@
 """Layers of current-based LIF neurons in a row: activity of an encoder in, firing rates out.
 
-As adaptive LIF neurons, written down twice: layer by layer (`spike_trains`, the definition), and
-fused over all layers for float32 on the CPU.
+There are two implementations: layer by layer (`spike_trains`, the definition), and fused over all layers
+for float32 on the CPU (`firing_rates`).
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -17,7 +17,7 @@ from spiking_wm.neurons.lif import CLIFConstants, clif, fused
 
 
 class Synapses(NamedTuple):
-    """Of a layer."""
+    """Weights and biases of a layer."""
 
     weight: Tensor  # [N, inputs]
     bias: Tensor  # [N]
@@ -27,7 +27,8 @@ def spike_trains(activity: Tensor, ticks: int, layers: Sequence[Synapses]) -> li
     """Spike trains ``[T, B, N]`` of the encoder and of every layer, for activity ``[B, N]``."""
     trains = [regular_spikes(activity, ticks)]
     for layer in layers:
-        trains.append(clif(F.linear(trains[-1], layer.weight, layer.bias))[0])
+        spikes, _ = clif(F.linear(trains[-1], layer.weight, layer.bias), ticks)
+        trains.append(spikes)
     return trains
 
 
@@ -42,7 +43,9 @@ def firing_rates(activity: Tensor, ticks: int, layers: Sequence[Synapses]) -> Te
     return trains[-1].mean(0)
 
 
-def _run(activity: Tensor, ticks: int, parameters: Sequence[Tensor], keep: bool):
+def _run(
+    activity: Tensor, ticks: int, parameters: Sequence[Tensor], keep: bool
+) -> tuple[list[Tensor], list[Tensor]]:
     """Spike trains of the encoder and of every layer, and membrane potentials of every layer."""
     batch = len(activity)
     trains, membranes = [regular_spikes(activity, ticks)], []
@@ -58,18 +61,18 @@ def _run(activity: Tensor, ticks: int, parameters: Sequence[Tensor], keep: bool)
 
 class _FusedLayers(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, activity, ticks, *parameters):
+    def forward(ctx: Any, activity: Tensor, ticks: int, *parameters: Tensor) -> Tensor:
         trains, membranes = _run(activity, ticks, parameters, keep=True)
         ctx.layers = len(membranes)
         ctx.save_for_backward(*trains[:-1], *membranes, *parameters[::2])
         return trains[-1].mean(0)
 
     @staticmethod
-    def backward(ctx, grad_rates):
+    def backward(ctx: Any, grad_rates: Tensor) -> tuple[Tensor | None, ...]:
         saved, count = ctx.saved_tensors, ctx.layers
         trains, membranes, weights = saved[:count], saved[count : 2 * count], saved[2 * count :]
         grad_spikes = (grad_rates / len(trains[0])).unsqueeze(0)  # the same at every tick
-        grads = []
+        grads: list[Tensor] = []
         for inputs, membrane, weight in reversed(list(zip(trains, membranes, weights))):
             grad_drive, grad_bias = torch.empty_like(membrane), torch.zeros(len(weight))
             arrays = (x.numpy() for x in (grad_spikes.contiguous(), membrane, grad_drive, grad_bias))

@@ -1,5 +1,7 @@
 """Population codes: from real values to spikes or tuning-curve activity, and back."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -28,11 +30,11 @@ class GaussianPopulation(nn.Module):
         return torch.exp(-0.5 * distance.square()).flatten(-2)
 
 
-THRESHOLD = 0.999  # membrane potential above which a spike of the encoder is sent
+THRESHOLD = 0.999  # membrane potential above which the encoder spikes
 
 
 def regular_spikes(activity: Tensor, ticks: int) -> Tensor:
-    """Deterministic rate code: integrate the activity, spike above `THRESHOLD`, subtract it.
+    """Deterministic rate code: integrate the activity; spike above `THRESHOLD` and subtract it.
 
     The gradient passes straight through every spike (Tang et al. 2020, deterministic encoding).
 
@@ -48,7 +50,7 @@ def regular_spikes(activity: Tensor, ticks: int) -> Tensor:
     return _integrate_and_fire(activity, ticks)
 
 
-def _integrate_and_fire(activity, ticks):
+def _integrate_and_fire(activity: Tensor, ticks: int) -> Tensor:
     spikes = activity.new_empty(ticks, *activity.shape)
     if fused(activity):
         flat = activity.detach().contiguous().numpy().reshape(-1)
@@ -64,11 +66,11 @@ def _integrate_and_fire(activity, ticks):
 
 class _RegularSpikes(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, activity, ticks):
+    def forward(ctx: Any, activity: Tensor, ticks: int) -> Tensor:
         return _integrate_and_fire(activity, ticks)
 
     @staticmethod
-    def backward(ctx, grad_spikes):
+    def backward(ctx: Any, grad_spikes: Tensor) -> tuple[Tensor, None]:
         return grad_spikes.sum(0), None
 
 

@@ -1,31 +1,35 @@
-"""Neurons of `compartments` over all ticks at once, forward and back, compiled by numba and cached on disk.
+"""Fused kernels of the neurons of `compartments`, forward and backward, compiled by numba and cached on disk.
 
-All kernels have the same arguments: ``drive [T, B, P N]`` holds the currents of all ports one after the
-other (one tick of them where they do not change), ``state [S, B, N]`` is changed in place,
-``spikes [T, B, N]`` is filled, and ``saved [T, K, B, N]`` keeps what the way back needs. There ``grad_state``
-is changed in place from the gradient by the last state to that by the first, ``grad_drive [T, B, P N]`` is
-filled and ``grad_parameters [Q, N]`` is added to.
+All kernels but `lif_rates` have the same arguments. Forward: ``drive [T, B, P N]`` holds the currents of all
+ports, one port after the other (one tick if they are constant); ``state [S, B, N]`` is changed in place;
+``spikes [T, B, N]`` and ``saved [T, K, B, N]``, what the backward pass needs, are filled. Backward:
+``grad_state`` is changed in place from the gradient of the last state to that of the first, ``grad_drive`` is
+filled, and ``grad_parameters [Q, N]`` is added to.
 """
+
+from typing import Any
 
 import numpy as np
 from numba import njit
+
+Array = np.ndarray
 
 _ONE, _ZERO, _TWO, _FOUR = map(np.float32, (1, 0, 2, 4))
 _row, _plane, _cube, _ticks = "f4[::1]", "f4[:,::1]", "f4[:,:,::1]", "f4[:,:,:,::1]"
 _forward = f"void({_cube},{_cube},{_cube},{_ticks},{_plane},{_row})"
 _back = f"void({_cube},{_ticks},{_cube},{_cube},{_plane},{_plane},{_row})"
-_compiled = {"cache": True, "nogil": True, "error_model": "numpy"}
+_compiled: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy"}
 
 
 @njit("f4(f4)", inline="always", **_compiled)
-def _slope(above):
-    """Surrogate gradient of a spike by how far the potential is above the threshold (QGate)."""
+def _slope(above: np.float32) -> np.float32:
+    """Surrogate gradient of a spike (QGate), given the potential above the threshold."""
     return max(_ZERO, _TWO - _FOUR * abs(above))
 
 
 @njit(_forward, **_compiled)
-def lif(drive, state, spikes, saved, parameters, constants):
-    """``u``; saves how far above the threshold it got."""
+def lif(drive: Array, state: Array, spikes: Array, saved: Array, parameters: Array, constants: Array) -> None:
+    """LIF neurons: state ``u``. Saves the potential above the threshold."""
     rate, threshold = constants[0], constants[1]
     ticks, batch, neurons = spikes.shape
     for b in range(batch):
@@ -41,8 +45,16 @@ def lif(drive, state, spikes, saved, parameters, constants):
 
 
 @njit(_back, **_compiled)
-def lif_back(grad_spikes, saved, grad_state, grad_drive, grad_parameters, parameters, constants):
-    """Undo `lif`."""
+def lif_back(
+    grad_spikes: Array,
+    saved: Array,
+    grad_state: Array,
+    grad_drive: Array,
+    grad_parameters: Array,
+    parameters: Array,
+    constants: Array,
+) -> None:
+    """Backward pass of `lif`."""
     rate = constants[0]
     ticks, batch, neurons = grad_spikes.shape
     for b in range(batch):
@@ -59,8 +71,8 @@ def lif_back(grad_spikes, saved, grad_state, grad_drive, grad_parameters, parame
 
 
 @njit(f"void({_plane},{_plane},{_plane},i8,{_row})", **_compiled)
-def lif_rates(drive, rates, slopes, ticks, constants):
-    """Mean of spikes from rest for currents ``[B, N]`` that stay, and its derivative by them."""
+def lif_rates(drive: Array, rates: Array, slopes: Array, ticks: int, constants: Array) -> None:
+    """Mean rates of LIF neurons from rest for constant currents ``[B, N]``, and their derivatives."""
     rate, threshold, share = constants[0], constants[1], _ONE / np.float32(ticks)
     batch, neurons = drive.shape
     u, u_by_x, above = np.empty((3, neurons), np.float32)
@@ -85,8 +97,10 @@ def lif_rates(drive, rates, slopes, ticks, constants):
 
 
 @njit(_forward, **_compiled)
-def integrate_and_fire(drive, state, spikes, saved, parameters, constants):
-    """``u``, without leak; saves whether the current is one whose changes count."""
+def integrate_and_fire(
+    drive: Array, state: Array, spikes: Array, saved: Array, parameters: Array, constants: Array
+) -> None:
+    """Integrate-and-fire neurons: state ``u``. Saves 1 where the current has a gradient, else 0."""
     ticks, batch, neurons = spikes.shape
     for b in range(batch):
         u = state[0, b]
@@ -104,9 +118,15 @@ def integrate_and_fire(drive, state, spikes, saved, parameters, constants):
 
 @njit(_back, **_compiled)
 def integrate_and_fire_back(
-    grad_spikes, saved, grad_state, grad_drive, grad_parameters, parameters, constants
-):
-    """Undo `integrate_and_fire`."""
+    grad_spikes: Array,
+    saved: Array,
+    grad_state: Array,
+    grad_drive: Array,
+    grad_parameters: Array,
+    parameters: Array,
+    constants: Array,
+) -> None:
+    """Backward pass of `integrate_and_fire`."""
     ticks, batch, neurons = grad_spikes.shape
     for b in range(batch):
         for t in range(ticks):
@@ -118,8 +138,10 @@ def integrate_and_fire_back(
 
 
 @njit(_forward, **_compiled)
-def adaptive_lif(drive, state, spikes, saved, parameters, constants):
-    """``u`` and the rise ``a`` of its threshold; saves how far above that it got."""
+def adaptive_lif(
+    drive: Array, state: Array, spikes: Array, saved: Array, parameters: Array, constants: Array
+) -> None:
+    """Adaptive LIF neurons: ``u``, and the threshold's rise ``a``. Saves ``u`` above the threshold."""
     rate, threshold, decay, step = constants[0], constants[1], constants[2], constants[3]
     ticks, batch, neurons = spikes.shape
     for b in range(batch):
@@ -139,8 +161,16 @@ def adaptive_lif(drive, state, spikes, saved, parameters, constants):
 
 
 @njit(_back, **_compiled)
-def adaptive_lif_back(grad_spikes, saved, grad_state, grad_drive, grad_parameters, parameters, constants):
-    """Undo `adaptive_lif`."""
+def adaptive_lif_back(
+    grad_spikes: Array,
+    saved: Array,
+    grad_state: Array,
+    grad_drive: Array,
+    grad_parameters: Array,
+    parameters: Array,
+    constants: Array,
+) -> None:
+    """Backward pass of `adaptive_lif`."""
     rate, decay, step = constants[0], constants[2], constants[3]
     ticks, batch, neurons = grad_spikes.shape
     crossing = np.empty(neurons, np.float32)
@@ -161,8 +191,10 @@ def adaptive_lif_back(grad_spikes, saved, grad_state, grad_drive, grad_parameter
 
 
 @njit(_forward, **_compiled)
-def two_compartments(drive, state, spikes, saved, parameters, constants):
-    """Dendrite and soma; saves both, and the soma of the tick before."""
+def two_compartments(
+    drive: Array, state: Array, spikes: Array, saved: Array, parameters: Array, constants: Array
+) -> None:
+    """TC-LIF neurons: dendrite and soma. Saves both, and the soma of the tick before."""
     threshold, dendritic_reset = constants[1], constants[2]
     ticks, batch, neurons = spikes.shape
     back, forth = parameters[0], parameters[1]
@@ -188,8 +220,16 @@ def two_compartments(drive, state, spikes, saved, parameters, constants):
 
 
 @njit(_back, **_compiled)
-def two_compartments_back(grad_spikes, saved, grad_state, grad_drive, grad_parameters, parameters, constants):
-    """Undo `two_compartments`."""
+def two_compartments_back(
+    grad_spikes: Array,
+    saved: Array,
+    grad_state: Array,
+    grad_drive: Array,
+    grad_parameters: Array,
+    parameters: Array,
+    constants: Array,
+) -> None:
+    """Backward pass of `two_compartments`."""
     threshold = constants[1]
     ticks, batch, neurons = grad_spikes.shape
     back, forth = parameters[0], parameters[1]
@@ -214,8 +254,8 @@ def two_compartments_back(grad_spikes, saved, grad_state, grad_drive, grad_param
 
 
 @njit("f4(f4)", inline="always", **_compiled)
-def _sigmoid(x):
-    """To 1e-5; made of products alone, so that loops run on vectors."""
+def _sigmoid(x: np.float32) -> np.float32:
+    """Logistic function, to 1e-5; of products alone, so that the compiler vectorises the loop."""
     y = max(-abs(x), np.float32(-20)) / np.float32(256)
     z = _ONE + y * (_ONE + y * np.float32(1 / 2) * (_ONE + y * np.float32(1 / 3) * (_ONE + y / _FOUR)))
     for _ in range(8):
@@ -224,8 +264,10 @@ def _sigmoid(x):
 
 
 @njit(_forward, **_compiled)
-def multi_compartment(drive, state, spikes, saved, parameters, constants):
-    """Basal and apical dendrite, soma; saves how far above the threshold it got, the gate, and the pull."""
+def multi_compartment(
+    drive: Array, state: Array, spikes: Array, saved: Array, parameters: Array, constants: Array
+) -> None:
+    """MCNs: basal, apical, soma. Saves the soma above the threshold, the gate, and what the gate scales."""
     rate, threshold, gated, soft = constants[0], constants[1], constants[2], constants[3]
     ticks, batch, neurons = spikes.shape
     for b in range(batch):
@@ -258,9 +300,15 @@ def multi_compartment(drive, state, spikes, saved, parameters, constants):
 
 @njit(_back, **_compiled)
 def multi_compartment_back(
-    grad_spikes, saved, grad_state, grad_drive, grad_parameters, parameters, constants
-):
-    """Undo `multi_compartment`."""
+    grad_spikes: Array,
+    saved: Array,
+    grad_state: Array,
+    grad_drive: Array,
+    grad_parameters: Array,
+    parameters: Array,
+    constants: Array,
+) -> None:
+    """Backward pass of `multi_compartment`."""
     rate, threshold, gated, soft = constants[0], constants[1], constants[2], constants[3]
     ticks, batch, neurons = grad_spikes.shape
     kept = np.empty(neurons, np.float32)

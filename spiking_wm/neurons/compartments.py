@@ -1,18 +1,18 @@
-"""Neurons of one to three compartments, over all ticks at once, with their state passed in and out.
+"""Neurons of one to three compartments, over all time steps of the network (ticks), with explicit state.
 
-``P`` ports take currents, ``S`` compartments are state, ``N`` neurons, ``T`` ticks, ``B`` batch (any number
-of dimensions). A kind of neuron is written down tick by tick in PyTorch, the definition, for any device and
-precision; what trains in float32 on the CPU runs the same fused in `compartment_kernels`. The tests hold one
-against the other, and both against scalar loops.
+Shapes: ``P`` ports that take currents, ``S`` compartments of state, ``N`` neurons, ``T`` ticks, ``B`` batch
+(any number of dimensions). Each kind of neuron is defined tick by tick in PyTorch, for any device and
+precision. In float32 on the CPU, the fused kernels of `compartment_kernels` compute the same. Tests compare
+both with scalar loops.
 
-All but `IntegrateAndFire` fire above the same threshold, start from 0, and have the surrogate gradient
-``max(0, 2 - 4 |x|)`` of how far the potential is above the threshold (QGate). No gradient goes through resets
-to 0; one goes through resets that subtract, for what a spike takes is not there for the next one.
+All kinds but `IntegrateAndFire` fire above the same threshold and start from 0. The surrogate gradient of
+their spikes is ``max(0, 2 - 4 |x|)`` (QGate), where ``x`` is the potential above the threshold. Resets to 0
+have no gradient. Resets that subtract have one, because the charge that a spike takes is missing later.
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -23,43 +23,43 @@ from spiking_wm.neurons import probe
 from spiking_wm.neurons.lif import fused
 
 THRESHOLD = 0.5
-TAU = 2.0  # ticks, of all membranes
-APICAL = 1  # port, and compartment, of MCNs that gates
+TAU = 2.0  # time constant of all membranes, in ticks
+APICAL = 1  # index of the gating port, and compartment, of MCNs
 
 
 class _Spike(torch.autograd.Function):
-    """1 above 0."""
+    """1 above 0, else 0; the gradient is QGate's."""
 
     @staticmethod
-    def forward(ctx, above: Tensor) -> Tensor:
+    def forward(ctx: Any, above: Tensor) -> Tensor:
         ctx.save_for_backward(above)
         return (above > 0).to(above.dtype)
 
     @staticmethod
-    def backward(ctx, grad: Tensor) -> Tensor:
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
         (above,) = ctx.saved_tensors
         return grad * (2 - 4 * above.abs()).clamp_min(0)
 
 
 class _Rounded(torch.autograd.Function):
-    """Rate of `IntegrateAndFire` over so many ticks of a current."""
+    """Mean rate of `IntegrateAndFire` from rest, for a constant current."""
 
     @staticmethod
-    def forward(ctx, current: Tensor, ticks: int) -> Tensor:
+    def forward(ctx: Any, current: Tensor, ticks: int) -> Tensor:
         ctx.save_for_backward(current)
         return (current * ticks).add_(0.5).floor_().clamp_(0, ticks).div_(ticks)
 
     @staticmethod
-    def backward(ctx, grad: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         (current,) = ctx.saved_tensors
         return grad * ((current > 0) & (current < 1)), None
 
 
 class _LIFRates(torch.autograd.Function):
-    """Rates ``[B, N]`` of `LIF` from rest over so many ticks of currents ``[B, N]``."""
+    """Mean rates ``[B, N]`` of `LIF` from rest, for constant currents ``[B, N]``."""
 
     @staticmethod
-    def forward(ctx, currents: Tensor, ticks: int, constants: np.ndarray) -> Tensor:
+    def forward(ctx: Any, currents: Tensor, ticks: int, constants: np.ndarray) -> Tensor:
         rates, slopes = torch.empty_like(currents), torch.empty_like(currents)
         arrays = (x.detach().numpy() for x in (currents, rates, slopes))
         kernels.lif_rates(*arrays, ticks, constants)
@@ -67,16 +67,17 @@ class _LIFRates(torch.autograd.Function):
         return rates
 
     @staticmethod
-    def backward(ctx, grad: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
         (slopes,) = ctx.saved_tensors
         return grad * slopes, None, None
 
 
 spike = _Spike.apply
+"""Spikes (1 where the argument is above 0, else 0) with the surrogate gradient QGate."""
 
 
 class Neurons(torch.nn.Module, ABC):
-    """``N`` neurons of a kind.
+    """``N`` neurons of one kind.
 
     Args:
         neurons: ``N``.
@@ -85,7 +86,7 @@ class Neurons(torch.nn.Module, ABC):
     ports: ClassVar[int] = 1
     compartments: ClassVar[int] = 1
     kernels: ClassVar[tuple[Callable, Callable]]
-    saves: ClassVar[int] = 1  # values per neuron and tick that the way back needs
+    saves: ClassVar[int] = 1  # values per neuron and tick that the backward pass needs
     constants: tuple[float, ...] = (1 / TAU, THRESHOLD)
 
     def __init__(self, neurons: int):
@@ -94,24 +95,24 @@ class Neurons(torch.nn.Module, ABC):
 
     @abstractmethod
     def tick(self, drive: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        """One tick: spikes ``[B, N]`` and the state ``[S, B, N]`` after it, for currents ``[B, P N]``."""
+        """One tick: spikes ``[B, N]`` and next state ``[S, B, N]``, for currents ``[B, P N]``."""
 
     def parameters_by_neuron(self) -> Tensor:
-        """What is learned of the neurons themselves, ``[Q, N]``."""
+        """Learned parameters of the neurons themselves, ``[Q, N]``."""
         return torch.empty(0, self.neurons)
 
     def at_rest(self, *batch: int, like: Tensor | None = None) -> Tensor:
-        """State ``[S, B, N]`` of neurons that have not been active."""
+        """Initial state ``[S, B, N]``, of the type and device of ``like``."""
         shape = (self.compartments, *batch, self.neurons)
         return torch.zeros(shape) if like is None else like.new_zeros(shape)
 
     def forward(self, drive: Tensor, state: Tensor, ticks: int | None = None) -> tuple[Tensor, Tensor]:
-        """Spikes ``[T, B, N]`` (0 or 1) and the state ``[S, B, N]`` after the last tick.
+        """Spikes ``[T, B, N]`` (0 or 1) and state ``[S, B, N]`` after the last tick.
 
         Args:
-            drive: currents ``[T, B, P N]``, the ports one after the other.
+            drive: currents ``[T, B, P N]``, one port after the other; ``[1, B, P N]`` if they are constant.
             state: before the first tick, ``[S, B, N]``.
-            ticks: ``T``, where drive has one tick because it does not change.
+            ticks: ``T``, if the drive is constant.
         """
         ticks = ticks or len(drive)
         if fused(drive, state):
@@ -132,12 +133,12 @@ class Neurons(torch.nn.Module, ABC):
         return torch.stack(spikes), state
 
     def rates(self, drive: Tensor, state: Tensor, ticks: int) -> tuple[Tensor, Tensor]:
-        """As `forward`, but the mean of spikes over ticks ``[1, B, N]``."""
+        """As `forward`, with the mean of spikes over ticks ``[1, B, N]`` instead of spikes."""
         spikes, state = self(drive, state, ticks)
         return spikes.mean(0, keepdim=True), state
 
     def from_rest(self, drive: Tensor, ticks: int, averaged: bool) -> Tensor:
-        """Spikes ``[T, B, N]``, or their mean ``[1, B, N]``, of neurons that have not been active."""
+        """Spikes ``[T, B, N]``, or if ``averaged`` their mean ``[1, B, N]``, from the initial state."""
         rest = self.at_rest(*drive.shape[1:-1], like=drive)
         return (self.rates if averaged else self)(drive, rest, ticks)[0]
 
@@ -155,10 +156,10 @@ class LIF(Neurons):
         return s, (u * (1 - s.detach()))[None]
 
     def from_rest(self, drive: Tensor, ticks: int, averaged: bool) -> Tensor:
-        """See `Neurons.from_rest`; of rates, only they and their slopes go through memory, not ticks."""
+        """See `Neurons.from_rest`; mean rates of a constant current are computed without storing ticks."""
         if len(drive) > 1 or not averaged or not fused(drive):
             return super().from_rest(drive, ticks, averaged)
-        if probe.heard():  # ticks may add up with other errors of rounding: they are for showing alone
+        if probe.heard():  # spikes serve the probe alone: sums over ticks are rounded differently
             with torch.no_grad():
                 super().from_rest(drive, ticks, averaged)
         flat = drive.reshape(-1, self.neurons).contiguous()
@@ -166,11 +167,11 @@ class LIF(Neurons):
 
 
 class IntegrateAndFire(Neurons):
-    """``u += x``; ``s = [u >= 1]``; ``u -= s``: without leak, from half the threshold.
+    """``u += x``; ``s = [u >= 1]``; ``u -= s``: without leak, starting from half the threshold.
 
-    A current that stays is rounded: over ``T`` ticks there are as many spikes as ``T x`` is near to, none
-    below 0 and ``T`` above 1. So the surrogate gradient is that of what is rounded, 1 where ``0 < x < 1``,
-    and none goes through the state: what comes in at a tick goes out as spikes sooner or later.
+    A constant current is rounded to a rate: in ``T`` ticks there are ``T x`` spikes, rounded, at least 0 and
+    at most ``T``. The surrogate gradient is that of the clipped identity, 1 where ``0 < x < 1``, and
+    none goes through the state: all charge leaves as spikes sooner or later.
     """
 
     kernels = kernels.integrate_and_fire, kernels.integrate_and_fire_back
@@ -188,17 +189,17 @@ class IntegrateAndFire(Neurons):
         return s + passed - passed.detach(), (u - s)[None]
 
     def from_rest(self, drive: Tensor, ticks: int, averaged: bool) -> Tensor:
-        """See `Neurons.from_rest`; rates of a current that stays, without going through ticks."""
+        """See `Neurons.from_rest`; mean rates of a constant current are computed in closed form."""
         if len(drive) > 1 or not averaged:
             return super().from_rest(drive, ticks, averaged)
-        if probe.heard():  # ticks add up with other errors of rounding: they are for showing alone
+        if probe.heard():  # spikes serve the probe alone: sums over ticks are rounded differently
             with torch.no_grad():
                 super().from_rest(drive, ticks, averaged)
         return _Rounded.apply(drive, ticks)
 
 
 class AdaptiveLIF(Neurons):
-    """LIF whose threshold rises by ``step`` with each spike and falls back over ``adaptation`` ticks.
+    """LIF with a threshold that rises by ``step`` per spike and decays over ``adaptation`` ticks.
 
     ``s = [u > threshold + a]``; ``a = (1 - 1/adaptation) a + step s`` (Bellec et al. 2018).
     """
@@ -220,7 +221,7 @@ class TwoCompartments(Neurons):
     """Dendrite ``d`` and soma ``u`` that drive each other, without leak (TC-LIF, Zhang et al. 2023).
 
     ``d += back u + x - reset s``; ``u += forth d - threshold s``, with the spikes ``s`` of the tick before;
-    ``s = [u > threshold]``; ``back`` in -1 to 0 and ``forth`` in 0 to 1 are learned.
+    ``s = [u > threshold]``. ``back``, in -1 to 0, and ``forth``, in 0 to 1, are learned.
     """
 
     compartments, saves = 2, 3
@@ -233,7 +234,7 @@ class TwoCompartments(Neurons):
         self.coupling = torch.nn.Parameter(torch.zeros(2, neurons))
 
     def parameters_by_neuron(self) -> Tensor:
-        """``back`` and ``forth``."""
+        """``back`` and ``forth``, ``[2, N]``."""
         back, forth = self.coupling.sigmoid()
         return torch.stack([-back, forth])
 
@@ -247,12 +248,17 @@ class TwoCompartments(Neurons):
 
 
 class MultiCompartment(Neurons):
-    """Basal dendrite ``b``, apical one ``a`` that gates, and soma ``u`` (MCN, Sun et al. 2025).
+    """Basal dendrite ``b``, gating apical dendrite ``a``, and soma ``u`` (MCN, Sun et al. 2025).
 
-    ``b += (x_b - b) / tau``; ``a += (x_a - a) / tau``; ``z = sigmoid(a)``. With ``gated_leak``, as in the
-    published code, ``u += z (b - u + x_s - u) / tau``: a closed gate keeps ``u`` as it is; else, as in the
-    paper (with conductances and beta of 1), ``u += (z (b - u + x_s) - u) / tau``. A spike sets all three to
-    0; with ``soft`` it takes the threshold from ``u``, so that nothing is forgotten with it.
+    ``b += (x_b - b) / tau``; ``a += (x_a - a) / tau``; ``z = sigmoid(a)``; ``s = [u > threshold]``.
+
+    Args:
+        neurons: ``N``.
+        gated_leak: True as in the published code: ``u += z (b - u + x_s - u) / tau``, so a closed gate holds
+            ``u``. False as in the paper, with conductances and beta of 1:
+            ``u += (z (b - u + x_s) - u) / tau``.
+        soft: False as published: a spike sets ``b``, ``a`` and ``u`` to 0. True: it subtracts the threshold
+            from ``u``, and the rest stays.
     """
 
     ports, compartments, saves = 3, 3, 3
@@ -278,7 +284,9 @@ class MultiCompartment(Neurons):
 
 class _Fused(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, drive: Tensor, state: Tensor, parameters: Tensor, neurons: Neurons, ticks: int):
+    def forward(
+        ctx: Any, drive: Tensor, state: Tensor, parameters: Tensor, neurons: Neurons, ticks: int
+    ) -> tuple[Tensor, Tensor]:
         batch = drive.shape[1]
         spikes = drive.new_empty(ticks, batch, neurons.neurons)
         saved = drive.new_empty(ticks, neurons.saves, batch, neurons.neurons)
@@ -291,7 +299,9 @@ class _Fused(torch.autograd.Function):
         return spikes, after
 
     @staticmethod
-    def backward(ctx, grad_spikes: Tensor, grad_after: Tensor):
+    def backward(
+        ctx: Any, grad_spikes: Tensor, grad_after: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, None, None]:
         saved, parameters = ctx.saved_tensors
         ticks, batch, width = grad_spikes.shape
         grad_drive = saved.new_empty(ticks, batch, ctx.neurons.ports * width)
@@ -312,5 +322,6 @@ KINDS: dict[str, Callable[[int], Neurons]] = {
     "mcn_paper": lambda neurons: MultiCompartment(neurons, gated_leak=False),
     "mcn_soft": lambda neurons: MultiCompartment(neurons, soft=True),
 }
+"""Kinds for recurrent cells, by name."""
 LAYERED: dict[str, Callable[[int], Neurons]] = {"lif": LIF, "integrate_and_fire": IntegrateAndFire}
-"""Kinds for layers, which start from rest in every step."""
+"""Kinds for feed-forward layers, which start from rest in every environment step, by name."""

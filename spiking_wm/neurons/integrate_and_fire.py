@@ -1,9 +1,11 @@
-"""Integrate-and-fire neurons as deep spiking Q-networks have them, over all ticks at once.
+"""Integrate-and-fire neurons of deep spiking Q-networks, over all ticks at once.
 
-``T`` ticks, ``B`` batch (any number of dimensions), ``N`` neurons.
+``T`` ticks, ``B`` batch (any number of dimensions), ``N`` neurons. Calling convention: see
+`spiking_wm.neurons`. `fire` is defined tick by tick; `integrate_and_fire_kernels` fuses it for float32 on
+the CPU.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -11,71 +13,85 @@ from torch import Tensor
 
 from spiking_wm.neurons import integrate_and_fire_kernels as kernels
 from spiking_wm.neurons import probe, surrogate
-from spiking_wm.neurons.lif import fused
+from spiking_wm.neurons.lif import check_ticks, fused
 
 
 class Constants(NamedTuple):
     """``h = v + gain x - leak v``; a spike where ``h >= threshold``, then ``v = 0``.
 
-    With ``soft`` a spike takes the threshold from ``h`` instead. With ``residual`` what has not become a
-    spike counts where rates are read out ("robust representation", Tan et al. 2021), so that they are as
-    exact as the currents. With ``waits`` a layer fires when all that the one before has to say has come, not
-    at what comes early and would be taken back: it is then as exact as its ticks.
+    ``soft``: a spike subtracts the threshold from ``h`` instead. ``residual``: the potential that is left
+    after the last tick is added where rates are read out ("robust representation", Tan et al. 2021), which
+    makes rates as exact as the currents. ``waits``: a layer takes the mean current over all ticks of the
+    layer before, so that it does not fire at early input that later input cancels; its error is then at most
+    that of rounding to ``T`` levels.
     """
 
     gain: float
     leak: float
     threshold: float = 1.0
     soft: bool = False
-    start: float = 0.0  # potential at rest
+    start: float = 0.0  # potential ``v`` at rest
     residual: bool = False
     waits: bool = False
 
 
 LIF = Constants(0.5, 0.5)  # time constant of two ticks
 IF = Constants(1.0, 0.0)
-LIF_SOFT = Constants(1.0, 0.1, soft=True, start=0.5)  # of ten ticks; forgets little as it fires
-CONVERTED = Constants(1.0, 0.0, soft=True, start=0.5, residual=True)  # what ReLU becomes
-ROUNDED = Constants(1.0, 0.0, soft=True, start=0.5, waits=True)  # what rounded activity becomes
+LIF_SOFT = Constants(1.0, 0.1, soft=True, start=0.5)  # time constant of ten ticks
+CONVERTED = Constants(1.0, 0.0, soft=True, start=0.5, residual=True)  # converted from ReLU units
+ROUNDED = Constants(1.0, 0.0, soft=True, start=0.5, waits=True)  # converted from units with rounded activity
 KINDS = {"lif": LIF, "lif_soft": LIF_SOFT, "if": IF, "converted": CONVERTED, "rounded": ROUNDED}
 
 
-def fire(drive: Tensor, ticks: int, constants: Constants) -> tuple[Tensor, Tensor]:
-    """Let neurons that are at rest take currents; what they do, and how they end.
+class State(NamedTuple):
+    """State of integrate-and-fire neurons after a tick."""
 
-    Gradients go through resets too, and through spikes by ``1 / (1 + (pi (h - threshold))^2)`` (arctan's).
+    potential: Tensor  # after the reset, [B, N]
+
+
+def fire(drive: Tensor, ticks: int, constants: Constants, state: State | None = None) -> tuple[Tensor, State]:
+    """Run integrate-and-fire neurons.
+
+    The surrogate gradient of a spike is ``1 / (1 + (pi (h - threshold))^2)`` (arctangent, Fang et al. 2021);
+    gradients go through resets too.
 
     Args:
-        drive: currents ``[T, B, N]``, or ``[1, B, N]`` if they do not change.
-        ticks: ``T``.
-        constants: the neurons'.
+        drive: currents ``[T, B, N]``, or ``[1, B, N]`` if they are constant.
+        ticks: number of ticks ``T``.
+        constants: of the neurons.
+        state: state before the first tick; ``None`` is rest (``constants.start``), which alone runs fused.
 
     Returns:
-        Spikes ``[T, B, N]`` (0 or 1), and potentials ``[B, N]`` after them.
+        Spikes ``[T, B, N]`` (0 or 1) and the state after the last tick.
+
+    Raises:
+        ValueError: if ``drive`` has neither ``ticks`` nor 1 entries in its first dimension.
     """
-    if fused(drive):
+    check_ticks(drive, ticks)
+    if state is None and fused(drive):
         flat = drive.reshape(len(drive), drive.shape[1], -1)
         spikes, potential = _Fused.apply(flat, ticks, constants)
-        spikes, potential = spikes.view(ticks, *drive.shape[1:]), potential.view(drive.shape[1:])
+        spikes, state = spikes.view(ticks, *drive.shape[1:]), State(potential.view(drive.shape[1:]))
     else:
-        spikes, potential = _by_tick(drive, ticks, constants)
+        spikes, state = _by_tick(drive, ticks, constants, state)
     probe.fired(spikes)
-    return spikes, potential
+    return spikes, state
 
 
-def _by_tick(drive: Tensor, ticks: int, c: Constants) -> tuple[Tensor, Tensor]:
-    potential, spikes = torch.full_like(drive[0], c.start), []
+def _by_tick(drive: Tensor, ticks: int, c: Constants, state: State | None = None) -> tuple[Tensor, State]:
+    potential = torch.full_like(drive[0], c.start) if state is None else state.potential
+    spikes = []
     for current in drive.expand(ticks, *drive.shape[1:]):
         before = potential + c.gain * current - c.leak * potential
         fired = surrogate.arc_tangent(before - c.threshold)
         potential = before - fired * (c.threshold if c.soft else before)
         spikes.append(fired)
-    return torch.stack(spikes), potential
+    return torch.stack(spikes), State(potential)
 
 
 class _Fused(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, drive: Tensor, ticks: int, c: Constants):
+    def forward(ctx: Any, drive: Tensor, ticks: int, c: Constants) -> tuple[Tensor, Tensor]:
         constants, drive = np.array(c[:5], np.float32), drive.detach().contiguous()
         potential, spikes = torch.empty_like(drive[0]), drive.new_empty(ticks, *drive.shape[1:])
         kernels.integrate_and_fire(*(x.numpy() for x in (drive, potential, spikes)), constants)
@@ -84,7 +100,7 @@ class _Fused(torch.autograd.Function):
         return spikes, potential
 
     @staticmethod
-    def backward(ctx, grad_spikes: Tensor, grad_potential: Tensor):
+    def backward(ctx: Any, grad_spikes: Tensor, grad_potential: Tensor) -> tuple[Tensor | None, ...]:
         (drive,) = ctx.saved_tensors
         grad_drive = torch.empty_like(drive)
         grad_potential = grad_potential.clone(memory_format=torch.contiguous_format)

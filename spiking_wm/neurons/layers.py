@@ -1,28 +1,28 @@
-"""Layers over ticks: spiking ones, and dense ones of the same form to compare them with.
+"""Spiking layers over time steps of the network (ticks), and dense ones of the same form as controls.
 
-Activity is ``[T, ..., N]``; an input with one tick where ``T > 1`` stands for one that does not change,
-and is multiplied once.
+Activity is ``[T, ..., N]`` of ``T`` ticks. An input of one tick where ``T > 1`` is constant over ticks, and
+is multiplied by the weights once.
 """
 
 import torch
 from torch import Tensor, nn
 
 from spiking_wm.neurons.compartments import APICAL, KINDS, LAYERED, MultiCompartment
-from spiking_wm.neurons.sizes import RSSMSizes
+from spiking_wm.neurons.options import NeuronOptions
 
-_FLOOR = 1e-3**0.5  # of normalisations
-_STEEP = 5.0  # how much steeper gates are that are to keep what there is
-_SLOW = 1.0  # taken from what opens a GRU's update gate
+_FLOOR = 1e-3**0.5  # smallest standard deviation that currents are divided by
+_GATE_GAIN = 5.0  # factor on the initial gain of gates that start nearly closed, so that they can open
+_UPDATE_BIAS = 1.0  # subtracted from the logit of a GRU's update gate (Hafner et al. 2023)
 
 
 class PortNorm(nn.Module):
-    """Layer normalisation of the currents of each port apart, over its neurons ``[..., P N]``.
+    """Layer normalisation of currents ``[..., P N]`` over the neurons of each port.
 
     Args:
         ports: ``P``.
         neurons: ``N``.
-        gain, bias: to begin with (paper: the threshold, 0.5, and 0).
-        floor: deviation of currents below which they are not blown up.
+        gain, bias: initial values (paper: the threshold, 0.5, and 0).
+        floor: smallest standard deviation that currents are divided by; its square is the usual epsilon.
     """
 
     def __init__(self, ports: int, neurons: int, gain: float, bias: float = 0.0, floor: float = _FLOOR):
@@ -41,26 +41,27 @@ class PortNorm(nn.Module):
 
 
 class SpikingLayer(nn.Module):
-    """Linear, normalised, neurons that start from rest.
+    """Linear map, normalisation, and neurons that start from rest.
 
     Args:
-        inputs: width.
-        sizes: of the layer.
+        inputs: width of the input.
+        neurons: ``N``.
+        options: kind and initial constants of the neurons.
     """
 
-    def __init__(self, inputs: int, sizes: RSSMSizes):
+    def __init__(self, inputs: int, neurons: int, options: NeuronOptions):
         super().__init__()
-        self.linear = nn.Linear(inputs, sizes.hidden, bias=False)
-        self.norm = PortNorm(1, sizes.hidden, sizes.gain, sizes.bias)
-        self.neurons = LAYERED[sizes.layered](sizes.hidden)
-        self.ticks, self.averaged = sizes.ticks, sizes.averaged
+        self.linear = nn.Linear(inputs, neurons, bias=False)
+        self.norm = PortNorm(1, neurons, options.gain, options.layer_bias)
+        self.neurons = LAYERED[options.layer_kind](neurons)
+        self.ticks, self.averaged = options.ticks, options.averaged
 
     def forward(self, activity: Tensor, also: Tensor | None = None) -> Tensor:
-        """Spikes ``[T, ..., N]``, or rates ``[1, ..., N]``, for ``[T or 1, ..., inputs]``.
+        """Spikes ``[T, ..., N]``, or mean rates ``[1, ..., N]``.
 
         Args:
-            activity: of what it sees.
-            also: added to the currents, ``[..., N]``.
+            activity: input, ``[T or 1, ..., inputs]``.
+            also: currents added before the normalisation, ``[..., N]``.
         """
         currents = self.linear(activity)
         drive = self.norm(currents if also is None else currents + also)
@@ -68,115 +69,131 @@ class SpikingLayer(nn.Module):
 
 
 class DenseLayer(nn.Module):
-    """Linear, normalised, SiLU: what takes a `SpikingLayer`'s place where nothing spikes."""
+    """Linear map, normalisation, SiLU: the counterpart of `SpikingLayer` without spikes."""
 
-    def __init__(self, inputs: int, sizes: RSSMSizes):
+    def __init__(self, inputs: int, neurons: int, options: NeuronOptions):
         super().__init__()
-        self.linear, self.norm = nn.Linear(inputs, sizes.hidden, bias=False), PortNorm(1, sizes.hidden, 1.0)
+        self.linear, self.norm = nn.Linear(inputs, neurons, bias=False), PortNorm(1, neurons, 1.0)
 
     def forward(self, activity: Tensor, also: Tensor | None = None) -> Tensor:
-        """``[1, ..., N]`` for ``[1, ..., inputs]``; ``also`` is added before the normalisation."""
+        """Activity ``[1, ..., N]`` for ``[1, ..., inputs]``; arguments as in `SpikingLayer.forward`."""
         currents = self.linear(activity)
         return nn.functional.silu(self.norm(currents if also is None else currents + also))
 
 
 class SpikingCell(nn.Module):
-    """Recurrent neurons of a kind, with dendrites where it has them.
+    """Recurrent neurons of one kind (`compartments.KINDS`).
 
-    Basal and apical dendrites see the input and the cell's own last spikes, tick by tick; the soma, or what
-    takes the only current there is, sees the input (the last spikes too where it is the only port).
+    Basal and apical dendrites receive the input and the cell's spikes of the step before. The soma of a
+    neuron with dendrites receives the input alone; a neuron with one port receives both there.
 
-    Where potentials are carried they go on from step to step; else every step starts from rest, and what is
-    remembered is spikes alone (as in the published code). With ``memory``, gates of MCNs begin nearly closed,
-    each so that it keeps what there is for some time of 1 to ``memory`` steps (as gated units in Tallec &
-    Ollivier 2018), and steep, so that they can open. With ``synapses``, spikes (or rates) are handed on as
-    synapses filter them, each neuron's with a time constant of its own, of 0 to so many steps.
+    With ``options.carried``, potentials go on from step to step. Without it, every step starts from rest and
+    the state is spikes alone, as in the published code. With ``options.gate_time``, the gates of
+    multi-compartment neurons start nearly closed: the gate of each holds the soma for a time drawn from 1 to
+    ``gate_time`` steps (chrono initialisation, Tallec & Ollivier 2018), with a larger gain. With
+    ``options.synapse_time``, the cell's output is low-pass filtered, each neuron's with a time constant of
+    its own, from 0 to ``synapse_time`` steps.
 
     Args:
-        inputs: width.
-        sizes: of the cell.
+        inputs: width of the input.
+        neurons: ``N``.
+        options: kind and initial constants of the neurons.
     """
 
-    def __init__(self, inputs: int, sizes: RSSMSizes):
+    synapse_decay: Tensor | None  # share of the filtered output that stays per step, [N]
+
+    def __init__(self, inputs: int, neurons: int, options: NeuronOptions):
         super().__init__()
-        neurons = sizes.neurons
-        self.neurons, self.carried = KINDS[sizes.kind](neurons), sizes.carried
-        self.ticks, self.averaged = sizes.ticks, sizes.averaged
+        self.neurons, self.carried = KINDS[options.kind](neurons), options.carried
+        self.ticks, self.averaged = options.ticks, options.averaged
         ports = self.neurons.ports
         self.recurrent_ports = max(ports - 1, 1)
         self.of_input = nn.Linear(inputs, ports * neurons, bias=False)
         self.of_spikes = nn.Linear(neurons, self.recurrent_ports * neurons, bias=False)
-        self.norm = PortNorm(ports, neurons, sizes.gain, floor=sizes.floor)
-        times = torch.linspace(0, 1, neurons).square() * sizes.synapses  # most are short
-        self.register_buffer("kept", times / (1 + times) if sizes.synapses else None, persistent=False)
-        if sizes.memory and isinstance(self.neurons, MultiCompartment):
+        self.norm = PortNorm(ports, neurons, options.gain, floor=options.norm_floor)
+        times = torch.linspace(0, 1, neurons).square() * options.synapse_time  # most are short
+        decay = times / (1 + times) if options.synapse_time else None
+        self.register_buffer("synapse_decay", decay, persistent=False)
+        if options.gate_time and isinstance(self.neurons, MultiCompartment):
             with torch.no_grad():
-                self.norm.bias[APICAL] = -_times(neurons, sizes.memory).log()
-                self.norm.gain[APICAL] *= _STEEP
+                self.norm.bias[APICAL] = -_gate_times(neurons, options.gate_time).log()
+                self.norm.gain[APICAL] *= _GATE_GAIN
 
     def at_rest(self, *batch: int, like: Tensor) -> tuple[Tensor, Tensor]:
-        """Spikes ``[T, B, N]`` (or rates) and potentials ``[S, B, N]`` of a cell that has not been active."""
+        """Initial spikes ``[T, B, N]`` (or rates ``[1, B, N]``) and potentials ``[S, B, N]``."""
         spikes = like.new_zeros(1 if self.averaged else self.ticks, *batch, self.neurons.neurons)
         return spikes, self.neurons.at_rest(*batch, like=like)
 
     def enter(self, inputs: Tensor) -> Tensor:
-        """Currents ``[..., P N]`` of inputs; of many steps at once where they are known."""
+        """Currents ``[..., P N]`` of inputs ``[..., inputs]``; for one step or many at once."""
         return self.of_input(inputs)
 
     def forward(self, currents: Tensor, spikes: Tensor, potentials: Tensor) -> tuple[Tensor, Tensor]:
-        """Go on by one step: spikes ``[T, B, N]`` (or rates ``[1, B, N]``) and potentials ``[S, B, N]``.
+        """One environment step: spikes ``[T, B, N]`` (or rates ``[1, B, N]``) and potentials ``[S, B, N]``.
 
         Args:
             currents: of the inputs, ``[T or 1, B, P N]``.
-            spikes: of the step before, or rates, filtered where synapses do that.
-            potentials: after the step before.
+            spikes: output of the step before, as returned.
+            potentials: after the step before, as returned.
         """
         own = self.of_spikes(spikes)
-        if own.shape[-1] < currents.shape[-1]:  # none from spikes to the soma
+        if own.shape[-1] < currents.shape[-1]:  # the soma receives no spikes
             own = nn.functional.pad(own, (0, currents.shape[-1] - own.shape[-1]))
         if not self.carried:
             potentials = torch.zeros_like(potentials)
         fire = self.neurons.rates if self.averaged else self.neurons
         fired, potentials = fire(self.norm(currents + own), potentials, self.ticks)
-        return fired if self.kept is None else fired.lerp(spikes, self.kept.to(fired)), potentials
+        if self.synapse_decay is not None:
+            fired = fired.lerp(spikes, self.synapse_decay.to(fired))
+        return fired, potentials
 
 
-def _times(units: int, memory: float) -> Tensor:
-    """For how many steps units keep what there is, to begin with: any number up to ``memory``."""
-    return 1 + torch.rand(units) * (memory - 1)
+def _gate_times(units: int, longest: float) -> Tensor:
+    """Initial memory times of units ``[units]``, drawn uniformly from 1 to ``longest`` steps."""
+    return 1 + torch.rand(units) * (longest - 1)
 
 
 class GRUCell(nn.Module):
-    """A gated recurrent unit with layer normalisation, of the same form: one tick, no potentials.
+    """A gated recurrent unit with layer normalisation, called as `SpikingCell`: one tick, no potentials.
 
-    With ``memory`` its gates begin as those of multi-compartment neurons do.
+    With ``options.gate_time`` its update gates start as those of multi-compartment neurons.
     """
 
-    def __init__(self, inputs: int, sizes: RSSMSizes):
+    def __init__(self, inputs: int, neurons: int, options: NeuronOptions):
         super().__init__()
-        units = self.units = sizes.neurons
+        units = self.units = neurons
         self.of_input = nn.Linear(inputs, 3 * units, bias=False)
         self.of_state = nn.Linear(units, 3 * units, bias=False)
         self.norm = PortNorm(1, 3 * units, 1.0)
-        if sizes.memory:
-            with torch.no_grad():  # _SLOW is taken from it in every step
-                self.norm.bias[0, 2 * units :] = _SLOW - _times(units, sizes.memory).log()
+        if options.gate_time:
+            with torch.no_grad():
+                self.norm.bias[0, 2 * units :] = _UPDATE_BIAS - _gate_times(units, options.gate_time).log()
 
     def at_rest(self, *batch: int, like: Tensor) -> tuple[Tensor, Tensor]:
-        """State ``[1, B, N]``, and none."""
+        """Initial state ``[1, B, N]``, and empty potentials ``[0, B, N]``."""
         return like.new_zeros(1, *batch, self.units), like.new_zeros(0, *batch, self.units)
 
     def enter(self, inputs: Tensor) -> Tensor:
-        """What inputs add to the gates, ``[..., 3 N]``."""
+        """Contribution of inputs ``[..., inputs]`` to the gates, ``[..., 3 N]``."""
         return self.of_input(inputs)
 
-    def forward(self, entered: Tensor, state: Tensor, nothing: Tensor) -> tuple[Tensor, Tensor]:
-        """Go on by one step: state ``[1, B, N]``, and nothing."""
-        reset, candidate, update = self.norm(entered + self.of_state(state)).chunk(3, -1)
+    def forward(self, currents: Tensor, state: Tensor, potentials: Tensor) -> tuple[Tensor, Tensor]:
+        """One environment step: state ``[1, B, N]``, and the empty potentials.
+
+        Args:
+            currents: of the inputs, ``[1, B, 3 N]``.
+            state: after the step before.
+            potentials: empty.
+        """
+        reset, candidate, update = self.norm(currents + self.of_state(state)).chunk(3, -1)
         candidate = (reset.sigmoid() * candidate).tanh()
-        update = (update - _SLOW).sigmoid()  # keeps more to begin with (Hafner et al. 2023)
-        return torch.lerp(state, candidate, update), nothing
+        update = (update - _UPDATE_BIAS).sigmoid()
+        return torch.lerp(state, candidate, update), potentials
 
 
-LAYERS = {True: SpikingLayer, False: DenseLayer}  # by whether it spikes
-CELLS = {True: SpikingCell, False: GRUCell}
+Layer = SpikingLayer | DenseLayer
+Cell = SpikingCell | GRUCell
+LAYERS: dict[bool, type[SpikingLayer] | type[DenseLayer]] = {True: SpikingLayer, False: DenseLayer}
+"""Layers by whether they spike."""
+CELLS: dict[bool, type[SpikingCell] | type[GRUCell]] = {True: SpikingCell, False: GRUCell}
+"""Recurrent cells by whether they spike."""

@@ -1,14 +1,11 @@
-"""Spiking neurons, evaluated over all ticks at once, with their state passed in and out.
+"""Leaky integrate-and-fire (LIF) neurons: current-based (`clif`) and adaptive, recurrent (`alif`).
 
-Shape legend used in this package: ``M`` ensemble members, ``B`` batch, ``N`` neurons,
-``T`` ticks (spike steps within one decision), ``P`` neurons per population.
-
-Each neuron is written down tick by tick in PyTorch, the definition, for any device and precision.
-What training spends its time on is there a second time, fused by `kernels` for float32 on the CPU
-(adaptive LIF here, current-based LIF in `clif_layers`). The tests hold one against the other.
+Calling convention and shape letters: see `spiking_wm.neurons`. Each neuron is defined tick by tick in
+PyTorch, for any device and precision. A second implementation, fused by `lif_kernels` for float32 on the
+CPU, is used in training (`alif` here, `clif` in `clif_layers`). Tests compare the two.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -18,8 +15,18 @@ from spiking_wm.neurons import surrogate
 
 
 def fused(*tensors: Tensor) -> bool:
-    """Whether the fused kernels can evaluate these tensors."""
+    """True if the fused kernels take these tensors: float32 on the CPU."""
     return all(t.dtype == torch.float32 and t.device.type == "cpu" for t in tensors)
+
+
+def check_ticks(drive: Tensor, ticks: int) -> None:
+    """Check the first dimension of a drive.
+
+    Raises:
+        ValueError: if it is neither ``ticks`` nor 1.
+    """
+    if len(drive) not in (1, ticks):
+        raise ValueError(f"drive has {len(drive)} ticks; give {ticks}, or 1 if it is constant")
 
 
 # --- current-based LIF (PopSAN) ---------------------------------------------------------------
@@ -42,28 +49,36 @@ class CLIFConstants(NamedTuple):
 
 
 def clif(
-    drive: Tensor, state: CLIFState | None = None, constants: CLIFConstants = CLIFConstants()
+    drive: Tensor,
+    ticks: int,
+    constants: CLIFConstants = CLIFConstants(),
+    state: CLIFState | None = None,
 ) -> tuple[Tensor, CLIFState]:
-    """Run current-based LIF neurons over the first dimension of ``drive``.
+    """Run current-based LIF neurons.
 
     Per tick: ``c = d_c c + drive``; ``v = d_v v (1 - s) + c``; ``s = [v > threshold]``
     (Tang et al. 2020, eq. 3-5). The surrogate gradient of a spike is 1 where the membrane
     potential is within 0.5 of the threshold, else 0.
 
     Args:
-        drive: synaptic input, ``[T, ..., N]``.
-        state: state to go on from; ``None`` is the state of rest (all zero).
+        drive: synaptic input, ``[T, ..., N]``, or ``[1, ..., N]`` if it is constant.
+        ticks: number of ticks ``T``.
         constants: decay factors and threshold.
+        state: state before the first tick; ``None`` is rest (all zero).
 
     Returns:
         Spikes ``[T, ..., N]`` (0 or 1) and the state after the last tick.
+
+    Raises:
+        ValueError: if ``drive`` has neither ``ticks`` nor 1 entries in its first dimension.
     """
+    check_ticks(drive, ticks)
     if state is None:
         rest = torch.zeros_like(drive[0])
         state = CLIFState(rest, rest, rest)
     current, membrane, spike = state
     spikes = []
-    for tick_drive in drive:
+    for tick_drive in drive.expand(ticks, *drive.shape[1:]):
         current = constants.current_decay * current + tick_drive
         membrane = constants.membrane_decay * (membrane * (1 - spike)) + current
         # a step fires at >= 0; the paper's neuron fires above the threshold
@@ -74,6 +89,21 @@ def clif(
 
 
 # --- adaptive LIF, recurrent (world model) ------------------------------------------------------
+
+
+class ALIFState(NamedTuple):
+    """State of adaptive LIF neurons after a tick; each tensor is ``[M, B, N]``."""
+
+    membrane: Tensor  # after the reset
+    adaptation: Tensor  # rise of the threshold
+    spike: Tensor
+
+
+class ALIFOutput(NamedTuple):
+    """What adaptive LIF neurons give at every tick; each tensor is ``[T, M, B, N]``."""
+
+    spikes: Tensor  # 0 or 1
+    readout: Tensor  # membrane potential after the reset, plus the gain times the input current
 
 
 class ALIFConstants(NamedTuple):
@@ -102,8 +132,9 @@ def alif(
     ticks: int,
     parameters: ALIFParameters,
     constants: ALIFConstants = ALIFConstants(),
-) -> tuple[Tensor, Tensor]:
-    """Run recurrent adaptive LIF neurons from rest.
+    state: ALIFState | None = None,
+) -> tuple[ALIFOutput, ALIFState]:
+    """Run recurrent adaptive LIF neurons.
 
     Per tick, with ``I = drive + W_rec s``: ``v = d_m v + (1 - d_m) I``; ``s = [v >= theta + a]``;
     ``v = v (1 - s)``; ``a = d_a a + step s``; readout ``v + gain I``. The surrogate gradient of a
@@ -114,17 +145,19 @@ def alif(
         ticks: number of ticks ``T``.
         parameters: decays, thresholds and recurrent weights.
         constants: the fixed values.
+        state: state before the first tick; ``None`` is rest (all zero), which alone runs fused.
 
     Returns:
-        Spikes and membrane readout, each ``[T, M, B, N]``.
+        Spikes and membrane readout of every tick, and the state after the last tick.
 
     Raises:
         ValueError: if ``drive`` has neither ``ticks`` nor 1 entries in its first dimension.
     """
-    if drive.shape[0] not in (1, ticks):
-        raise ValueError(f"drive has {drive.shape[0]} ticks; give {ticks}, or 1 if it is constant")
-    run = _FusedALIF.apply if fused(drive, *parameters) else _alif_by_tick
-    return run(drive, *parameters, ticks, constants)
+    check_ticks(drive, ticks)
+    if state is not None or not fused(drive, *parameters):
+        return _alif_by_tick(drive, ticks, parameters, constants, state)
+    spikes, readout, membrane, adaptation = _FusedALIF.apply(drive, *parameters, ticks, constants)
+    return ALIFOutput(spikes, readout), ALIFState(membrane, adaptation, spikes[-1])
 
 
 def _recur(spike: Tensor, recurrent: Tensor) -> Tensor:
@@ -134,24 +167,42 @@ def _recur(spike: Tensor, recurrent: Tensor) -> Tensor:
     return (per_group @ recurrent).transpose(1, 2).flatten(-2)
 
 
-def _alif_by_tick(drive, membrane_decay, adaptation_decay, threshold, recurrent, ticks, constants):
-    d_m, d_a, theta = (p[:, None] for p in (membrane_decay, adaptation_decay, threshold))
-    v = a = s = torch.zeros_like(drive[0])
+def _alif_by_tick(
+    drive: Tensor,
+    ticks: int,
+    parameters: ALIFParameters,
+    constants: ALIFConstants,
+    state: ALIFState | None = None,
+) -> tuple[ALIFOutput, ALIFState]:
+    d_m, d_a, theta = (p[:, None] for p in parameters[:3])
+    rest = torch.zeros_like(drive[0])
+    v, a, s = state or (rest, rest, rest)
     spikes, readouts = [], []
     for t in range(ticks):
-        current = drive[t % drive.shape[0]] + _recur(s, recurrent)
+        current = drive[t % drive.shape[0]] + _recur(s, parameters.recurrent)
         v = d_m * v + (1 - d_m) * current
         s = surrogate.superspike(v - theta - a, constants.sharpness)
         v = v * (1 - s)
         a = d_a * a + constants.adaptation_step * s
         spikes.append(s)
         readouts.append(v + constants.readout_gain * current)
-    return torch.stack(spikes), torch.stack(readouts)
+    return ALIFOutput(torch.stack(spikes), torch.stack(readouts)), ALIFState(v, a, s)
 
 
 class _FusedALIF(torch.autograd.Function):
+    """`alif` from rest: spikes and readout ``[T, M, B, N]``, membrane and adaptation ``[M, B, N]``."""
+
     @staticmethod
-    def forward(ctx, drive, membrane_decay, adaptation_decay, threshold, recurrent, ticks, constants):
+    def forward(
+        ctx: Any,
+        drive: Tensor,
+        membrane_decay: Tensor,
+        adaptation_decay: Tensor,
+        threshold: Tensor,
+        recurrent: Tensor,
+        ticks: int,
+        constants: ALIFConstants,
+    ) -> tuple[Tensor, ...]:
         shape = (ticks, *drive.shape[1:])
         current, before_reset, adaptation, spikes, readout = (drive.new_empty(shape) for _ in range(5))
         v, a = torch.zeros_like(drive[0]), torch.zeros_like(drive[0])
@@ -170,16 +221,17 @@ class _FusedALIF(torch.autograd.Function):
         ctx.save_for_backward(
             current, before_reset, adaptation, spikes, membrane_decay, adaptation_decay, threshold, recurrent
         )
-        return spikes, readout
+        return spikes, readout, v, a
 
     @staticmethod
-    def backward(ctx, grad_spikes, grad_readout):
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        grad_spikes, grad_readout, *grad_state = grads
         current, before_reset, adaptation, spikes, *neuron, recurrent = ctx.saved_tensors
         ticks, members, _, neurons = current.shape
         groups, width = recurrent.shape[1:3]
         per_neuron = [p.contiguous().numpy() for p in neuron]
         grad_neuron = [torch.zeros(members, neurons) for _ in range(3)]
-        grad_v, grad_a = torch.zeros_like(current[0]), torch.zeros_like(current[0])
+        grad_v, grad_a = (g.clone(memory_format=torch.contiguous_format) for g in grad_state)
         grad_current = torch.empty_like(current)
         backward_weights = recurrent.transpose(-1, -2)
         for t in reversed(range(ticks)):

@@ -1,4 +1,4 @@
-"""What neurons fire while somebody listens, as an electrode hears it; nothing is kept otherwise."""
+"""Record the spikes of all neurons that run inside a context; costs next to nothing outside."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +12,10 @@ _heard: ContextVar[list[np.ndarray] | None] = ContextVar("heard", default=None) 
 
 @contextmanager
 def listen() -> Iterator[list[np.ndarray]]:
-    """Within it, spike trains ``[T, N]`` (0 or 1, uint8) of all that fires here go into a list, in order."""
+    """Record spikes in this thread: yields a list, to which every layer appends its train, in order.
+
+    A train is ``[T, N]`` (0 or 1, uint8), of the first row of the batch.
+    """
     trains: list[np.ndarray] = []
     token = _heard.set(trains)
     try:
@@ -22,12 +25,12 @@ def listen() -> Iterator[list[np.ndarray]]:
 
 
 def heard() -> bool:
-    """Whether anybody listens."""
+    """True inside `listen`, in this thread."""
     return _heard.get() is not None
 
 
 def fired(spikes: Tensor | np.ndarray) -> None:
-    """Neurons have fired: ``[T, B, ...]``, of which the first row is heard."""
+    """Report spikes ``[T, B, ...]``; called by every layer."""
     trains = _heard.get()
     if trains is not None:
         array = spikes.detach().cpu().numpy() if isinstance(spikes, Tensor) else spikes

@@ -118,7 +118,8 @@ class RecurrentNetwork:
         rows, (wide, neurons) = self.weights.shape[0] * abreast, self.input_weights.shape[1:]
         widths = [neurons] * (len(fields(Activity)) - 2) + [wide]
         states = [np.zeros((rows, width), np.float32) for width in widths]
-        activity = Activity(*states, np.full((rows, self._inputs), np.inf, np.float32))
+        states.append(np.full((rows, self._inputs), np.inf, np.float32))
+        activity = Activity(*states)
         activity.potential[:] = self.constants.start
         return activity
 
@@ -139,8 +140,8 @@ class RecurrentNetwork:
         decay, _, _, rest, *_ = self.numbers
         return (1 - decay) * (by_realisation(self._see(inputs, activity.inputs), self.input_weights) + rest)
 
-    def follow(self, activity: Activity, inputs: Array, spikes: Array) -> Array:
-        """Go on as `tick`, with spikes ``[R B, N]`` that neurons elsewhere have fired; potentials stay."""
+    def take_spikes(self, activity: Activity, inputs: Array, spikes: Array) -> Array:
+        """Go on as `tick`, with spikes ``[R B, N]`` of neurons that run on a chip; potentials stay."""
         readout_decay = self.numbers[2]
         activity.inputs[:], activity.spikes[:] = inputs, spikes
         activity.readout[:] = readout_decay * activity.readout + (1 - readout_decay) * spikes

@@ -156,16 +156,19 @@ def lif_tick(
 
 
 @njit(f"void({_cube},f4[::1],i8,{_rows})", **_compiled)
-def most_probable(outputs, places, near, change):
-    """The mean, weighted by ``exp(outputs [B, D, K])``, of the best of ``places [K]`` and its neighbours."""
+def most_probable(outputs, centres, near, change):
+    """The mean of the best bin and its neighbours, into ``change [B, D]``.
+
+    Bins have ``centres [K]``, weighted by ``exp(outputs [B, D, K])``; ``near`` neighbours on each side count.
+    """
     for b in range(len(outputs)):
         for d in range(outputs.shape[1]):
             y = outputs[b, d]
             best = np.argmax(y)
             weight, total = _ZERO, _ZERO
-            for k in range(max(best - near, 0), min(best + near + 1, len(places))):
+            for k in range(max(best - near, 0), min(best + near + 1, len(centres))):
                 w = np.exp(y[k] - y[best])
-                weight, total = weight + w, total + w * places[k]
+                weight, total = weight + w, total + w * centres[k]
             change[b, d] = total / weight
 
 

@@ -1,4 +1,4 @@
-"""Spikes with surrogate gradients: a step forward, a smooth slope backward."""
+"""Spikes with surrogate gradients: the Heaviside step forward, a smooth slope backward."""
 
 import math
 from typing import Any

@@ -1,1 +1,1 @@
-"""Robots as they look from ROS: what they measure and what they obey."""
+"""Descriptions of robots: what they measure, what they take as commands; knows no ROS types."""

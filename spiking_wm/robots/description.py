@@ -1,9 +1,9 @@
-"""Descriptions of robots, ``config/robots/NAME.yaml``, read and checked before anything moves."""
+"""Descriptions of robots, ``config/robots/NAME.yaml``: read and checked before a robot moves."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
-from typing import Any, get_origin
+from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_origin, get_type_hints
 
 import numpy as np
 from gymnasium.spaces import Box
@@ -14,15 +14,20 @@ from spiking_wm.core.options import override, read_yaml, suggestion
 from spiking_wm.core.spaces import Spaces
 from spiking_wm.safety.gate import GateOptions
 
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+_Kind = TypeVar("_Kind", bound="DataclassInstance")
+
 
 @dataclass(frozen=True)
 class Reading:
-    """Values that one topic gives, in the policy's order, as ``offset + scale * value``.
+    """Values of the observation that come from one topic, as ``offset + scale * value``.
 
-    ``field`` is a path into the message, as ``twist.twist.linear.x``; or ``polar``, the distance, sine
-    and cosine of the bearing of a ``PointStamped``; or ``charging``, 1 while a ``BatteryState`` says so.
-    ``joints`` picks values by name from a ``JointState``, whatever its order. ``index`` picks some of a
-    list. Values are clamped to ``low`` and ``high``, an infinite range (REP-117) with them.
+    ``field`` is a path into the message, as ``twist.twist.linear.x``; or ``polar``: distance, sine and
+    cosine of the bearing of a ``PointStamped``; or ``charging``: 1 if a ``BatteryState`` reports charging.
+    ``joints`` selects values of a ``JointState`` by name, in any order. ``index`` selects elements of a list.
+    Values are clipped to ``low`` and ``high``, infinite ranges (REP-117) included.
     """
 
     topic: str
@@ -35,11 +40,11 @@ class Reading:
     offset: float = 0.0
     low: float = -float("inf")
     high: float = float("inf")
-    fresh_for: float = 0.1  # seconds, by arrival and by stamp
+    fresh_for: float = 0.1  # largest age in seconds, by arrival and by stamp
 
     @property
     def size(self) -> int:
-        """Number of values; 0 for an image, whose shape is the message's."""
+        """Number of values; 0 for an image, whose shape is in the message."""
         if self.type == "sensor_msgs/Image":
             return 0
         return 3 if self.field == "polar" else len(self.joints or self.index) or 1
@@ -47,9 +52,10 @@ class Reading:
 
 @dataclass(frozen=True)
 class Command:
-    """The topic that moves the robot; one value each of ``joints``, or of the ``fields`` of a twist.
+    """The topic of commands: one value per joint in ``joints``, or per field of a twist in ``fields``.
 
-    An action ``a`` of the policy becomes ``offset + scale * a`` in ``unit``, between ``low`` and ``high``.
+    The command for an action ``a`` of the policy is ``offset + scale * a`` in ``unit``, from ``low`` to
+    ``high``.
     """
 
     topic: str
@@ -65,16 +71,16 @@ class Command:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """What the values are for."""
+        """Names of the joints or fields, one per value."""
         return self.joints or self.fields
 
     @property
     def space(self) -> Box:
-        """Limits of a command."""
+        """Limits of a command, as a space."""
         return Box(np.array(self.low, np.float32), np.array(self.high, np.float32))
 
     def convert(self, action: np.ndarray) -> np.ndarray:
-        """An action of the policy as a command; one of wrong shape as it is, for the gate to refuse."""
+        """The command for an action; an action of wrong shape is unchanged, and the gate refuses it."""
         if action.shape != (len(self.names),):
             return action
         return np.asarray(self.offset, np.float32) + np.asarray(self.scale, np.float32) * action
@@ -82,20 +88,20 @@ class Command:
 
 @dataclass(frozen=True)
 class Robot:
-    """A robot: readings that make up the observation, the command, and the gate before it."""
+    """A robot: readings that make up the observation, the command, and the options of its safety gate."""
 
     name: str
     period: float
     observation: tuple[Reading, ...]
     command: Command
     gate: GateOptions
-    driver: str  # executable that stands in for the hardware, if there is one
+    driver: str  # executable that simulates the hardware; empty if there is none
 
     def check_fits(self, spaces: Spaces) -> None:
-        """Refuse a policy that was made for something else.
+        """Check that a policy fits this robot.
 
         Raises:
-            UserError: naming the difference.
+            UserError: if period, observation or actions differ.
         """
         refused = f"the policy does not fit robot:={self.name}: "
         if abs(spaces.period - self.period) > 1e-6:
@@ -123,15 +129,15 @@ class Robot:
 
 
 def robots() -> list[str]:
-    """Names that ``robot:=`` takes."""
+    """Names of all robots, for ``robot:=``."""
     return sorted(path.stem for path in (data_folder("config") / "robots").glob("*.yaml"))
 
 
 def load_robot(name: str) -> Robot:
-    """The robot of a name in ``config/robots``, or of a path to a file of one's own.
+    """Read a robot by its name in ``config/robots``, or by the path of a file ``*.yaml``.
 
     Raises:
-        UserError: for an unknown robot, or anything wrong in its file.
+        UserError: for an unknown robot, or an error in its file.
     """
     own = name.endswith(".yaml")
     if not own and name not in robots():
@@ -177,15 +183,16 @@ def _check(robot: Robot, path: Path) -> None:
         raise UserError(f"{path}: an image must be the only reading")
 
 
-def _build(kind: type, described: Any, where: str):
+def _build(kind: type[_Kind], described: Any, where: str) -> _Kind:
+    """An instance of a dataclass from the mapping that describes it."""
     if not isinstance(described, dict):
         raise UserError(f"{where} must hold 'name: value' lines")
-    of_kind = {f.name: f for f in fields(kind)}
-    _check_keys(described, of_kind, [n for n, f in of_kind.items() if f.default is MISSING], where)
-    return kind(**{k: _convert(of_kind[k].type, v, f"{where}: {k}") for k, v in described.items()})
+    types = get_type_hints(kind)
+    _check_keys(described, types, [f.name for f in fields(kind) if f.default is MISSING], where)
+    return kind(**{k: _convert(types[k], v, f"{where}: {k}") for k, v in described.items()})
 
 
-def _check_keys(described: Mapping, known, required, where: Any) -> None:
+def _check_keys(described: Mapping, known: Iterable[str], required: Iterable[str], where: Any) -> None:
     for key in described:
         if key not in known:
             raise UserError(f"{where}: unknown key '{key}'{suggestion(str(key), known)}")
@@ -194,11 +201,11 @@ def _check_keys(described: Mapping, known, required, where: Any) -> None:
             raise UserError(f"{where}: '{key}' is missing")
 
 
-def _convert(kind: type, value: Any, where: str) -> Any:
-    """A value as its field wants it; a single one does for a tuple."""
+def _convert(kind: Any, value: Any, where: str) -> Any:
+    """A value as the type of its field; a single value becomes a tuple of one."""
     if get_origin(kind) is tuple:
         values = value if isinstance(value, list) else [value]
-        return tuple(_convert(kind.__args__[0], item, where) for item in values)
+        return tuple(_convert(get_args(kind)[0], item, where) for item in values)
     right = (
         isinstance(value, str)
         if kind is str

@@ -1,4 +1,4 @@
-"""From a robot's messages to the policy's observation. Messages are only looked into, not imported."""
+"""The observation of a policy from the messages of a robot. Reads messages by attribute; imports no ROS."""
 
 import math
 from operator import attrgetter
@@ -13,7 +13,7 @@ _CHANNELS = {"mono8": 1, "rgb8": 3}
 
 
 class ReadingError(ValueError):
-    """A reading cannot be used; says which and why."""
+    """A reading cannot be used; the message says which and why."""
 
 
 def values_of(reading: Reading, message: Any) -> np.ndarray:
@@ -77,26 +77,26 @@ def _image(reading: Reading, message: Any) -> np.ndarray:
 
 
 class Senses:
-    """The newest message of every reading, and the observation that they make up.
+    """Keeps the newest values of every reading, and joins them to the observation.
 
     Args:
-        robot: whose readings.
+        robot: the robot with the readings.
     """
 
     def __init__(self, robot: Robot):
         self._readings = robot.observation
         self._values: list[np.ndarray | None] = [None] * len(self._readings)
         self._came_at = [math.nan] * len(self._readings)
-        self._faults: list[str | None] = [None] * len(self._readings)  # None: nothing has come yet
+        self._faults: list[str | None] = [None] * len(self._readings)  # None: no message yet
 
     def take(self, index: int, message: Any, now: float, wall_time: float) -> None:
-        """A message for a reading has come.
+        """Take in a message.
 
         Args:
-            index: of the reading.
+            index: number of the reading.
             message: the message.
-            now: steady time, in seconds.
-            wall_time: of the clock that stamps are of, in seconds.
+            now: monotonic time in seconds.
+            wall_time: time in seconds of the clock of the stamps.
         """
         reading = self._readings[index]
         try:
@@ -105,7 +105,7 @@ class Senses:
         except ReadingError as error:
             self._faults[index] = str(error)
             return
-        except (TypeError, ValueError) as error:  # no numbers, or not as many as the message says
+        except (TypeError, ValueError) as error:  # not numbers, or fewer than the message says
             self._faults[index] = f"{reading.topic}: {reading.field} cannot be read ({error})"
             return
         self._came_at[index], self._faults[index] = now, ""
@@ -122,7 +122,11 @@ class Senses:
             )
 
     def fault(self, now: float) -> str:
-        """Why there is no observation; empty if there is one."""
+        """Why there is no observation; empty if there is one.
+
+        Args:
+            now: monotonic time in seconds.
+        """
         unheard = sorted({f"{r.topic} ({r.type})" for r, f in zip(self._readings, self._faults) if f is None})
         if unheard:
             return f"nothing has come yet from {', '.join(unheard)}"
@@ -134,5 +138,12 @@ class Senses:
         return ""
 
     def observation(self) -> np.ndarray:
-        """All values in the policy's order, or the image; call it where `fault` is empty."""
-        return self._values[0] if self._values[0].ndim == 3 else np.concatenate(self._values)
+        """All values in the order of the readings, or the image.
+
+        Raises:
+            ReadingError: if a reading has no message yet; call it only while `fault` is empty.
+        """
+        values = [value for value in self._values if value is not None]
+        if len(values) < len(self._values):
+            raise ReadingError("a reading has no message yet")
+        return values[0] if values[0].ndim == 3 else np.concatenate(values)

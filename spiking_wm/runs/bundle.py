@@ -7,13 +7,12 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from spiking_wm.core.contract import Policy, Weights
+from spiking_wm.core.errors import UserError
 from spiking_wm.core.files import sha256
 from spiking_wm.core.options import override
-from spiking_wm.core.registry import agent_class
-from spiking_wm.core.registry import options_class
+from spiking_wm.core.registry import agent_class, options_class
 from spiking_wm.core.spaces import Spaces
 from spiking_wm.core.storage import load, load_facts, pack
-from spiking_wm.core.errors import UserError
 
 
 class Bundle(NamedTuple):

@@ -2,14 +2,14 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import stats
 
-from spiking_wm.runs.folder import Run
-from spiking_wm.runs.config import RunConfig
 from spiking_wm.core.errors import UserError
+from spiking_wm.runs.config import RunConfig
+from spiking_wm.runs.folder import Run
 
 _OF_NO_MATTER = (
     "seed",
@@ -39,8 +39,8 @@ class Group(NamedTuple):
 class Interval(NamedTuple):
     """A mean and half of its 95 % interval (Student's t); of one value alone infinitely wide."""
 
-    mean: float
-    half: float
+    mean: Any  # a number, or one for each point
+    half: Any
 
 
 def read(paths: Sequence[Path]) -> tuple[str, list[Group]]:

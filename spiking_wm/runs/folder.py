@@ -1,49 +1,37 @@
 """A run's folder: its config, metrics, policies, checkpoints and pictures."""
 
-import csv
 import importlib.metadata
 import json
 import os
 import platform
+import re
 import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
-from spiking_wm.training import learner as learning
-from spiking_wm.runs.bundle import check_spaces, load_bundle, pack_bundle
 from spiking_wm.core.contract import Weights
+from spiking_wm.core.errors import UserError
 from spiking_wm.core.files import CheckpointFolder, lock, newest_checkpoint, write_atomically
-from spiking_wm.training.learner import Learner
 from spiking_wm.core.options import values
 from spiking_wm.core.presets import Setup
-from spiking_wm.runs.config import RunConfig, is_run, read_config, write_config
 from spiking_wm.core.spaces import Spaces
 from spiking_wm.core.storage import load, load_facts, pack
-from spiking_wm.core.errors import UserError
+from spiking_wm.runs.bundle import check_spaces, load_bundle, pack_bundle
+from spiking_wm.runs.config import RunConfig, is_run, read_config, write_config
+from spiking_wm.runs.tables import Tables
+from spiking_wm.training import learner as learning
+from spiking_wm.training.learner import Evaluation, Learner
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _POLICIES_KEPT, _DREAMS_KEPT = 5, 12
 _PATIENCE = 10.0  # seconds in which who was killed has ended
 _RESUMED_AT = ("episode", "step", "evaluated_at", "episode_seed")  # where a checkpoint's environment was
-_TABLES = {
-    "episodes": ("step", "episode", "return", "length"),
-    "evaluations": ("step", "policy_version", "mean", "std", "seconds", "returns"),
-    "dreams": (
-        "step",
-        "rollouts",
-        "updates",
-        "accepted",
-        "model_error_1_step",
-        "model_error_5_step",
-        "number",
-        "began",  # seconds since the start of the process, as in evaluations
-        "seconds",  # that it took
-    ),
-    "phases": ("step", "seconds", "phase", "reason"),  # of the robot, where a scheduler tells
-}
 
 
 class Run:
@@ -57,6 +45,10 @@ class Run:
         self.path = path
         self.checkpoints = CheckpointFolder(path / "checkpoints")
         self.policies = path / "policies"
+        self._tables = Tables(path)
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.path)!r})"
 
     @property
     def config(self) -> RunConfig:
@@ -71,7 +63,7 @@ class Run:
     def create(path: Path, setup: Setup, env_id: str) -> "Run":
         """Make the folder of a run, or write down the options with which one goes on.
 
-        Those it had before are kept until it does go on (`commit_options`), or turns out not to (`roll_back_options`).
+        Those it had before are kept until `commit_options` or `roll_back_options`.
 
         Raises:
             UserError: if the folder cannot be written.
@@ -120,31 +112,31 @@ class Run:
 
     def append(self, table: str, row: Mapping[str, Any]) -> None:
         """Add a row to one of the CSV tables."""
-        file = self.path / f"{table}.csv"
-        fresh = not file.exists()
-        with file.open("a", newline="") as f:
-            writer = csv.DictWriter(f, _TABLES[table], restval="")
-            if fresh:
-                writer.writeheader()
-            writer.writerow(row)
+        self._tables.append(table, row)
 
     def table(self, name: str) -> list[dict[str, str]]:
         """Rows of a CSV table; empty if there is none yet."""
-        file = self.path / f"{name}.csv"
-        return list(csv.DictReader(file.open())) if file.exists() else []
+        return self._tables.rows(name)
 
     def forget_after(self, step: int, evaluated_at: int | None, dreams: int) -> None:
         """Drop the rows that a checkpoint at ``step``, after so many dreams, does not know of."""
-        for name, columns in _TABLES.items():
-            limit = step if name != "evaluations" else (-1 if evaluated_at is None else evaluated_at)
-            rows = [row for row in self.table(name) if int(row["step"]) <= limit]
-            if name == "dreams":  # there may be many in a step
-                rows = [row for row in rows if int(row.get("number") or 0) <= dreams]
-            lines = [",".join(columns)] + [
-                ",".join(_quoted(row.get(c) or "") for c in columns) for row in rows
-            ]
-            if (self.path / f"{name}.csv").exists():
-                write_atomically(self.path / f"{name}.csv", ("\n".join(lines) + "\n").encode())
+        self._tables.forget_after(step, evaluated_at, dreams)
+
+    @property
+    def evaluations(self) -> list[Evaluation]:
+        """All evaluations so far, oldest first: ``step``, ``version``, ``returns`` and their ``mean``."""
+        return [
+            Evaluation(
+                int(row["step"]), int(row["policy_version"]), tuple(map(float, row["returns"].split()))
+            )
+            for row in self.table("evaluations")
+        ]
+
+    def plot(self) -> "Figure":
+        """The learning curve: training episodes, evaluations and dream phases, by environment steps."""
+        from spiking_wm.runs.figures import learning
+
+        return learning(self)
 
     # --- policies ---
 
@@ -210,7 +202,7 @@ class Run:
             "spaces": spaces.to_json(),
             "learner": learning.counters(learner),
         }
-        acting = learner.acting
+        acting = learner.current()
         place = {name: getattr(learner, name) for name in _RESUMED_AT}
         actions = np.array(learner.episode_actions)
         files = {
@@ -250,6 +242,17 @@ class Run:
         return newest_checkpoint(self.path)
 
 
+def _numbers(text: str) -> tuple[float, ...]:
+    return tuple(map(float, text.split()))
+
+
+def new_run_path(setup: Setup, env_name: str) -> Path:
+    """A new folder in ``runs/``, named by environment, algorithm, seed and time."""
+    name = re.sub(r"[^\w.-]+", "-", env_name)
+    stamp = time.strftime("%Y%m%d-%H%M%S")
+    return Path("runs") / f"{name}_{setup.algorithm}_s{setup.schedule.seed}_{stamp}"
+
+
 def bundle_of(weights: Weights, setup: Setup, spaces: Spaces, version: int) -> bytes:
     """A policy bundle, as the bytes of a file."""
     return pack_bundle(weights, setup.agent, values(setup.agent_options), spaces, version)
@@ -272,10 +275,6 @@ def spaces_of(checkpoint: Path) -> Spaces:
         UserError: if the checkpoint is missing or damaged.
     """
     return Spaces.from_json(load_facts(checkpoint / "agent.safetensors")["spaces"])
-
-
-def _quoted(value: str) -> str:
-    return f'"{value}"' if "," in value else value
 
 
 def _versions() -> dict[str, str]:

@@ -3,13 +3,13 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from spiking_wm.core.errors import UserError
 from spiking_wm.core.process import prepare_to_compute
 from spiking_wm.core.registry import agent_class
 from spiking_wm.core.spaces import Spaces
 from spiking_wm.runs.folder import Run, bundle_of
 from spiking_wm.runs.recorder import Recorder
 from spiking_wm.training.learner import DreamResult, Learner, Release
-from spiking_wm.core.errors import UserError
 
 
 class LearningRun(Recorder):
@@ -64,7 +64,7 @@ class LearningRun(Recorder):
         self.run_folder.checkpoints.give_up_after(resume)
         self.run_folder.forget_after(learner.step, learner.evaluated_at, learner.dreams)
         self.goes_on()
-        acting = learner.acting
+        acting = learner.current()
         self.released(acting._replace(weights=acting.weights | learner.agent.policy_state()))
 
     def close(self) -> None:
@@ -103,8 +103,6 @@ class LearningRun(Recorder):
     def save(self) -> Path | None:
         """Write a checkpoint; None (with a warning) if the disk refuses."""
         try:
-            if self.learner.acting is None:  # stopped before anything could act
-                self.learner.release()
             self.run_folder.keep_segment(self.learner.agent.dream_against_reality())
             return self.run_folder.save(self.learner, self.spaces, self._config)
         except OSError as error:

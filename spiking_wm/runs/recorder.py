@@ -1,13 +1,13 @@
 """What a learner reports, in its run's tables and in TensorBoard."""
 
 import time
+from pathlib import Path
+from typing import Any
 
 import numpy as np
-from torch.utils.tensorboard import SummaryWriter
-
 from spiking_wm.core.contract import Metrics
-from spiking_wm.training.learner import DreamResult, Evaluation, Observer
 from spiking_wm.runs.folder import Run
+from spiking_wm.training.learner import DreamResult, Evaluation, Observer
 
 
 class Recorder(Observer):
@@ -19,7 +19,7 @@ class Recorder(Observer):
 
     def __init__(self, run: Run):
         self._run = run
-        self._board = SummaryWriter(str(run.path / "tensorboard"))
+        self._board = _tensorboard(run.path / "tensorboard")
         self._started = self._fell_asleep = time.monotonic()
         self._newest: Metrics = {}  # of updates since the last row
         self._last_row = 0
@@ -33,7 +33,7 @@ class Recorder(Observer):
         self._started -= max(ends)
 
     def _scalars(self, step: int, metrics: Metrics) -> None:
-        for name, value in metrics.items():
+        for name, value in metrics.items() if self._board else ():
             self._board.add_scalar(name, value, step)
 
     def learned(self, step: int, updates: int, metrics: Metrics) -> None:
@@ -89,4 +89,14 @@ class Recorder(Observer):
 
     def close(self) -> None:
         """Flush TensorBoard."""
-        self._board.close()
+        if self._board:
+            self._board.close()
+
+
+def _tensorboard(folder: Path) -> Any:
+    """Where scalars go; nothing if the extra ``tensorboard`` is not installed."""
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ModuleNotFoundError:
+        return None
+    return SummaryWriter(str(folder))

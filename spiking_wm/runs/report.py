@@ -1,28 +1,26 @@
-"""`./swm report`: a run at a glance, as one HTML file that needs nothing else."""
+"""A run at a glance, as one HTML file that needs nothing else."""
 
 import base64
 import html
 import io
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from matplotlib.figure import Figure
-from rich.console import Console
-from rich.progress import track
 
-from spiking_wm.runs.bundle import load_bundle, make_policy
-from spiking_wm.core.files import newest_checkpoint
-from spiking_wm.runs.folder import Run
-from spiking_wm.core.spaces import Spaces
-from spiking_wm.chips.backends.recorder import Recorder
-from spiking_wm.runs import report_figures as figures
-from spiking_wm.training.evaluation import episode_return
-from spiking_wm.envs.make import make_env
+from spiking_wm.chips.backends.recorder import InputRecorder
 from spiking_wm.core.errors import UserError
+from spiking_wm.core.files import newest_checkpoint
+from spiking_wm.core.spaces import Spaces
+from spiking_wm.envs.make import make_env
+from spiking_wm.runs import figures
+from spiking_wm.runs.bundle import load_bundle, make_policy
+from spiking_wm.runs.folder import Run
+from spiking_wm.training.evaluation import episode_return
 
 _GAMES, _FIRST_GAME, _LONGEST = 3, 6_000_011, 1000  # of each policy around a dream; steps of a game
 _PATIENCE = 30.0  # seconds after which no further dream is judged
@@ -38,6 +36,10 @@ code { background: #f4f4f4; padding: .1rem .3rem } img { max-width: 100% }
 """
 
 
+AroundDream = tuple[int, Path, Path]  # number of a dream phase, bundles before and after it
+Item = TypeVar("Item")
+
+
 class Section(NamedTuple):
     """A part of the report."""
 
@@ -45,33 +47,37 @@ class Section(NamedTuple):
     body: str  # HTML
 
 
-def report(run: Run) -> Path:
+def report(
+    run: Run, progress: Callable[[Sequence[AroundDream]], Iterable[AroundDream]] = lambda pairs: pairs
+) -> Path:
     """Write ``report.html`` into a run's folder; policies around dreams play some games for it.
+
+    Args:
+        run: the folder.
+        progress: passes on the dream phases whose policies are evaluated, and may show how many are done.
+
+    Returns:
+        The file.
 
     Raises:
         UserError: if the folder is no run.
     """
     config = run.config
-    parts = (_summary, _learning, _phases, _model, _dreams, _spikes, _options)
-    sections = [section for part in parts for section in part(run)]
+    sections = [
+        *_summary(run),
+        *_learning(run),
+        *_phases(run),
+        *_model(run),
+        *_dreams(run, progress),
+        *_spikes(run),
+        *_options(run),
+    ]
     title = html.escape(f"{config.algorithm} in {config.env}, seed {config.options['seed']}")
     body = "".join(f"<h2>{section.title}</h2>\n{section.body}\n" for section in sections)
     text = f"<!doctype html><html lang=en><meta charset=utf-8><title>{title}</title><style>{_STYLE}</style>"
     file = run.path / "report.html"
     file.write_text(f"{text}<h1>{title}</h1>\n{body}</html>\n")
     return file
-
-
-def write_report(paths: list[str]) -> None:
-    """`./swm report RUN ...`.
-
-    Raises:
-        UserError: if nothing is given, or a folder is no run.
-    """
-    if not paths:
-        raise UserError("no run to report: ./swm report runs/NAME")
-    for path in paths:
-        Console().print(f"written: {report(Run(Path(path)))}", soft_wrap=True)
 
 
 # --- parts ---
@@ -133,12 +139,14 @@ def _model(run: Run) -> Iterator[Section]:
         body = _picture(figures.model_error(dreams))
         note = "On held-out data; below 1 the model beats one that predicts no change."
         yield Section("Error of the world model", f"{body}<p class=note>{note}</p>")
-    stretch = run.dream_against_reality()
-    if stretch:
-        yield Section("A dream beside reality", _picture(figures.stretch(stretch)))
+    segment = run.dream_against_reality()
+    if segment:
+        yield Section("A dream beside reality", _picture(figures.segment(segment)))
 
 
-def _dreams(run: Run) -> Iterator[Section]:
+def _dreams(
+    run: Run, progress: Callable[[Sequence[AroundDream]], Iterable[AroundDream]]
+) -> Iterator[Section]:
     pairs = run.around_dreams()
     if not pairs:
         return
@@ -150,7 +158,7 @@ def _dreams(run: Run) -> Iterator[Section]:
         return float(np.mean([episode_return(policy, env, _FIRST_GAME + k, _LONGEST) for k in range(_GAMES)]))
 
     judged, began = [], time.monotonic()
-    for number, before, after in track(_far_apart_first(pairs), "what dreams changed", transient=True):
+    for number, before, after in progress(_far_apart_first(pairs)):
         judged.append((number, returns(before), returns(after)))
         if time.monotonic() - began > _PATIENCE:
             break
@@ -168,7 +176,7 @@ def _dreams(run: Run) -> Iterator[Section]:
     yield Section("What dreams changed", _picture(figures.around_dreams(judged)) + body)
 
 
-def _far_apart_first(pairs: list) -> list:
+def _far_apart_first(pairs: Sequence[Item]) -> list[Item]:
     """In an order in which the first few are spread over all."""
     order = [0]
     while len(order) < len(pairs):
@@ -187,7 +195,7 @@ def _spikes(run: Run) -> Iterator[Section]:
     except UserError as error:
         yield Section("Spikes", f"<p class=note>Not counted: {html.escape(str(error))}</p>")
         return
-    recorder = policy.elsewhere = Recorder()
+    recorder = policy.network_runner = InputRecorder()
     seed = _FIRST_GAME
     while len(recorder.inputs) < _DECISIONS:
         episode_return(policy, env, seed, _DECISIONS)
@@ -222,8 +230,8 @@ def _options(run: Run) -> Iterator[Section]:
 # --- HTML ---
 
 
-def _table(head: list[str], rows: list[tuple[str, ...]]) -> str:
-    def line(cells: tuple[str, ...] | list[str], tag: str) -> str:
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    def line(cells: Sequence[str], tag: str) -> str:
         return "<tr>" + "".join(f"<{tag}>{cell}</{tag}>" for cell in cells) + "</tr>"
 
     lines = ([line(head, "th")] if head else []) + [line(row, "td") for row in rows]
@@ -233,5 +241,4 @@ def _table(head: list[str], rows: list[tuple[str, ...]]) -> str:
 def _picture(figure: Figure) -> str:
     file = io.BytesIO()
     figure.savefig(file, format="png", dpi=110)
-    figures.close(figure)
     return f'<img alt="" src="data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}">'

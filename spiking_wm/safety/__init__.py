@@ -1,1 +1,1 @@
-"""What stands between a policy and the motors. Knows nothing of ROS."""
+"""The safety gate between a policy and the motors."""

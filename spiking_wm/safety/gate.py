@@ -1,6 +1,6 @@
-"""The safety gate: passes commands on while everything is right, else commands a safe action.
+"""The safety gate: passes commands on while all checks pass, else commands a safe action.
 
-It has no clock of its own: every call says what time it is, in seconds of a steady clock.
+It has no clock of its own: callers give the time, in seconds of a monotonic clock.
 """
 
 from dataclasses import dataclass
@@ -17,29 +17,35 @@ ZERO, HOLD, POSE = "zero", "hold", "pose"
 
 @dataclass(frozen=True)
 class GateOptions:
-    """What the gate lets through."""
+    """Limits of the gate, and its safe action."""
 
-    max_age: float = option(0.04, "age of a command, in seconds, from which it is no longer followed", 1e-3)
+    max_age: float = option(0.04, "age in seconds above which a command is no longer followed", 1e-3)
     settle: float = option(0.1, "seconds of commands without a gap before the first is followed", 0, 60)
-    max_rate: float = option(0.0, "largest change of an action value per second, in its ranges; 0: any", 0)
-    tolerance: float = option(1e-6, "excess over a limit that is rounding, in ranges", 0, 0.1)
+    max_rate: float = option(
+        0.0, "largest change of an action value per second, in ranges (high - low); 0: no limit", 0
+    )
+    tolerance: float = option(
+        1e-6, "excess over a limit that is accepted as rounding, in ranges (high - low)", 0, 0.1
+    )
     safe: str = option(
-        ZERO, "safe action: zero, hold what was good last, or a rest pose", choices=(ZERO, HOLD, POSE)
+        ZERO,
+        "safe action: zero, the last accepted command (hold), or a rest pose",
+        choices=(ZERO, HOLD, POSE),
     )
 
 
 class Output(NamedTuple):
-    """What to command now, and why it is not what was asked for (empty if it is)."""
+    """The action to command now, and the reason if it is the safe action (empty if it is not)."""
 
     action: np.ndarray
     reason: str
 
 
 class Gate:
-    """Checks every command; after the first one that fails, or none in time, only `resume` goes on.
+    """Checks every command. After one that fails, or none in time, it is tripped until `resume`.
 
     Args:
-        options: what is let through.
+        options: limits.
         space: limits and shape of an action.
         pose: the rest pose, where ``safe`` is ``pose``.
 
@@ -59,22 +65,24 @@ class Gate:
             self._rest = np.asarray(pose, space.dtype)
         if not space.contains(self._rest):
             raise UserError(f"the safe action {self._rest} is outside the limits: choose safe:=pose or hold")
-        self._good = self._rest  # what was commanded last, by a policy in order
+        self._good = self._rest  # the last accepted command
         self._emergency = False
-        self._resting = ""  # why, if it rests
+        self._resting = ""  # the reason, if it rests
         self.tripped = False
         self._wait()
 
     def _wait(self) -> None:
-        """Begin anew: commands are followed once they come steadily."""
-        self._came_at: float | None = None  # the last command
+        """Start over: follow commands once they come without a gap for ``settle`` seconds."""
+        self._came_at: float | None = None  # time of the last command
         self._steady_since = 0.0
         self._follows, self.reason = False, "waiting for commands that come steadily"
 
     def command(self, action: np.ndarray, now: float) -> None:
-        """A command has come; a bad one trips the gate at once.
+        """Take in a command; a bad one trips the gate at once.
 
-        ``now`` may be earlier, when what it answers was sensed: its age counts from there.
+        Args:
+            action: the command.
+            now: the time from which its age counts, as that of the observation that it answers.
         """
         if self.tripped or self._resting:
             return
@@ -85,13 +93,13 @@ class Gate:
         if not self._follows and (gap is None or gap > self.options.max_age):
             self._steady_since = now
         self._came_at = now
-        if now - self._steady_since < self.options.resolve and not self._follows:
+        if now - self._steady_since < self.options.settle and not self._follows:
             return
         self._follows, self.reason = True, ""
         self._good = np.clip(action, self.space.low, self.space.high).astype(self.space.dtype)
 
     def _fault(self, action: np.ndarray, before: np.ndarray, seconds: float | None) -> str:
-        """What is wrong with a command that comes some time after another; empty if nothing."""
+        """What is wrong with a command, given the one before and the seconds between; empty if nothing."""
         o, space = self.options, self.space
         if action.shape != space.shape:
             return f"command of shape {action.shape}, {space.shape} expected"
@@ -111,16 +119,16 @@ class Gate:
         return ""
 
     def emergency_stop(self) -> None:
-        """Safe from now on, until the stop is let go of and the gate is resumed."""
+        """Trip, until the stop is released (`emergency_over`) and then `resume` is called."""
         self._emergency = True
         self._trip("emergency stop")
 
     def emergency_over(self) -> None:
-        """The emergency stop is let go of; nothing moves before `resume`."""
+        """The emergency stop is released; the gate stays tripped until `resume`."""
         self._emergency = False
 
     def resume(self) -> str:
-        """Follow commands again, once they come steadily; returns why not, if not."""
+        """Follow commands again, once they come without a gap; returns the reason if refused, else ``""``."""
         if self._emergency:
             return "the emergency stop is still pressed"
         self.tripped = False
@@ -129,22 +137,23 @@ class Gate:
         return ""
 
     def rest(self, why: str) -> None:
-        """Command the safe action, without tripping, until `wake`."""
+        """Command the safe action, without tripping, until `end_rest`; ``why`` is the reason to report."""
         self._resting = why
 
-    def wake(self) -> None:
-        """Follow commands again, once they come steadily, unless the gate is tripped."""
+    def end_rest(self) -> None:
+        """End a rest: follow commands again, once they come without a gap, unless the gate is tripped."""
         if self._resting:
             self._resting = ""
             if not self.tripped:
                 self.resume()
 
     def output(self, now: float) -> Output:
-        """What to command now; call it once every control period."""
+        """The action to command now; call it every control period, since it also detects silence."""
         if self._resting and not self.tripped:
             return Output(self._safe(), self._resting)
-        if not self.tripped and self._follows and now - self._came_at > self.options.max_age:
-            self._trip(f"no command for {(now - self._came_at) * 1e3:.0f} ms")
+        age = 0.0 if self._came_at is None else now - self._came_at
+        if not self.tripped and self._follows and age > self.options.max_age:
+            self._trip(f"no command for {age * 1e3:.0f} ms")
         if self.reason:
             return Output(self._safe(), self.reason)
         return Output(self._good, "")

@@ -4,8 +4,8 @@ The same `Learner` sits in the in-process trainer and behind the dreamer node, s
 """
 
 import math
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Generator
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -107,7 +107,7 @@ class Learner:
         self._evaluation_return = 0.0
         self._dreamed_at = 0
         self._saved_at = 0
-        self._dream: Iterator[DreamProgress] | None = None
+        self._dream: Generator[DreamProgress, None, None] | None = None
         self._dream_scheduled = False
         self.progress = DreamProgress(0, 0, {})  # of the dream phase
 
@@ -169,7 +169,7 @@ class Learner:
 
     def _work(self) -> bool:
         if self._dream is not None:
-            self._advance_dream()
+            self._advance_dream(self._dream)
         elif self.updates < self._updates_due():
             self.updates += 1
             self.observer.learned(self.step, self.updates, self.agent.learn())
@@ -208,6 +208,10 @@ class Learner:
         self.observer.released(self.acting)
         return self.acting
 
+    def current(self) -> Release:
+        """The policy that acts; if there is none yet, the agent's present one, released now."""
+        return self.acting or self.release()
+
     # --- dreams ---
 
     @property
@@ -244,17 +248,17 @@ class Learner:
     def end_dream(self) -> None:
         """End the dream phase, if there is one, keeping what it has learned."""
         if self._dream is not None:
-            self._end_dream(completed=False)
+            self._end_dream(self._dream, completed=False)
 
-    def _advance_dream(self) -> None:
+    def _advance_dream(self, dream: Generator[DreamProgress, None, None]) -> None:
         try:
-            self.progress = next(self._dream)
+            self.progress = next(dream)
             self.observer.dreamed(self.step, self.progress)
         except StopIteration:
-            self._end_dream(completed=True)
+            self._end_dream(dream, completed=True)
 
-    def _end_dream(self, completed: bool) -> None:
-        self._dream.close()
+    def _end_dream(self, dream: Generator[DreamProgress, None, None], completed: bool) -> None:
+        dream.close()
         self._dream = None
         rollouts, updates, metrics = self.progress
         self.dream_rollouts += rollouts
@@ -269,17 +273,19 @@ _COUNTERS = ("step", "updates", "version", "dreams", "dream_rollouts", "dream_up
 _PLACES = ("evaluated_at", "episode_seed", "_episode_return", "_dreamed_at", "_saved_at")
 
 
-def counters(learner: Learner) -> dict:
+def counters(learner: Learner) -> dict[str, Any]:
     """The learner's own state as JSON-able facts (the agent's is its `snapshot`)."""
     facts = {name: getattr(learner, name) for name in (*_COUNTERS, *_PLACES)}
-    return facts | {"acting": learner.acting[:3]}
+    acting = learner.current()
+    return facts | {"acting": [acting.version, acting.first_step, acting.until_step]}
 
 
 def restore_counters(
-    learner: Learner, facts: dict, acting: Weights, episode_actions: list[np.ndarray]
+    learner: Learner, facts: dict[str, Any], acting: Weights, episode_actions: list[np.ndarray]
 ) -> None:
     """Undo `counters`."""
     for name in (*_COUNTERS, *_PLACES):
         setattr(learner, name, facts[name])
-    learner.acting = Release(*facts["acting"], acting)
+    version, first_step, until_step = facts["acting"]
+    learner.acting = Release(version, first_step, until_step, acting)
     learner.episode_actions = episode_actions

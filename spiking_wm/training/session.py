@@ -48,7 +48,8 @@ class Session:
     def __init__(
         self, env: EnvLike, seed: int, steps: int, evaluate_every: int = 0, evaluation_episodes: int = 10
     ):
-        if evaluate_every and source_of(env).single:
+        self._given = source_of(env).single  # it is the caller's, who closes it
+        if evaluate_every and self._given:
             raise UserError(
                 "evaluations need a second environment: give a function that makes environments, or"
                 " evaluation.every:=0"
@@ -59,8 +60,8 @@ class Session:
         self._seed, self._steps = seed, steps
         self._evaluate_every, self._evaluation_episodes = evaluate_every, evaluation_episodes
         self.battery: EnvBattery | None = None
-        self._judged_at: int | None = None  # training step of the last evaluation
-        self._judging: Pending | None = None
+        self._evaluated_at: int | None = None  # training step of the last evaluation
+        self._evaluating: Pending | None = None
         self._end_requested = False
         self._episode_seed = self._next_seed = -1  # as in `Transition`
         self._training_pending = self._begin(episode=0, step=0)
@@ -78,10 +79,10 @@ class Session:
     def pending(self) -> Pending:
         """The observation to be answered next; an evaluation that is due comes first."""
         step = self._training_pending.step
-        if self._judging is None and self._judged_at != step and self._evaluation_due(step):
-            self._judged_at = step
-            self._judging = self._begin_evaluation(episode=0, step=0)
-        return self._judging or self._training_pending
+        if self._evaluating is None and self._evaluated_at != step and self._evaluation_due(step):
+            self._evaluated_at = step
+            self._evaluating = self._begin_evaluation(episode=0, step=0)
+        return self._evaluating or self._training_pending
 
     def _evaluation_due(self, step: int) -> bool:
         return bool(self._evaluate_every) and (step % self._evaluate_every == 0 or step == self._steps)
@@ -89,7 +90,7 @@ class Session:
     @property
     def evaluating(self) -> bool:
         """Whether an evaluation has begun that is not over."""
-        return self._judging is not None
+        return self._evaluating is not None
 
     @property
     def env(self) -> gym.Env:
@@ -133,23 +134,24 @@ class Session:
         return transition
 
     def _advance(self, pending: Pending, transition: Transition) -> None:
-        if transition.done and pending.evaluation:
-            last = pending.episode + 1 >= self._evaluation_episodes
-            following = None if last else self._begin_evaluation(pending.episode + 1, pending.step + 1)
-        elif transition.done:
-            self._episode_seed, self._next_seed = self._next_seed, -1
-            following = self._begin(pending.episode + 1, pending.step + 1)
-        else:
-            following = pending._replace(
-                observation=transition.next_observation,
-                step=pending.step + 1,
-                episode_step=pending.episode_step + 1,
-                reward=transition.reward,
-            )
-        if pending.evaluation:
-            self._judging = following
-        else:
+        following = pending._replace(
+            observation=transition.next_observation,
+            step=pending.step + 1,
+            episode_step=pending.episode_step + 1,
+            reward=transition.reward,
+        )
+        episode = pending.episode + 1
+        if not pending.evaluation:
+            if transition.done:
+                self._episode_seed, self._next_seed = self._next_seed, -1
+                following = self._begin(episode, following.step)
             self._training_pending = following
+        elif not transition.done:
+            self._evaluating = following
+        elif episode < self._evaluation_episodes:
+            self._evaluating = self._begin_evaluation(episode, following.step)
+        else:
+            self._evaluating = None
 
     def _begin(self, episode: int, step: int) -> Pending:
         chosen = self._episode_seed >= 0
@@ -159,7 +161,7 @@ class Session:
     def _begin_evaluation(self, episode: int, step: int) -> Pending:
         return self._reset(self._evaluation, _EVALUATION_SEEDS + episode, episode, step, True)
 
-    def _reset(self, env, seed: int, episode: int, step: int, evaluation: bool) -> Pending:
+    def _reset(self, env: gym.Env, seed: int, episode: int, step: int, evaluation: bool) -> Pending:
         options = self.battery.reset_options() if self.battery and not evaluation else None
         observation, _ = env.reset(seed=seed % 2**31, options=options)
         return Pending(self.spaces.check_observation(observation), episode, step, 0, evaluation)
@@ -197,19 +199,22 @@ class Session:
         ``evaluated_at`` is the training step of the last evaluation that was finished, if any;
         ``episode_seed`` as in `Transition`.
         """
-        self._judging, self._judged_at, self._episode_seed = None, evaluated_at, episode_seed
+        self._evaluating, self._evaluated_at, self._episode_seed = None, evaluated_at, episode_seed
         self._training_pending = self._begin(episode, step - len(actions))
         for action in actions:
             pending = self._training_pending
-            step = take_step(self._training, pending.observation, action)
+            again = take_step(self._training, pending.observation, action)
             self._training_pending = pending._replace(
-                observation=self.spaces.check_observation(step.next_observation),
+                observation=self.spaces.check_observation(again.next_observation),
                 step=pending.step + 1,
                 episode_step=pending.episode_step + 1,
-                reward=step.reward,
+                reward=again.reward,
             )
 
     def close(self) -> None:
-        """Close both environments."""
+        """Close the environments that were made here."""
+        if self._given:
+            return
         self._training.close()
-        self._evaluation.close()
+        if self._evaluation is not self._training:
+            self._evaluation.close()

@@ -8,8 +8,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from spiking_wm.core.errors import UserError
 
@@ -22,7 +20,9 @@ app = typer.Typer(
     help="Spiking policies and world models on ROS 2. Arguments are given as in ros2 launch, name:=value.",
 )
 Arguments = Annotated[list[str] | None, typer.Argument(metavar="[NAME:=VALUE]...", help="arguments")]
-ShowArguments = Annotated[bool, typer.Option("--show-args", "-s", help="list the arguments and end")]
+ShowArguments = Annotated[
+    bool, typer.Option("--show-args", "-s", help="list arguments and options with their values, and end")
+]
 _PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
 
 
@@ -37,47 +37,9 @@ def _parse(arguments: list[str] | None) -> dict[str, str]:
 
 
 def _show(graph_name: str, given: dict[str, str]) -> None:
-    """List the arguments of a graph, and the options that `train` takes besides."""
-    from spiking_wm.chips.backends.registry import backend_options, backends
-    from spiking_wm.core.options import known
-    from spiking_wm.core.presets import resolve
-    from spiking_wm_ros.graph.specification import GRAPHS
-    from spiking_wm_ros.graph.train import ENERGY
+    from spiking_wm_ros.cli.show_args import show_args
 
-    graph = GRAPHS[graph_name]
-    console = Console()
-    console.print(graph.text)
-    table = Table("argument", "default", "what it is", box=None)
-    for a in graph.arguments:
-        choices = f"; one of: {', '.join(a.choices)}" if a.choices else ""
-        table.add_row(a.name, a.default or "''", a.text + choices)
-    console.print(table)
-    if any(a.name == "policy_backend" for a in graph.arguments):
-        for name in backends():
-            if known(backend_options(name)):
-                console.print(f"\nOptions of policy_backend:={name}:")
-                _show_options(console, backend_options(name)())
-    if graph_name != "train":
-        return
-    declared = {a.name: a.default for a in graph.arguments}
-    chosen = {k: given.get(k, declared[k]) for k in ("algorithm", "env")}
-    setup = resolve(chosen["algorithm"], chosen["env"], {})
-    console.print("\nbag:=FOLDER learns from recordings alone (./swm train only).")
-    console.print(f"\nOptions of {chosen['algorithm']} in {chosen['env']}, as option:=value:")
-    _show_options(console, setup.schedule, setup.agent_options)
-    console.print("\nOptions of battery and phases, with battery:=own or battery:=virtual:")
-    _show_options(console, *(options_class() for classes in ENERGY.values() for options_class in classes))
-
-
-def _show_options(console: Console, *shown) -> None:
-    from spiking_wm.core.options import described
-
-    table = Table("option", "value", "range", "what it is", box=None)
-    for options in shown:
-        for name, o in described(options).items():
-            allowed = " ".join(map(str, o.choices)) or (str(o.range) if str(o.range) != ".." else "")
-            table.add_row(name, str(o.default), allowed, o.text)
-    console.print(table)
+    show_args(graph_name, given)
 
 
 def _launch(graph_name: str, arguments: list[str] | None, show_args: bool = False) -> None:
@@ -104,12 +66,13 @@ def train(
     in_process: Annotated[bool, typer.Option("--in-process", help="without ROS, in one process")] = False,
 ) -> None:
     """Train in an environment through ROS 2, awake and in dreams; with bag:=FOLDER from recordings alone."""
-    from spiking_wm_ros.cli.in_process import train_from_bag, train_in_process
-
     given = _parse(arguments)
     if show_args:
         _show("train", given)
-    elif bag := given.pop("bag", ""):
+        return
+    from spiking_wm_ros.cli.in_process import train_from_bag, train_in_process
+
+    if bag := given.pop("bag", ""):
         train_from_bag(bag, given)
     elif in_process:
         train_in_process(given)
@@ -128,9 +91,9 @@ def demos(arguments: Arguments = None) -> None:
 @app.command(context_settings=_PASS_ON)
 def report(context: typer.Context) -> None:
     """Write report.html of a run, all in one file: RUN ...; also written at the end of every training."""
-    from spiking_wm.runs.report import write_report
+    from spiking_wm_ros.cli.report import write_reports
 
-    write_report(context.args)
+    write_reports(context.args)
 
 
 @app.command(context_settings=_PASS_ON)
@@ -191,13 +154,24 @@ def view(arguments: Arguments = None, show_args: ShowArguments = False) -> None:
 
 
 @app.command(context_settings=_PASS_ON)
-def test(context: typer.Context) -> None:
-    """Run linter, import-layer check and pytest (whose arguments can be given), two files at a time."""
-    for check in (["ruff", "check", "."], ["ruff", "format", "--check", "."], ["lint-imports"]):
+def test(
+    context: typer.Context,
+    fast: Annotated[bool, typer.Option("--fast", help="what takes neither ROS nor long")] = False,
+) -> None:
+    """Run linter, import-layer and type checks, and pytest (whose arguments can be given) on two cores."""
+    for check in (["ruff", "check", "."], ["ruff", "format", "--check", "."], ["lint-imports"], ["mypy"]):
         if code := subprocess.call(check, cwd=ROOT):
             raise typer.Exit(code)
-    tests = [sys.executable, "-m", "pytest", "-n", "2", "--dist", "loadfile", *context.args]
+    chosen = ["-m", "not ros and not slow"] if fast else []
+    tests = [sys.executable, "-m", "pytest", "-n", "2", "--dist", "loadfile", *chosen, *context.args]
     raise typer.Exit(subprocess.call(tests, cwd=ROOT))
+
+
+@app.command()
+def docs() -> None:
+    """Build the documentation, docs/_build/html/index.html; a warning or a dead link inside is an error."""
+    build = ["sphinx-build", "-W", "--keep-going", "-q", "-b", "html", "docs", "docs/_build/html"]
+    raise typer.Exit(subprocess.call(build, cwd=ROOT))
 
 
 @app.command()

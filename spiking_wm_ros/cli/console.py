@@ -1,4 +1,4 @@
-"""What one sees of a graph that `./swm` started: a progress bar, then where everything is."""
+"""Terminal output of a graph that `./swm` started: a progress bar, then where everything is."""
 
 import signal
 import time
@@ -11,10 +11,11 @@ from diagnostic_msgs.msg import DiagnosticArray
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
+from spiking_wm.core.errors import UserError
 from spiking_wm.core.files import CheckpointFolder
 from spiking_wm.runs.config import is_run
 from spiking_wm.runs.folder import Run
-from spiking_wm_ros.graph.parts import Started
+from spiking_wm_ros.graph.parts import ResolvedGraph
 from spiking_wm_ros.graph.processes import Processes
 
 _STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # the last one: the terminal is gone
@@ -22,7 +23,7 @@ _STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # the last one: the 
 
 @contextmanager
 def heeding(handler: Callable) -> Iterator[None]:
-    """Have a handler called when something asks this process to stop; what nohup has ignored stays so."""
+    """Within it, SIGINT, SIGTERM and SIGHUP call a handler; SIGHUP stays ignored under nohup."""
     previous = {number: signal.getsignal(number) for number in _STOPPING}
     if previous[signal.SIGHUP] == signal.SIG_IGN:
         del previous[signal.SIGHUP]
@@ -40,29 +41,29 @@ class _Stopped(Exception):
 
 
 def _stop(*_) -> None:
-    for number in _STOPPING:  # once is enough: nodes are ended in order
+    for number in _STOPPING:  # a second signal must not interrupt the end of the nodes
         signal.signal(number, signal.SIG_IGN)
     raise _Stopped
 
 
-def watch(started: Started, learning: bool) -> int:
+def watch(resolved: ResolvedGraph, learning: bool) -> int:
     """Run a graph to its end and return its exit code.
 
     Args:
-        started: the settled graph.
-        learning: whether there is a learner whose progress is shown.
+        resolved: the graph.
+        learning: whether there is a dreamer, whose progress is shown.
     """
     console = Console()
     with heeding(_stop):
         try:
-            with Processes(started) as processes:
-                code = _follow(processes, started, console) if learning else _wait(processes)
+            with Processes(resolved) as processes:
+                code = _follow(processes, resolved, console) if learning else _wait(processes)
         except _Stopped:
-            kept = learning and CheckpointFolder(started.run / "checkpoints").all()
+            kept = learning and CheckpointFolder(resolved.run / "checkpoints").all()
             console.print("stopped; the newest checkpoint is kept" if kept else "stopped")
             code = 0
-    if learning and code == 0 and is_run(started.run):  # not where it was stopped before it was one
-        conclude(started.run, console)
+    if learning and code == 0 and is_run(resolved.run):  # it may have been stopped before it was one
+        conclude(resolved.run, console)
     return code
 
 
@@ -76,11 +77,11 @@ def _code(ended: dict[str, int]) -> int:
     return next((abs(code) for code in ended.values() if code), 0)
 
 
-def _follow(processes: Processes, started: Started, console: Console) -> int:
+def _follow(processes: Processes, resolved: ResolvedGraph, console: Console) -> int:
     """Show the dreamer's status until a node ends."""
     rclpy.init(args=[], signal_handler_options=rclpy.signals.SignalHandlerOptions.NO)
-    node = rclpy.create_node("console", namespace=started.namespace)
-    name = "/".join(part for part in (started.namespace.strip("/"), "dreamer") if part)
+    node = rclpy.create_node("console", namespace=resolved.namespace)
+    name = "/".join(part for part in (resolved.namespace.strip("/"), "dreamer") if part)
     latest: dict[str, str] = {}
 
     def on_diagnostics(message: DiagnosticArray) -> None:
@@ -97,7 +98,7 @@ def _follow(processes: Processes, started: Started, console: Console) -> int:
     )
     try:
         with Progress(*columns, console=console, refresh_per_second=4) as progress:
-            task = progress.add_task("", total=started.steps or None, phase="starting", figures="")
+            task = progress.add_task("", total=resolved.steps or None, phase="starting", figures="")
             began: tuple[float, int] | None = None
             while not (ended := processes.ended()):
                 rclpy.spin_once(node, timeout_sec=0.2)
@@ -128,8 +129,12 @@ def _figures(latest: dict[str, str], speed: float) -> str:
 def conclude(run: Path, console: Console) -> None:
     """Draw the pictures of a run, write its report, and say where everything is."""
     from spiking_wm.runs.pictures import draw
-    from spiking_wm.runs.report import report
+    from spiking_wm_ros.cli.report import write_report
 
-    drawn = ", ".join(path.name for path in [report(Run(run)), *draw(run)])
+    try:
+        drawn = ", ".join(path.name for path in [write_report(Run(run)), *draw(run)])
+    except UserError as error:  # the run itself is complete
+        console.print(f"warning: not all pictures were drawn: {error}", soft_wrap=True)
+        drawn = "metrics"
     shown = run.relative_to(Path.cwd()) if run.is_relative_to(Path.cwd()) else run
     console.print(f"everything is in {shown} ({drawn}, tables, checkpoints, tensorboard)", soft_wrap=True)

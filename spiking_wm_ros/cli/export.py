@@ -1,12 +1,14 @@
-"""`./swm export`: a policy's spiking network as a file for other chips, and what a decision costs there."""
+"""`./swm export`: a policy's spiking network as a file for chips, and what a decision costs there."""
 
 from pathlib import Path
 
+import gymnasium as gym
 import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from spiking_wm.chips.backends.recorder import Recorder
+from spiking_wm.chips.backends.recorder import InputRecorder
+from spiking_wm.chips.network import ChipNetwork
 from spiking_wm.core.contract import Policy
 from spiking_wm.core.errors import UserError
 from spiking_wm.core.files import newest_checkpoint
@@ -15,12 +17,13 @@ from spiking_wm.core.spaces import Spaces
 from spiking_wm.envs.make import make_env
 from spiking_wm.runs.bundle import load_bundle, make_policy
 from spiking_wm.runs.config import read_config
+from spiking_wm.training.evaluation import episode_return
 
 _DEFAULTS = {"checkpoint": "", "format": "nir", "file": "", "decisions": "1000"}
 
 
 def export(given: dict[str, str]) -> None:
-    """Write the network, and count what decisions in greedy games cost.
+    """Write the network, and count spikes and operations per decision in greedy episodes.
 
     Raises:
         UserError: for an unknown argument, a run without such a network, or a format that is not there.
@@ -44,25 +47,20 @@ def export(given: dict[str, str]) -> None:
     network = policy.chip_network()
     file = Path(chosen["file"] or checkpoint.parent.parent / "policy.nir")
     nir_files.write(network, file)
-    sent = _sent(policy, env, int(chosen["decisions"]))
-    _show(network, np.stack(sent, 1), file)
+    inputs = _network_inputs(policy, env, int(chosen["decisions"]))
+    env.close()
+    _show(network, np.stack(inputs, 1), file)
 
 
-def _sent(policy: Policy, env, decisions: int) -> list[np.ndarray]:
-    """What goes into the network in greedy games."""
-    recorder = policy.elsewhere = Recorder()
-    over = True
-    while len(recorder.inputs) < decisions:
-        if over:
-            observation, _ = env.reset(seed=len(recorder.inputs))
-            state = policy.initial_state()
-        action, state = policy.act(policy.spaces.check_observation(observation), state, None)
-        observation, _, terminated, truncated, _ = env.step(action if action.ndim else action[()])
-        over = terminated or truncated
+def _network_inputs(policy: Policy, env: gym.Env, decisions: int) -> list[np.ndarray]:
+    """Inputs of the network in the decisions of greedy episodes."""
+    recorder = policy.network_runner = InputRecorder()
+    while (so_far := len(recorder.inputs)) < decisions:
+        episode_return(policy, env, seed=so_far, longest=decisions - so_far)
     return recorder.inputs
 
 
-def _show(network, inputs: np.ndarray, file: Path) -> None:
+def _show(network: ChipNetwork, inputs: np.ndarray, file: Path) -> None:
     from spiking_wm.chips.operations import PER_OPERATION, PER_UPDATE, count
 
     columns = ("layer", "neurons", "synapses", "spikes", "synaptic operations", "neuron updates", "nJ")

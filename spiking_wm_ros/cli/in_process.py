@@ -1,4 +1,4 @@
-"""`./swm train --in-process`: the same learning without ROS; `./swm train bag:=…`: from recordings."""
+"""`./swm train --in-process`: training without ROS; `./swm train bag:=…`: from recordings alone."""
 
 from pathlib import Path
 
@@ -14,14 +14,14 @@ from spiking_wm_ros.graph.train import TRAIN, Subject, subject
 
 
 def train_in_process(given: dict[str, str]) -> None:
-    """Train in this process, with those arguments of the train graph that are not for nodes.
+    """Train in this process; takes the arguments of the train graph, except those for its nodes.
 
     Raises:
-        UserError: for one that is, and for anything that could not run.
+        UserError: for an argument for nodes, and for anything that could not run.
     """
     chosen = _subject(given, ("algorithm", "env", "run", "resume"))
-    run, asked = Run.create(chosen.run, chosen.setup, chosen.env), []
-    with heeding(lambda *_: asked.append(True)), _bars() as progress:
+    run, signals = Run.create(chosen.run, chosen.setup, chosen.env), []
+    with heeding(lambda *_: signals.append(True)), _bars() as progress:
         first = progress.add_task("demonstrations", total=None, visible=False)
         task = progress.add_task("training", total=chosen.setup.schedule.steps)
         learner = train(
@@ -29,21 +29,21 @@ def train_in_process(given: dict[str, str]) -> None:
             chosen.checkpoint,
             lambda step: progress.update(task, completed=step),
             lambda updates, of: progress.update(first, completed=updates, total=of, visible=of > 0),
-            lambda: bool(asked),
+            lambda: bool(signals),
         )
-    if asked and not learner.finished:
+    if signals and not learner.finished:
         kept = f"; go on with resume:={run.path}" if run.checkpoints.all() else ""
         print(f"stopped after {learner.step} steps{kept}")
     conclude(run.path, Console())
 
 
 def train_from_bag(bag: str, given: dict[str, str]) -> None:
-    """Train a new agent from what was recorded; nothing is simulated but the evaluation at the end.
+    """Train a new agent from recorded transitions; only the evaluation at the end is simulated.
 
     Raises:
-        UserError: if there are no recordings of that environment, and for arguments that mean nothing here.
+        UserError: if there are no recordings of that environment, and for arguments for nodes.
     """
-    from spiking_wm_ros.nodes.bag import transitions  # knows ROS
+    from spiking_wm_ros.nodes.bag import transitions  # imports ROS
 
     folder = Path(bag_of({"bag": bag}))
     chosen = _subject(given, ("algorithm", "env", "run"))
@@ -57,11 +57,11 @@ def train_from_bag(bag: str, given: dict[str, str]) -> None:
 
 
 def _subject(given: dict[str, str], heeded: tuple[str, ...]) -> Subject:
-    """What to train by arguments of which these have a meaning where there are no nodes."""
+    """What to train, from arguments of which only the ``heeded`` ones may be given."""
     declared = {a.name: a.default for a in TRAIN.arguments}
     for name, value in given.items():
         if declared.get(name, value) != value and name not in heeded:
-            raise UserError(f"{name}:={value} means nothing here, where no nodes run: leave it out")
+            raise UserError(f"{name}:={value} has no effect without nodes: leave it out")
     arguments = declared | {k: v for k, v in given.items() if k in declared}
     return subject(arguments, {k: v for k, v in given.items() if k not in declared})
 

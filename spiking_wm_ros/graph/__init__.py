@@ -1,1 +1,1 @@
-"""Which nodes run together: one specification, started by `ros2 launch` or by `./swm`."""
+"""Graphs of nodes: one specification, which `ros2 launch` and `./swm` start."""

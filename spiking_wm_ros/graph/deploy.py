@@ -1,4 +1,4 @@
-"""The graph that drives a robot: its sensors, a policy and a gate, and a dreamer where it is to dream."""
+"""The graph that drives a robot: robot (sensors), policy and gate; with dream:=true also a dreamer."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,7 +16,7 @@ from spiking_wm_ros.graph.parts import (
     Argument,
     Graph,
     NodeSpec,
-    Started,
+    ResolvedGraph,
     backend,
     checkpoint_of,
     managed,
@@ -29,13 +29,11 @@ from spiking_wm_ros.graph.parts import (
 _YES_OR_NO = ("true", "false")
 
 
-def _deploy(arguments: Mapping[str, str], options: Mapping[str, str]) -> Started:
+def _deploy(arguments: Mapping[str, str], options: Mapping[str, str]) -> ResolvedGraph:
     dreams, simulated = arguments["dream"] == "true", arguments["simulated"] == "true"
     robot = load_robot(arguments["robot"])
     if simulated and not robot.driver:
-        raise UserError(
-            f"robot:={robot.name} names no driver that could be simulated: say 'driver:' in its file"
-        )
+        raise UserError(f"robot:={robot.name} has no simulated driver: name one as 'driver:' in its file")
     runs_on, options = backend(arguments, options, robot.period)
     classes = {"scheduler": (PhaseOptions, DreamBounds)} if dreams else {}
     parameters, left = route(options, classes | ({robot.driver: (BatteryOptions,)} if simulated else {}))
@@ -56,11 +54,11 @@ def _deploy(arguments: Mapping[str, str], options: Mapping[str, str]) -> Started
     if simulated:
         nodes.append(NodeSpec(robot.driver, parameters[robot.driver], vital=False))
     order = "gate dreamer policy robot" if dreams else "gate policy robot"
-    return Started(managed(order, nodes, patience=2.0, spare="dreamer"), run, **shared(arguments))
+    return ResolvedGraph(managed(order, nodes, patience=2.0, spare="dreamer"), run, **shared(arguments))
 
 
 def _bundle(arguments: Mapping[str, str]) -> tuple[Path, Path]:
-    """The file of a policy bundle, or the newest one of a run; and the folder of its run, or where it is."""
+    """A policy bundle, given or the newest of a run; and the folder of its run, or the folder it is in."""
     given = Path(arguments["policy"]).resolve()
     if given.is_file():
         return given, next((folder for folder in given.parents if is_run(folder)), given.parent)
@@ -73,8 +71,10 @@ DEPLOY = Graph(
     (
         Argument("robot", "rover", "name of a file in config/robots, or path of one of your own"),
         Argument("policy", "", "policy bundle, or run folder for its newest one"),
-        Argument("dream", "false", "dream at rest; policy:= is a run with a world model then", _YES_OR_NO),
-        Argument("simulated", "false", "start the robot's simulated driver besides", _YES_OR_NO),
+        Argument(
+            "dream", "false", "dream at rest; policy:= must then be a run with a world model", _YES_OR_NO
+        ),
+        Argument("simulated", "false", "start the robot's simulated driver too", _YES_OR_NO),
         BACKEND,
         *SHARED,
     ),

@@ -1,4 +1,4 @@
-"""The graphs that go on from a checkpoint without learning from an environment: evaluate, dream."""
+"""The graphs that evaluate a checkpoint, or dream from it, without learning from an environment."""
 
 from collections.abc import Mapping
 
@@ -17,7 +17,7 @@ from spiking_wm_ros.graph.parts import (
     Argument,
     Graph,
     NodeSpec,
-    Started,
+    ResolvedGraph,
     backend,
     bag_of,
     checkpoint_of,
@@ -29,7 +29,7 @@ from spiking_wm_ros.graph.parts import (
 )
 
 
-def _evaluate(arguments: Mapping[str, str], options: Mapping[str, str]) -> Started:
+def _evaluate(arguments: Mapping[str, str], options: Mapping[str, str]) -> ResolvedGraph:
     checkpoint, run, config = checkpoint_of(arguments)
     rate = number(arguments, "rate_hz")
     runs_on, options = backend(arguments, options, 1 / rate if rate else 0.0)
@@ -39,7 +39,7 @@ def _evaluate(arguments: Mapping[str, str], options: Mapping[str, str]) -> Start
     config.resolve(dict(options))  # refuses wrong values
     bridge = {
         "env": config.env,
-        "evaluation_episodes": number(arguments, "episodes", int),
+        "evaluation.episodes": number(arguments, "episodes", int),
         "rate_hz": rate,
     }
     bundle, changed = checkpoint / "policy.safetensors", yaml.safe_dump(dict(options)) if options else ""
@@ -47,10 +47,10 @@ def _evaluate(arguments: Mapping[str, str], options: Mapping[str, str]) -> Start
         NodeSpec("bridge", bridge),
         NodeSpec("policy", {"bundle": str(bundle), "changed": changed} | runs_on),
     ]
-    return Started(managed("policy bridge", nodes), run, **shared(arguments))
+    return ResolvedGraph(managed("policy bridge", nodes), run, **shared(arguments))
 
 
-def _dream(arguments: Mapping[str, str], options: Mapping[str, str]) -> Started:
+def _dream(arguments: Mapping[str, str], options: Mapping[str, str]) -> ResolvedGraph:
     checkpoint, run, config = newest_of(arguments)
     setup = config.resolve(dict(options))
     named = {
@@ -66,11 +66,11 @@ def _dream(arguments: Mapping[str, str], options: Mapping[str, str]) -> Started:
         "joules": number(arguments, "joules"),
     }
     nodes = [NodeSpec("dreamer", named | options_of(setup))]
-    return Started(managed("dreamer", nodes), run, **shared(arguments))
+    return ResolvedGraph(managed("dreamer", nodes), run, **shared(arguments))
 
 
 EVALUATE = Graph(
-    "Let a checkpoint's policy act greedily, without learning. Options of the algorithm can be given besides,"
+    "Let a checkpoint's policy act greedily, without learning. Options of the algorithm can be given too,"
     " as target_return:=300.",
     (CHECKPOINT, Argument("episodes", "10", "episodes"), BACKEND, RATE, *SHARED),
     _evaluate,

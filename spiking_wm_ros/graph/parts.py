@@ -1,4 +1,4 @@
-"""What graphs are made of: arguments, nodes, and what several graphs need."""
+"""Types that describe graphs (arguments, nodes), and functions that several graphs share."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ class Argument(NamedTuple):
 
 @dataclass(frozen=True)
 class NodeSpec:
-    """One node: executable and name are the same. When a vital one ends, the whole graph ends."""
+    """One node; its name is that of its executable. When a vital node ends, the whole graph ends."""
 
     executable: str
     parameters: dict[str, Any]
@@ -33,8 +33,11 @@ class NodeSpec:
 
 
 @dataclass(frozen=True)
-class Started:
-    """A graph that is settled: nodes to start, and what the console should know."""
+class ResolvedGraph:
+    """A graph whose arguments are resolved: the nodes to start, and how.
+
+    ``steps`` is the length of the run for the progress bar; 0 if there is none.
+    """
 
     nodes: list[NodeSpec]
     run: Path
@@ -57,17 +60,17 @@ class Graph:
 
     text: str
     arguments: tuple[Argument, ...]
-    resolve: Callable[[Mapping[str, str], Mapping[str, str]], Started]
+    resolve: Callable[[Mapping[str, str], Mapping[str, str]], ResolvedGraph]
 
 
-_PERIODS = 1.5  # of control, until what runs a network counts as hung; a gate waits for two
+_PATIENCE = 1.5  # control periods until a backend counts as hung; the gate waits for two
 
-VIEWER_PORT = Argument("viewer_port", "8642", "of 127.0.0.1, where that page is")
+VIEWER_PORT = Argument("viewer_port", "8642", "port of the viewer's page on 127.0.0.1")
 SHARED = (
     Argument("namespace", "", "ROS namespace of all nodes"),
     Argument("params_file", "", "ROS parameter file (YAML) applied on top"),
     Argument("record", "false", "write all topics to MCAP files in the run's bags/", ("true", "false")),
-    Argument("viewer", "false", "show all on a page of this machine", ("true", "false")),
+    Argument("viewer", "false", "serve a web page on this machine that shows the graph", ("true", "false")),
     VIEWER_PORT,
     Argument("log_level", "info", "log level", ("debug", "info", "warn", "error")),
 )
@@ -75,26 +78,37 @@ CHECKPOINT = Argument("checkpoint", "", "run folder, for its newest checkpoint, 
 BACKEND = Argument(
     "policy_backend",
     "host",
-    "what the policy's network runs on; its options can be given besides",
+    "what the policy's network runs on; the backend's options can be given too",
     tuple(backends()),
 )
 BAG = Argument("bag", "", "folder of recordings (record:=true) to learn from first")
-RATE = Argument("rate_hz", "0", "steps per second of wall time; 0 for lock-step, as fast as it goes")
+RATE = Argument("rate_hz", "0", "steps per second of wall time; 0: lock-step, as fast as possible")
 
 
 def managed(order: str, nodes: list[NodeSpec], patience: float = 10.0, spare: str = "") -> list[NodeSpec]:
-    """The nodes of a graph, and the manager that brings those of ``order`` up."""
+    """The nodes of a graph, and a manager that configures and activates them.
+
+    Args:
+        order: names of the managed nodes, in the order of activation.
+        nodes: all nodes.
+        patience: seconds without an answer after which a node counts as gone.
+        spare: names of managed nodes without which the others go on.
+    """
     manager = NodeSpec("manager", {"nodes": order, "spare": spare, "patience": patience}, vital=False)
     return [*nodes, manager]
 
 
 def shared(arguments: Mapping[str, str]) -> dict[str, str]:
-    """What every graph is told."""
+    """Arguments shared by all graphs."""
     return {a.name: arguments[a.name] for a in SHARED}
 
 
 def checkpoint_of(arguments: Mapping[str, str], name: str = "checkpoint") -> tuple[Path, Path, RunConfig]:
-    """A checkpoint, the folder of its run, and that run's config."""
+    """A checkpoint, the folder of its run, and that run's config.
+
+    Raises:
+        UserError: if none is given, or there is none.
+    """
     if not arguments[name]:
         raise UserError(f"{name}:= is missing: give a run folder, as {name}:=runs/NAME")
     checkpoint = newest_checkpoint(Path(arguments[name])).resolve()
@@ -103,7 +117,11 @@ def checkpoint_of(arguments: Mapping[str, str], name: str = "checkpoint") -> tup
 
 
 def newest_of(arguments: Mapping[str, str], name: str = "checkpoint") -> tuple[Path, Path, RunConfig]:
-    """The same, for what goes on from it in that folder without being told to take anything back."""
+    """`checkpoint_of`, if it is the newest of its run, so that nothing after it is lost.
+
+    Raises:
+        UserError: if it is not, or as `checkpoint_of`.
+    """
     checkpoint, run, config = checkpoint_of(arguments, name)
     if checkpoint != newest_checkpoint(run).resolve():
         raise UserError(
@@ -114,7 +132,7 @@ def newest_of(arguments: Mapping[str, str], name: str = "checkpoint") -> tuple[P
 
 
 def bag_of(arguments: Mapping[str, str]) -> str:
-    """The folder of ``bag:=``, if one is given.
+    """The absolute folder of ``bag:=``; empty if none is given.
 
     Raises:
         UserError: if it holds no recordings.
@@ -126,7 +144,11 @@ def bag_of(arguments: Mapping[str, str]) -> str:
 
 
 def number(arguments: Mapping[str, str], name: str, kind: type = float) -> float:
-    """An argument that is a number of 0 or more."""
+    """An argument that is a number of 0 or more.
+
+    Raises:
+        UserError: if it is not.
+    """
     try:
         given = kind(arguments[name])
     except ValueError:
@@ -140,7 +162,15 @@ def number(arguments: Mapping[str, str], name: str, kind: type = float) -> float
 def route(
     options: Mapping[str, str], classes_of: Mapping[str, tuple[type, ...]]
 ) -> tuple[dict[str, dict], dict[str, str]]:
-    """Parameters by node, and the options that none of them has."""
+    """Parameters by node, and the options that no node has.
+
+    Args:
+        options: values by dotted, flat or former names.
+        classes_of: options dataclasses by node.
+
+    Raises:
+        UserError: for a value of a wrong type or outside its range.
+    """
     left, parameters = dict(options), {}
     for node, classes in classes_of.items():
         parameters[node] = {
@@ -155,11 +185,11 @@ def route(
 def backend(
     arguments: Mapping[str, str], options: Mapping[str, str], period: float = 0.0
 ) -> tuple[dict[str, Any], dict[str, str]]:
-    """Parameters of the policy node that say what its network runs on, and the options that are left.
+    """Parameters of the policy node about its backend, and the options that are not the backend's.
 
     Args:
         arguments: with ``policy_backend``.
-        options: those of the backend are taken.
+        options: of the backend and others.
         period: of control, in seconds; 0 in lock-step.
 
     Raises:
@@ -168,13 +198,17 @@ def backend(
     name = arguments["policy_backend"]
     kind = backend_options(name)
     (given, left) = route(options, {"policy": (kind,)})
-    usual = {"patience": _PERIODS * period} if period and "patience" in known(kind) else {}
+    usual = {"patience": _PATIENCE * period} if period and "patience" in known(kind) else {}
     chosen = usual | given["policy"]
     override(kind(), chosen)
     return {"backend": name, "backend_options": yaml.safe_dump(chosen) if chosen else ""}, left
 
 
 def refuse(options: Mapping[str, str], arguments: Iterable[str]) -> None:
-    """Refuse options where only arguments can be given."""
+    """Refuse options where only arguments can be given.
+
+    Raises:
+        UserError: for the first option, naming the nearest argument.
+    """
     for name in options:
         raise UserError(f"unknown argument '{name}'{suggestion(name, list(arguments))}")

@@ -11,45 +11,45 @@ from pathlib import Path
 
 import yaml
 
-from spiking_wm_ros.graph.parts import NodeSpec, Started
+from spiking_wm_ros.graph.parts import NodeSpec, ResolvedGraph
 
 _PATIENCE = 6.0  # seconds that nodes have to end after SIGTERM (the dreamer saves)
-# before a command: it is asked to end when we are killed, or a robot would drive with nobody there
-_WITH_US = ["setpriv", "--pdeathsig", "TERM"] if shutil.which("setpriv") else []
+# before a command: it gets SIGTERM when this process is killed, or a robot would drive on unattended
+_END_WITH_PARENT = ["setpriv", "--pdeathsig", "TERM"] if shutil.which("setpriv") else []
 
 
 class Processes:
-    """The nodes of a graph as child processes; when a vital one ends, all are to be ended.
+    """The nodes of a graph as child processes.
 
-    Use as a context manager: leaving it ends what still runs.
+    Use it as a context manager: leaving it ends all nodes, and is due when a vital one has `ended`.
     """
 
-    def __init__(self, started: Started):
+    def __init__(self, resolved: ResolvedGraph):
         self._folder = tempfile.TemporaryDirectory(prefix="swm-")
-        self._vital = {node.executable for node in started.nodes if node.vital}
-        self._missed: set[str] = set()  # have ended, which was told
+        self._vital = {node.executable for node in resolved.nodes if node.vital}
+        self._missed: set[str] = set()  # nodes whose end has been printed
         self._children: dict[str, subprocess.Popen] = {}
         try:
-            for node in started.nodes:
-                self._children[node.executable] = self._start(node, started)
+            for node in resolved.nodes:
+                self._children[node.executable] = self._start(node, resolved)
         except BaseException:  # Ctrl-C, too
             self.__exit__()
             raise
 
-    def _start(self, node: NodeSpec, started: Started) -> subprocess.Popen:
+    def _start(self, node: NodeSpec, resolved: ResolvedGraph) -> subprocess.Popen:
         file = Path(self._folder.name) / f"{node.executable}.yaml"
         file.write_text(yaml.safe_dump({"/**": {"ros__parameters": node.parameters}}))
-        ros = ["--params-file", str(file), "-r", f"__ns:=/{started.namespace.strip('/')}"]
-        if started.params_file:
-            ros += ["--params-file", started.params_file]
-        ros += ["--log-level", started.log_level]
+        ros = ["--params-file", str(file), "-r", f"__ns:=/{resolved.namespace.strip('/')}"]
+        if resolved.params_file:
+            ros += ["--params-file", resolved.params_file]
+        ros += ["--log-level", resolved.log_level]
         module = f"spiking_wm_ros.nodes.{node.executable}"
-        command = [*_WITH_US, sys.executable, "-m", module, "--ros-args", *ros]
-        # its own session: Ctrl-C in the terminal reaches us alone, and we end the nodes in order
+        command = [*_END_WITH_PARENT, sys.executable, "-m", module, "--ros-args", *ros]
+        # a session of its own: Ctrl-C in the terminal reaches this process alone, which ends all nodes
         return subprocess.Popen(command, start_new_session=True)
 
     def ended(self) -> dict[str, int]:
-        """Exit codes of the vital nodes that have ended; the end of others is told, once."""
+        """Exit codes of the vital nodes that have ended; the end of other nodes is printed, once."""
         codes = {name: child.poll() for name, child in self._children.items()}
         ended = {name: code for name, code in codes.items() if code is not None}
         for name in ended.keys() - self._vital - self._missed:

@@ -23,17 +23,17 @@ def description(name: str) -> LaunchDescription:
 
 def _nodes(name: str, context: LaunchContext) -> list[Node]:
     given = {k: v for k, v in context.launch_configurations.items() if not k.startswith("ros_")}
-    started = resolve_graph(name, given)
+    resolved = resolve_graph(name, given)
     return [
         Node(
             package="spiking_wm_ros",
             executable=node.executable,
-            namespace=started.namespace,
-            parameters=[node.parameters, *([started.params_file] if started.params_file else [])],
-            arguments=["--ros-args", "--log-level", started.log_level],
+            namespace=resolved.namespace,
+            parameters=[node.parameters, *([resolved.params_file] if resolved.params_file else [])],
+            arguments=["--ros-args", "--log-level", resolved.log_level],
             output="screen",
             sigterm_timeout="6",
             on_exit=Shutdown(reason=f"{node.executable} ended") if node.vital else None,
         )
-        for node in started.nodes
+        for node in resolved.nodes
     ]

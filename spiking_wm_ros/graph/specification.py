@@ -1,4 +1,4 @@
-"""The graphs: what each launch file and each verb of `./swm` starts, and with what arguments."""
+"""The graphs by name: what each launch file and each verb of `./swm` starts."""
 
 import time
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ from spiking_wm.core.errors import UserError
 from spiking_wm.core.options import suggestion
 from spiking_wm_ros.graph.deploy import DEPLOY
 from spiking_wm_ros.graph.evaluate_and_dream import DREAM, EVALUATE
-from spiking_wm_ros.graph.parts import Graph, NodeSpec, Started, number
+from spiking_wm_ros.graph.parts import Graph, NodeSpec, ResolvedGraph, number
 from spiking_wm_ros.graph.train import TRAIN
 from spiking_wm_ros.graph.view import VIEW
 
@@ -22,8 +22,8 @@ GRAPHS: dict[str, Graph] = {
 }
 
 
-def resolve_graph(name: str, given: Mapping[str, str]) -> Started:
-    """Settle a graph from the arguments that a user gave.
+def resolve_graph(name: str, given: Mapping[str, str]) -> ResolvedGraph:
+    """Resolve a graph from the arguments that a user gave.
 
     Raises:
         UserError: for bad arguments, before anything is started.
@@ -37,17 +37,17 @@ def resolve_graph(name: str, given: Mapping[str, str]) -> Started:
             raise UserError(f"unknown {a.name} '{arguments[a.name]}'{close}")
     if arguments["params_file"] and not Path(arguments["params_file"]).exists():
         raise UserError(f"params_file:={arguments['params_file']} does not exist")
-    started = graph.resolve(arguments, {k: v for k, v in given.items() if k not in declared})
-    return replace(started, nodes=[*_onlookers(started, arguments), *started.nodes])
+    resolved = graph.resolve(arguments, {k: v for k, v in given.items() if k not in declared})
+    return replace(resolved, nodes=[*_observers(resolved, arguments), *resolved.nodes])
 
 
-def _onlookers(started: Started, arguments: Mapping[str, str]) -> list[NodeSpec]:
-    """Nodes that record and show what the others do; the others go on without them."""
+def _observers(resolved: ResolvedGraph, arguments: Mapping[str, str]) -> list[NodeSpec]:
+    """Observer nodes, which record or show the others; the others do not need them."""
     nodes = []
-    if started.record == "true":
-        folder = started.run.resolve() / "bags" / time.strftime("%Y%m%d-%H%M%S")
+    if resolved.record == "true":
+        folder = resolved.run.resolve() / "bags" / time.strftime("%Y%m%d-%H%M%S")
         nodes.append(NodeSpec("recorder", {"folder": str(folder)}, vital=False))
-    if started.viewer == "true":
+    if resolved.viewer == "true":
         shows = {"port": number(arguments, "viewer_port", int), "robot": arguments.get("robot", "")}
         nodes.append(NodeSpec("viewer", shows, vital=False))
     return nodes

@@ -1,4 +1,4 @@
-"""The graph that trains: an environment, a policy, a dreamer, and a scheduler where there is a battery."""
+"""The graph that trains: bridge, policy and dreamer; with a battery also a scheduler."""
 
 import time
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ from spiking_wm_ros.graph.parts import (
     Argument,
     Graph,
     NodeSpec,
-    Started,
+    ResolvedGraph,
     backend,
     checkpoint_of,
     managed,
@@ -43,7 +43,7 @@ def _new_run_path(arguments: Mapping[str, str], setup: Setup) -> Path:
 
 
 class Subject(NamedTuple):
-    """What is to be trained, settled."""
+    """What is trained: resolved options, environment, run folder, and the checkpoint to resume from."""
 
     setup: Setup
     env: str
@@ -52,7 +52,7 @@ class Subject(NamedTuple):
 
 
 def subject(arguments: Mapping[str, str], options: Mapping[str, str]) -> Subject:
-    """A new run, or one that is resumed with the options it had but for those given.
+    """A new run, or a resumed one: with its former options, except those that are given.
 
     Raises:
         UserError: for anything that could not run.
@@ -61,7 +61,7 @@ def subject(arguments: Mapping[str, str], options: Mapping[str, str]) -> Subject
         checkpoint, run, config = checkpoint_of(arguments, "resume")
         setup = config.resolve(dict(options))
         if done(checkpoint, setup.schedule):
-            raise UserError(f"{run} has done its {setup.schedule.steps} steps: give steps:= more")
+            raise UserError(f"{run} has done its {setup.schedule.steps} steps: give a larger steps:=")
         return Subject(setup, config.env, run, checkpoint)
     setup = resolve(arguments["algorithm"], arguments["env"], dict(options))
     check_env(arguments["env"])
@@ -79,13 +79,13 @@ def _energy(battery: str, options: Mapping[str, str]) -> tuple[dict[str, dict], 
     parameters, left = route(options, ENERGY)
     if battery == NONE:
         for name in [*parameters["bridge"], *parameters["scheduler"]]:
-            raise UserError(f"{name}:= says something of a battery: give battery:=own or virtual besides")
+            raise UserError(f"{name}:= is about a battery: give battery:=own or battery:=virtual too")
         return {}, left
     parameters["bridge"]["battery"] = battery
     return parameters, left
 
 
-def _train(arguments: Mapping[str, str], options: Mapping[str, str]) -> Started:
+def _train(arguments: Mapping[str, str], options: Mapping[str, str]) -> ResolvedGraph:
     rate = number(arguments, "rate_hz")
     runs_on, options = backend(arguments, options, 1 / rate if rate else 0.0)
     energy, options = _energy(arguments["battery"], options)
@@ -96,8 +96,8 @@ def _train(arguments: Mapping[str, str], options: Mapping[str, str]) -> Started:
         "env": env,
         "seed": schedule.seed,
         "steps": schedule.steps,
-        "evaluate_every": schedule.evaluation.every,
-        "evaluation_episodes": schedule.evaluation.episodes,
+        "evaluation.every": schedule.evaluation.every,
+        "evaluation.episodes": schedule.evaluation.episodes,
         "rate_hz": rate,
         "resume": resume,
     }
@@ -109,12 +109,12 @@ def _train(arguments: Mapping[str, str], options: Mapping[str, str]) -> Started:
         *([NodeSpec("scheduler", energy["scheduler"])] if energy else []),
     ]
     nodes = managed("dreamer policy bridge", nodes)
-    return Started(nodes, run, steps=schedule.steps, **shared(arguments))
+    return ResolvedGraph(nodes, run, steps=schedule.steps, **shared(arguments))
 
 
 TRAIN = Graph(
     "Train in an environment, awake and in dreams. Any option of the algorithm or the run can be"
-    " given besides, as batch:=128.",
+    " given too, as batch:=128 or critic.lr:=1e-4.",
     (
         *_SUBJECT,
         Argument("run", "", "folder of the run; empty: a new one in runs/"),
@@ -122,7 +122,7 @@ TRAIN = Graph(
         Argument(
             "battery",
             NONE,
-            "the environment's own battery, or a virtual one; with it the robot sleeps when it is low",
+            "the environment's own battery, or a virtual one; the robot sleeps and dreams when it is low",
             BATTERIES,
         ),
         BACKEND,

@@ -1,18 +1,27 @@
-"""The viewer alone, beside graphs that come and go."""
+"""The viewer alone, for graphs that are started and ended separately."""
 
 from collections.abc import Mapping
 from pathlib import Path
 
-from spiking_wm_ros.graph.parts import SHARED, VIEWER_PORT, Argument, Graph, NodeSpec, Started, number, refuse
+from spiking_wm_ros.graph.parts import (
+    SHARED,
+    VIEWER_PORT,
+    Argument,
+    Graph,
+    NodeSpec,
+    ResolvedGraph,
+    number,
+    refuse,
+)
 
 
-def _view(arguments: Mapping[str, str], options: Mapping[str, str]) -> Started:
+def _view(arguments: Mapping[str, str], options: Mapping[str, str]) -> ResolvedGraph:
     refuse(options, arguments)
     shows = {"port": number(arguments, "viewer_port", int), "robot": arguments["robot"]}
     named = {
         a.name: arguments[a.name] for a in _ARGUMENTS if a.name in ("namespace", "params_file", "log_level")
     }
-    return Started([NodeSpec("viewer", shows)], Path(), **named)
+    return ResolvedGraph([NodeSpec("viewer", shows)], Path(), **named)
 
 
 _ARGUMENTS = (
@@ -20,4 +29,6 @@ _ARGUMENTS = (
     Argument("robot", "", "robot whose commands are shown: name of a file in config/robots, or path of one"),
     *(a for a in SHARED if a.name in ("namespace", "params_file", "log_level")),
 )
-VIEW = Graph("Show a graph that runs on this machine, or will, on a page of this machine.", _ARGUMENTS, _view)
+VIEW = Graph(
+    "Serve a web page on this machine that shows the graph that runs here, now or later.", _ARGUMENTS, _view
+)

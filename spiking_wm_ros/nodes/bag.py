@@ -1,8 +1,9 @@
-"""MCAP files of serialised ROS messages, split by size and time, that a crash leaves readable.
+"""MCAP files of serialised ROS messages, split by size and time; a crash leaves them readable.
 
-Messages are grouped in small chunks, which reach the disk whole, several times a second (`Bag.flush`): what
-a killed process leaves is complete but for the last of them. Only the index at the end is missing then;
-`messages` reads without it.
+Messages are grouped in small chunks, which are written whole several times a second (`Bag.flush`). A killed
+process loses the last chunk and the index at the end of the file; `messages` reads without that index.
+
+Importing this module raises `UserError` if the extra ``bags`` is not installed.
 """
 
 import importlib
@@ -14,18 +15,21 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ament_index_python.packages import get_package_share_directory
-from mcap.exceptions import McapError
-from mcap.records import Channel, Message, Schema
-from mcap.stream_reader import StreamReader
-from mcap.writer import MCAP0_MAGIC, CompressionType, Writer
 from rclpy.serialization import deserialize_message
 from spiking_wm_msgs.msg import Transition as TransitionMessage
-from zstandard import ZstdError
 
 from spiking_wm.core.contract import Transition
 from spiking_wm.core.errors import UserError
+from spiking_wm.core.extras import missing_extra
 from spiking_wm.core.spaces import Spaces
 from spiking_wm_ros.nodes.messages import from_transition
+
+with missing_extra():
+    from mcap.exceptions import McapError
+    from mcap.records import Channel, Message, Schema
+    from mcap.stream_reader import StreamReader
+    from mcap.writer import MCAP0_MAGIC, CompressionType, Writer
+    from zstandard import ZstdError  # mcap requires it
 
 _TRANSITION = "spiking_wm_msgs/msg/Transition"
 _CHUNK = 64 * 1024  # bytes
@@ -38,7 +42,7 @@ class Recorded(NamedTuple):
 
     topic: str
     kind: str  # as spiking_wm_msgs/msg/Action
-    time: int  # when it was heard, nanoseconds since 1970
+    time: int  # of arrival, nanoseconds since 1970
     data: bytes  # CDR
 
 
@@ -46,7 +50,7 @@ class Bag:
     """Writes messages.
 
     Args:
-        folder: gets ``bag_0000.mcap`` and so on; made if it is not there.
+        folder: of ``bag_0000.mcap`` and so on; made if missing.
         split_bytes, split_seconds: size and age at which the next file begins.
 
     Raises:
@@ -56,7 +60,7 @@ class Bag:
     def __init__(self, folder: Path, split_bytes: float, split_seconds: float):
         self._folder, self._bytes, self._seconds = folder, split_bytes, split_seconds
         self._files = self._messages = self._written = 0
-        self.failed = False  # nothing more can be written
+        self.failed = False  # the disk refused; no more is written
         with self._writing():
             folder.mkdir(parents=True, exist_ok=True)
             self._open()
@@ -68,7 +72,7 @@ class Bag:
         except OSError as error:
             self.failed = True
             raise UserError(
-                f"{self._folder} cannot be written ({error.strerror}): free some disk, or record elsewhere"
+                f"{self._folder} cannot be written ({error.strerror}): free disk, or choose another folder"
             ) from None
 
     def _open(self) -> None:
@@ -103,7 +107,7 @@ class Bag:
         self._messages += 1
 
     def flush(self) -> None:
-        """Have all so far reach the disk's file.
+        """Write all messages so far to the file.
 
         Raises:
             UserError: as `write`.
@@ -113,7 +117,7 @@ class Bag:
             self._stream.flush()
 
     def figures(self) -> dict[str, int]:
-        """For diagnostics."""
+        """Numbers of messages, bytes and files, for diagnostics."""
         written = self._written + (0 if self._stream.closed else self._stream.tell())
         return {"messages": self._messages, "bytes": written, "files": self._files}
 
@@ -137,7 +141,7 @@ class Bag:
 
 
 def messages(folder: Path) -> Iterator[Recorded]:
-    """All messages of a bag in the order they were heard, also of one whose recorder was killed.
+    """All messages of a bag in the order of arrival, also if its recorder was killed.
 
     Raises:
         UserError: if there are no such files, or one is damaged before its end.
@@ -161,18 +165,22 @@ def messages(folder: Path) -> Iterator[Recorded]:
                         kind = schemas[channel.schema_id].name
                         yield Recorded(channel.topic, kind, record.log_time, record.data)
             except (McapError, ZstdError, struct.error, ValueError) as error:
-                # one that was killed leaves a file without an end, whose last record is cut off
+                # a killed recorder leaves a file without an end, whose last record is cut off
                 if stream.read(1) or _finished(file):
                     raise UserError(
-                        f"{file} is damaged ({error}): it is no recording, or was changed"
+                        f"{file} is damaged ({error}): it is no MCAP file, or was changed"
                     ) from None
 
 
 def transitions(folder: Path, spaces: Spaces) -> Iterator[Transition]:
-    """Those of training, in order, of an environment with such spaces.
+    """Recorded transitions of training, in order.
+
+    Args:
+        folder: of the bag.
+        spaces: of the environment; the transitions must fit them.
 
     Raises:
-        UserError: as `messages`; if there are none, or they are of other spaces.
+        UserError: as `messages`; if there are no transitions, or they do not fit.
     """
     found = 0
     for message in messages(folder):
@@ -203,7 +211,7 @@ def _finished(file: Path) -> bool:
 
 
 def message_class(kind: str) -> type:
-    """The Python type of messages, of a kind as ``std_msgs/msg/Bool``.
+    """The Python class of a message type, as ``std_msgs/msg/Bool``.
 
     Raises:
         ImportError, AttributeError: if there is none.
@@ -213,7 +221,7 @@ def message_class(kind: str) -> type:
 
 
 def definition(kind: str) -> str:
-    """The text of a message type, and of all that it is made of, as MCAP's ``ros2msg`` has them."""
+    """The definition of a message type and of all types it contains, in MCAP's ``ros2msg`` encoding."""
     parts, waiting = {}, [kind]
     while waiting:
         name = waiting.pop(0)

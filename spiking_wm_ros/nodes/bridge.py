@@ -16,7 +16,8 @@ from spiking_wm_msgs.srv import Reset
 from std_msgs.msg import Bool, String
 
 from spiking_wm.core.contract import Transition
-from spiking_wm.core.options import option
+from spiking_wm.core.options import group, option
+from spiking_wm.core.schedule import EvaluationSchedule
 from spiking_wm.energy.battery import BatteryOptions
 from spiking_wm.envs.battery import BATTERIES, NONE
 from spiking_wm.runs.folder import resume_point
@@ -40,8 +41,7 @@ class BridgeOptions:
     env: str = option("InvertedPendulum-v5", "Gymnasium environment id")
     seed: int = option(0, "seed of the run; every episode's seed follows from it", 0, 2**31 - 1)
     steps: int = option(0, "training steps; 0 for evaluation only", 0)
-    evaluate_every: int = option(0, "training steps between evaluations; 0 for none", 0)
-    evaluation_episodes: int = option(10, "greedy episodes per evaluation", 1)
+    evaluation: EvaluationSchedule = group(EvaluationSchedule(every=0))
     rate_hz: float = option(0.0, "steps per second of wall time; 0 for lock-step", 0, 10_000)
     resume: str = option("", "checkpoint whose episode to go on with")
     battery: str = option(NONE, "battery: the environment's own, or a virtual one", choices=BATTERIES)
@@ -58,7 +58,7 @@ class Bridge(ManagedNode):
         super().__init__("bridge")
         self.options = declare(self, BridgeOptions)
         self._battery_options = declare(self, BatteryOptions)
-        refuse_unknown(self)
+        refuse_unknown(self, BridgeOptions)
         self._session: Session | None = None
         self._time = 0.0  # of the simulation; never goes back
         self._returns: list[float] = []  # of evaluation episodes, the running one last
@@ -99,8 +99,8 @@ class Bridge(ManagedNode):
     def _make_session(self) -> Session:
         o = self.options
         # with no training steps, one evaluation is all there is to do
-        evaluate_every = o.evaluate_every if o.steps else 1
-        session = Session(o.env, o.seed, o.steps, evaluate_every, o.evaluation_episodes)
+        evaluate_every = o.evaluation.every if o.steps else 1
+        session = Session(o.env, o.seed, o.steps, evaluate_every, o.evaluation.episodes)
         if o.resume:
             session.resume(**resume_point(Path(o.resume)))
         if o.battery != NONE:
@@ -269,7 +269,7 @@ class Bridge(ManagedNode):
         self._returns[-1] += transition.reward
         if transition.done:
             # in training the dreamer tells
-            if len(self._returns) == self.options.evaluation_episodes and not self.options.steps:
+            if len(self._returns) == self.options.evaluation.episodes and not self.options.steps:
                 mean, std = np.mean(self._returns), np.std(self._returns)
                 print(
                     f"policy version {transition.policy_version}: mean return {mean:.1f} ± {std:.1f}"

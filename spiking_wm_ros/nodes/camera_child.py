@@ -1,7 +1,6 @@
-"""Draws what a node's camera has seen: ``python -m spiking_wm_ros.nodes.camera_child FILE-DESCRIPTOR``.
+"""Renders a node's camera: ``python -m spiking_wm_ros.nodes.camera_child FILE-DESCRIPTOR``.
 
-A process of its own, which gives way to all others: a thread of a node that acts in real time would hold up
-that node whenever it is not its turn.
+It is a process of the lowest priority. A thread would delay the node, which may act in real time.
 """
 
 import signal
@@ -9,17 +8,23 @@ import sys
 from io import BytesIO
 from multiprocessing.connection import Connection
 
-from PIL import Image
-
+from spiking_wm.core.errors import UserError
+from spiking_wm.core.extras import missing_extra
 from spiking_wm.envs.camera import Painter, State
 
 _QUALITY = 80  # of JPEG, percent
 
 
 def main(descriptor: int) -> None:
-    """Answer every state, or picture, with a JPEG, until there is nobody any more."""
+    """Answer every state, or picture, with a JPEG, until the parent is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when this process ends
     pipe = Connection(descriptor)
+    try:
+        with missing_extra():
+            from PIL import Image
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr, flush=True)
+        return
     try:
         model, camera = pipe.recv()
         painter = Painter(model, camera) if model is not None else None

@@ -1,4 +1,4 @@
-"""The action by which a dream is asked for, followed and cancelled."""
+"""The action ``~/dream_phase``: starts a dream, reports its progress, and can cancel it."""
 
 import time
 from collections.abc import Callable
@@ -7,7 +7,7 @@ from rclpy.action import ActionServer, CancelResponse
 from rclpy.action.server import ServerGoalHandle
 from spiking_wm_msgs.action import Dream
 
-from spiking_wm.core.contract import Metrics
+from spiking_wm.core.contract import DreamProgress
 from spiking_wm_ros.nodes.managed import ManagedNode
 
 _FEEDBACK_EVERY = 0.2  # seconds
@@ -16,17 +16,17 @@ _FEEDBACK_EVERY = 0.2  # seconds
 class DreamGoals:
     """Goals of ``~/dream_phase``, one at a time.
 
-    A goal is executed when its dream is over, which takes no time then: an action callback that waits
-    meanwhile would keep the executor busy asking it.
+    A goal is executed when its dream is over: an executing action callback that waited for that would
+    keep the executor busy polling it.
 
     Args:
-        node: whose action it is.
-        begin: begins what a goal asks for, or tells why not (else an empty text).
-        wake: ends the dream.
+        node: the node of the action.
+        start: starts the dream of a goal and returns an empty text, or the reason for a refusal.
+        end: ends the dream.
     """
 
-    def __init__(self, node: ManagedNode, begin: Callable[[Dream.Goal], str], wake: Callable[[], None]):
-        self._begin, self._wake = begin, wake
+    def __init__(self, node: ManagedNode, start: Callable[[Dream.Goal], str], end: Callable[[], None]):
+        self._start, self._end = start, end
         self._goal: ServerGoalHandle | None = None
         self._results: dict[bytes, Dream.Result] = {}  # of goals that are over, by their ids
         self._fed_back_at = 0.0
@@ -40,14 +40,14 @@ class DreamGoals:
         )
 
     def _on_goal(self, goal: ServerGoalHandle) -> None:
-        refusal = "another goal is under way" if self._goal else self._begin(goal.request)
+        refusal = "another goal is under way" if self._goal else self._start(goal.request)
         if refusal:
             self._conclude(goal, Dream.Result(message=refusal))
         else:
             self._goal = goal
 
     def _on_cancel(self, _) -> CancelResponse:
-        self._wake()
+        self._end()
         return CancelResponse.ACCEPT
 
     def _conclude(self, goal: ServerGoalHandle, result: Dream.Result) -> None:
@@ -64,18 +64,18 @@ class DreamGoals:
             goal.succeed()
         return result
 
-    def dreamed(self, rollouts: int, updates: int, metrics: Metrics) -> None:
-        """Tell whose goal it is how far the dream is, a few times a second."""
+    def dreamed(self, progress: DreamProgress) -> None:
+        """Publish the progress of the present goal, if there is one, at most five times a second."""
         now = time.monotonic()
         if self._goal and now - self._fed_back_at > _FEEDBACK_EVERY:
             self._fed_back_at = now
-            feedback = Dream.Feedback(rollouts=rollouts, updates=updates)
-            feedback.accepted = metrics.get("dream_accepted", 0.0)
-            feedback.uncertainty = metrics.get("dream_uncertainty", 0.0)
+            feedback = Dream.Feedback(rollouts=progress.rollouts, updates=progress.updates)
+            feedback.accepted = progress.metrics.get("dream_accepted", 0.0)
+            feedback.uncertainty = progress.metrics.get("dream_uncertainty", 0.0)
             self._goal.publish_feedback(feedback)
 
     def end(self, result: Dream.Result) -> None:
-        """The dream is over; one that nobody asked for by a goal has none."""
+        """Conclude the present goal; dreams of the schedule and of ``~/dream`` have none."""
         if self._goal:
             goal, self._goal = self._goal, None
             self._conclude(goal, result)

@@ -3,12 +3,12 @@
 import signal
 import sys
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from diagnostic_msgs.msg import DiagnosticStatus
 from spiking_wm_msgs.action import Dream
-from spiking_wm_msgs.msg import Phase, PolicyVersion, Stretch
+from spiking_wm_msgs.msg import Phase, PolicyVersion, Segment
 from spiking_wm_msgs.msg import Transition as TransitionMessage
 from std_msgs.msg import Header, String
 from std_srvs.srv import Trigger
@@ -21,20 +21,41 @@ from spiking_wm.core.registry import options_class
 from spiking_wm.core.schedule import Schedule
 from spiking_wm.core.spaces import Spaces
 from spiking_wm.runs.folder import Run, spaces_of
-from spiking_wm.training.learner import DREAMING
+from spiking_wm.training.learner import DREAMING, DreamResult
 from spiking_wm_ros.nodes import qos
 from spiking_wm_ros.nodes.dream_goals import DreamGoals
 from spiking_wm_ros.nodes.health import Health
+from spiking_wm_ros.nodes.learner_events import (
+    Dreamed,
+    DreamEnded,
+    DreamRefused,
+    EndDream,
+    Ended,
+    EpisodeEnded,
+    Evaluated,
+    Event,
+    Failed,
+    Finished,
+    HeldOutSegment,
+    LearnFromBag,
+    PolicyReleased,
+    RobotPhase,
+    Save,
+    Saved,
+    SendSegment,
+    StartDream,
+    Status,
+    Warned,
+)
 from spiking_wm_ros.nodes.learner_process import LearnerProcess
 from spiking_wm_ros.nodes.main import run
 from spiking_wm_ros.nodes.managed import ManagedNode
-from spiking_wm_ros.nodes.messages import PHASES, from_transition, to_stretch
+from spiking_wm_ros.nodes.messages import PHASES, from_transition, to_segment
 from spiking_wm_ros.nodes.parameters import declare, refuse_unknown
 
 _SAVING_TIME = 4.5  # seconds for the last checkpoint after SIGTERM
-_STRETCH_EVERY = 2.0  # seconds
+_SEGMENT_EVERY = 2.0  # seconds
 TRAIN, ONCE, AT_REST = "train", "once", "at_rest"
-_UNTOLD = ("dream_started", "stopped")  # events that the status tells anyway
 
 
 @dataclass(frozen=True)
@@ -69,16 +90,17 @@ class Dreamer(ManagedNode):
         agent = agent_of(self.options.algorithm)
         agent_options = declare(self, options_class(agent))
         schedule = declare(self, Schedule)
-        refuse_unknown(self)
+        refuse_unknown(self, options_class(agent), Schedule)
         self._setup = Setup(self.options.algorithm, agent, agent_options, schedule)
         self._learner: LearnerProcess | None = None
         self._spaces: Spaces | None = None
-        self._events: deque[tuple] = deque()
+        self._events: deque[Event] = deque()
         self._version: PolicyVersion | None = None
-        self._status = {"phase": "waiting for the bridge", "can_dream": False}
+        self._state = "waiting for the bridge"  # or the learner's phase, or that it is finished
+        self._status: Status | None = None  # none before the learner runs
         self._figures: dict[str, float] = {}
         self._warning = ""
-        self._phase: tuple[str, str] | None = None  # the robot's, and why
+        self._phase: RobotPhase | None = None
         self._listens = self._failed = False
 
     def configure(self) -> None:
@@ -87,12 +109,12 @@ class Dreamer(ManagedNode):
         Configured again, it goes on with what it has learned.
         """
         self._versions = self.create_publisher(PolicyVersion, "policy_version", qos.LATCHED)
-        self._stretches = self.create_publisher(Stretch, "stretch", qos.OFFERED_NEWEST)
-        self.create_timer(_STRETCH_EVERY, self._ask_for_stretch)
+        self._segments = self.create_publisher(Segment, "segment", qos.OFFERED_NEWEST)
+        self.create_timer(_SEGMENT_EVERY, self._request_segment)
         self.create_service(Trigger, "~/dream", self._on_dream)
-        self.create_service(Trigger, "~/wake", self._on_wake)
+        self.create_service(Trigger, "~/end_dream", self._on_end_dream)
         self.create_service(Trigger, "~/save_checkpoint", self._on_save)
-        self._goals = DreamGoals(self, self._dream_as_asked, lambda: self._learner.send("wake"))
+        self._goals = DreamGoals(self, self._start_dream_of, lambda: self._learner.send(EndDream()))
         self._health = Health(self, self._report)
         self.create_subscription(Phase, "phase", self._on_phase, qos.LATCHED)
         if self.options.mode == TRAIN:
@@ -103,12 +125,12 @@ class Dreamer(ManagedNode):
         if self._version:
             self._versions.publish(self._version)
         self._listens = True
-        self._handle_events()  # of meanwhile
+        self._handle_events()  # those that came while the node was not configured
 
     def deactivate(self) -> None:
         """End a dream; what is learned from transitions ends with them."""
         if self._learner:
-            self._learner.send("wake")
+            self._learner.send(EndDream())
 
     # --- the learner ---
 
@@ -120,103 +142,126 @@ class Dreamer(ManagedNode):
         self._begin(spaces_of(Path(self.options.resume)))
         if self.options.mode == ONCE:
             if self.options.bag:
-                self._learner.send("bag", self.options.bag)
-            self._learner.send("dream", self._budget(self.options))
+                self._learner.send(LearnFromBag(Path(self.options.bag)))
+            self._learner.send(StartDream(self._budget(self.options)))
 
     def _begin(self, spaces: Spaces) -> None:
         o = self.options
         path, resume = Path(o.run), Path(o.resume) if o.resume else None
         Run.create(path, self._setup, o.env)
         self._spaces = spaces
-        self._status["phase"] = "starting"
+        self._state = "starting"
         self._learner = LearnerProcess(path, spaces, resume, self._on_event)
         if self._phase:
-            self._learner.send("phase", *self._phase)
+            self._learner.send(self._phase)
 
     def _on_phase(self, message: Phase) -> None:
-        """Have it kept with the run."""
-        self._phase = PHASES[message.phase], message.reason
+        """Keep the robot's phase with the run."""
+        self._phase = RobotPhase(PHASES[message.phase], message.reason)
         if self._learner:
-            self._learner.send("phase", *self._phase)
+            self._learner.send(self._phase)
 
     def _on_transition(self, message: TransitionMessage) -> None:
         if self._learner:
-            self._learner.send("transition", from_transition(message, self._spaces.action.dtype))
+            self._learner.send(from_transition(message, self._spaces.action.dtype))
 
-    def _on_event(self, event: tuple) -> None:  # in the pipe's thread
+    def _on_event(self, event: Event) -> None:  # in the pipe's thread
         self._events.append(event)
         if self._listens:
             self.call_soon(self._handle_events)
 
     def _handle_events(self) -> None:
         while self._events and self._listens:
-            kind, *content = self._events.popleft()
-            if kind not in _UNTOLD:
-                getattr(self, f"_event_{kind}")(*content)
+            self._handle(self._events.popleft())
 
-    def _event_status(self, status: dict) -> None:
-        changed = status["phase"] != self._status["phase"]
+    def _handle(self, event: Event) -> None:
+        log = self.get_logger()
+        match event:
+            case Status():
+                self._take_status(event)
+            case PolicyReleased():
+                self._publish_version(event)
+            case EpisodeEnded(episode_return):
+                self._figures["episode_return"] = round(episode_return, 2)
+            case Evaluated(step, version, mean):
+                self._figures |= {"evaluation_return": round(mean, 2), "evaluation_step": step}
+                log.info(f"step {step}: policy version {version} has mean return {mean:.1f}")
+            case Dreamed(progress):
+                self._figures |= {name: round(value, 4) for name, value in progress.metrics.items()}
+                self._goals.dreamed(progress)
+            case DreamEnded(result, version):
+                self._end_dream(result, version)
+            case DreamRefused(reason):
+                if self.options.mode == ONCE:
+                    raise UserError(reason)
+                self._goals.end(Dream.Result(message=reason))
+            case HeldOutSegment(arrays):
+                header = Header(stamp=self.get_clock().now().to_msg())
+                self._segments.publish(to_segment(arrays, header))
+            case Saved(path):
+                self._warning = ""
+                log.info(f"saved {path}")
+            case Warned(text):
+                self._warning = text
+                log.warning(text)
+            case Failed(reason):
+                self._failed = True
+                raise UserError(reason)
+            case Finished(step):
+                self._state, self._status = "finished", replace(self._status, step=step)
+                self._health.publish()
+            case Ended():
+                self._learner_ended()
+
+    def _take_status(self, status: Status) -> None:
+        changed, self._state = status.phase != self._state, status.phase
         self._status = status
         if changed:
-            self._health.publish()  # a dream may be over before the next beat
+            self._health.publish()  # now: a dream may be over within a second
 
-    def _event_released(self, version: int, first_step: int, until_step: int, path: str, digest: str) -> None:
-        self._version = PolicyVersion(
-            version=version, first_step=first_step, until_step=until_step, path=path, sha256=digest
-        )
+    def _publish_version(self, release: PolicyReleased) -> None:
+        self._version = PolicyVersion(**asdict(release))
         self._version.header.stamp = self.get_clock().now().to_msg()
         self._versions.publish(self._version)
 
-    def _event_episode(self, step: int, episode: int, episode_return: float, length: int) -> None:
-        self._figures["episode_return"] = round(episode_return, 2)
+    def _end_dream(self, result: DreamResult, version: int) -> None:
+        if self.options.mode == ONCE:
+            if result.scheduled:  # while it learns from a bag
+                return
+            done = f"dreamed {result.rollouts} rollouts, {result.updates} updates"
+            self.get_logger().info(f"{done}: policy version {version}")
+            raise SystemExit(0)
+        self._goals.end(
+            Dream.Result(
+                rollouts=result.rollouts,
+                updates=result.updates,
+                policy_version=version,
+                accepted=result.metrics.get("dream_accepted", 0.0),
+                message="" if result.completed else "ended before the budget was spent",
+            )
+        )
 
-    def _event_evaluated(self, step: int, version: int, mean: float) -> None:
-        self._figures |= {"evaluation_return": round(mean, 2), "evaluation_step": step}
-        self.get_logger().info(f"step {step}: policy version {version} has mean return {mean:.1f}")
-
-    def _event_warning(self, text: str) -> None:
-        self._warning = text
-        self.get_logger().warning(text)
-
-    def _event_saved(self, path: str) -> None:
-        if path:
-            self._warning = ""
-            self.get_logger().info(f"saved {path}")
-
-    def _event_failed(self, text: str) -> None:
-        self._failed = True
-        raise UserError(text)
-
-    def _event_finished(self, step: int) -> None:
-        self._status |= {"phase": "finished", "step": step}
-        self._health.publish()
-
-    def _event_ended(self) -> None:
-        if self._status["phase"] == "finished":
+    def _learner_ended(self) -> None:
+        if self._state == "finished":
             raise SystemExit(0)
         code = self._learner.exit_code()
         if code is not None and code < 0:
             name = signal.Signals(-code).name
-            raise UserError(f"the learner process was killed ({name}; for want of memory, if nobody did it)")
-        raise UserError("the learner process ended without a word: see its traceback above")
+            raise UserError(f"the learner process was killed ({name}; if nobody did it: memory ran out)")
+        raise UserError("the learner process ended unexpectedly: see its traceback above")
 
-    def _ask_for_stretch(self) -> None:
-        """Have dream held against reality where somebody looks."""
-        if self._learner and self._stretches.get_subscription_count():
-            self._learner.send("stretch")
-
-    def _event_stretch(self, stretch: dict) -> None:
-        header = Header(stamp=self.get_clock().now().to_msg())
-        self._stretches.publish(to_stretch(stretch, header))
+    def _request_segment(self) -> None:
+        if self._learner and self._segments.get_subscription_count():
+            self._learner.send(SendSegment())
 
     # --- dreaming on request ---
 
     def _refusal(self) -> str:
         if not self.active:
             return "the dreamer is inactive"
-        if self._status["phase"] == DREAMING:
-            return "a dream phase is under way: call ~/wake first"
-        if not self._status["can_dream"]:
+        if self._state == DREAMING:
+            return "a dream phase is under way: call ~/end_dream first"
+        if not (self._status and self._status.can_dream):
             return (
                 "nothing to dream of: no world model (algorithm:=…_dream has one), or too little experience"
             )
@@ -225,84 +270,56 @@ class Dreamer(ManagedNode):
     def _on_dream(self, _, response: Trigger.Response) -> Trigger.Response:
         refusal = self._refusal()
         if not refusal:
-            self._learner.send("dream", Budget())
+            self._learner.send(StartDream(Budget()))
         response.success, response.message = not refusal, refusal or "falling asleep"
         return response
 
-    def _on_wake(self, _, response: Trigger.Response) -> Trigger.Response:
+    def _on_end_dream(self, _, response: Trigger.Response) -> Trigger.Response:
         if self._learner:
-            self._learner.send("wake")
-        asleep = self._status["phase"] == DREAMING
-        response.success, response.message = True, "waking" if asleep else "was awake"
+            self._learner.send(EndDream())
+        dreams = self._state == DREAMING
+        response.success, response.message = True, "ending the dream" if dreams else "there was no dream"
         return response
 
     def _on_save(self, _, response: Trigger.Response) -> Trigger.Response:
         if self._learner:
-            self._learner.send("save")
+            self._learner.send(Save())
         response.success = self._learner is not None
         response.message = (
             "saving; the log says where, or why not" if self._learner else "nothing to save yet"
         )
         return response
 
-    def _budget(self, asked) -> Budget:
-        """Bounds of a goal, or of the node's own parameters; 0 is none."""
-        times = [t for t in (asked.seconds, asked.joules / self.options.computing_w) if t]
-        return Budget(asked.rollouts or None, asked.updates or None, min(times, default=None))
+    def _budget(self, bounds: Dream.Goal | DreamerOptions) -> Budget:
+        """Bounds of a goal, or of the node's own parameters; 0 is no bound."""
+        times = [t for t in (bounds.seconds, bounds.joules / self.options.computing_w) if t]
+        return Budget(bounds.rollouts or None, bounds.updates or None, min(times, default=None))
 
-    def _dream_as_asked(self, goal: Dream.Goal) -> str:
+    def _start_dream_of(self, goal: Dream.Goal) -> str:
         refusal = self._refusal()
         if not refusal:
-            self._learner.send("dream", self._budget(goal))
+            self._learner.send(StartDream(self._budget(goal)))
         return refusal
-
-    def _event_dreamed(self, rollouts: int, updates: int, metrics: dict) -> None:
-        self._figures |= {name: round(value, 4) for name, value in metrics.items()}
-        self._goals.dreamed(rollouts, updates, metrics)
-
-    def _event_dream_ended(
-        self, rollouts: int, updates: int, completed: bool, metrics: dict, scheduled: bool, version: int
-    ) -> None:
-        if self.options.mode == ONCE:
-            if scheduled:  # while it learns from a bag
-                return
-            self.get_logger().info(
-                f"dreamed {rollouts} rollouts, {updates} updates: policy version {version}"
-            )
-            raise SystemExit(0)
-        self._goals.end(
-            Dream.Result(
-                rollouts=rollouts,
-                updates=updates,
-                policy_version=version,
-                accepted=metrics.get("dream_accepted", 0.0),
-                message="" if completed else "woken before the budget was spent",
-            )
-        )
-
-    def _event_dream_refused(self, text: str) -> None:
-        if self.options.mode == ONCE:
-            raise UserError(text)
-        self._goals.end(Dream.Result(message=text))
 
     # --- health and end ---
 
     def _report(self) -> tuple[bytes, str, dict]:
         level = DiagnosticStatus.WARN if self._warning else DiagnosticStatus.OK
-        figures = {"run": self.options.run} | self._status | self._figures
-        return level, self._warning or self._status["phase"], figures
+        counters = asdict(self._status) if self._status else {"can_dream": False}
+        figures = {"run": self.options.run} | counters | {"phase": self._state} | self._figures
+        return level, self._warning or self._state, figures
 
     def release(self) -> None:
-        """Tell nothing from here on."""
+        """Handle no more events."""
         self._listens = False
         self._goals.close()
 
     def close(self) -> None:
-        """Save and end the learner, within the time that a SIGTERM leaves, if there may have been one."""
-        seconds = _SAVING_TIME if self._status["phase"] == DREAMING or self.options.mode != ONCE else 600.0
+        """Save and end the learner: within the time that SIGTERM leaves, unless the one dream is over."""
+        seconds = _SAVING_TIME if self._state == DREAMING or self.options.mode != ONCE else 600.0
         if self._learner and not self._failed and not self._learner.stop(seconds):
-            told = f"no last checkpoint: it was not written within {seconds} s"
-            self.get_logger().error(f"{told}; resume from the one before, or call ~/save_checkpoint first")
+            missing = f"no last checkpoint: it was not written within {seconds} s"
+            self.get_logger().error(f"{missing}; resume from the one before, or call ~/save_checkpoint first")
 
 
 def main() -> None:

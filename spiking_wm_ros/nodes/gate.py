@@ -145,7 +145,7 @@ class GateNode(ManagedNode):
         elif self._phase.phase != Phase.AWAKE:
             self._gate.rest(f"{PHASES[self._phase.phase]}: {self._phase.reason}")
         else:
-            self._gate.wake()
+            self._gate.end_rest()
         if self._button or self._phase.phase == Phase.STOPPED:
             self._gate.emergency_stop()
         else:

@@ -1,4 +1,4 @@
-"""What the learner's own process does; `learner_process` is the parent's end of its pipe."""
+"""The learner's own process; `learner_process` is the parent's end of its pipe."""
 
 import os
 import signal
@@ -6,7 +6,6 @@ import threading
 from collections import deque
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
 
 from spiking_wm.core.contract import Budget, DreamProgress, Transition
 from spiking_wm.core.errors import UserError
@@ -16,13 +15,36 @@ from spiking_wm.runs.folder import Run
 from spiking_wm.runs.learning_run import LearningRun
 from spiking_wm.training.learner import DreamResult, Evaluation, Release
 from spiking_wm.training.trainer import take_in
+from spiking_wm_ros.nodes.learner_events import (
+    Dreamed,
+    DreamEnded,
+    DreamRefused,
+    EndDream,
+    EpisodeEnded,
+    Evaluated,
+    Event,
+    Failed,
+    Finished,
+    HeldOutSegment,
+    LearnFromBag,
+    PolicyReleased,
+    Request,
+    RobotPhase,
+    Save,
+    Saved,
+    SendSegment,
+    StartDream,
+    Status,
+    Stop,
+    Warned,
+)
 
-_STATUS_EVERY = 50  # updates between two reports
+_STATUS_EVERY = 50  # updates between two status events
 _NICENESS = 5
 
 
 def main(pipe: Connection, run: Path, spaces: str, resume: Path | None) -> None:
-    """Learn as the parent says, until it says stop or is gone.
+    """Learn from what the parent sends, until it sends `Stop` or is gone.
 
     Args:
         pipe: to the parent.
@@ -30,14 +52,14 @@ def main(pipe: Connection, run: Path, spaces: str, resume: Path | None) -> None:
         spaces: the environment's, as JSON.
         resume: checkpoint to go on from.
     """
-    os.nice(_NICENESS)  # acting, and answering requests, go first
+    os.nice(_NICENESS)  # acting and answering requests go first
     # the parent decides when this process ends, also after Ctrl-C in a terminal
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     try:
         _Child(pipe, run, Spaces.from_json(spaces), resume).run()
     except UserError as error:
-        pipe.send(("failed", str(error)))
+        pipe.send(Failed(str(error)))
     except (BrokenPipeError, EOFError):
         pass  # the parent is gone
     finally:
@@ -45,12 +67,12 @@ def main(pipe: Connection, run: Path, spaces: str, resume: Path | None) -> None:
 
 
 class _Child(LearningRun):
-    """A learning run that is fed, and told what to do, through a pipe."""
+    """A learning run that gets transitions and requests through a pipe."""
 
     def __init__(self, pipe: Connection, run: Path, spaces: Spaces, resume: Path | None):
         self._pipe = pipe
         self._transitions: deque[Transition] = deque()
-        self._requests: deque[tuple] = deque()
+        self._requests: deque[Request] = deque()
         self._something_came = threading.Event()
         self._parent_gone = False
         super().__init__(Run(run), spaces, resume)
@@ -59,24 +81,22 @@ class _Child(LearningRun):
     def _receive(self) -> None:
         try:
             while True:
-                kind, *content = self._pipe.recv()
-                if kind == "transition":
-                    self._transitions.append(content[0])
-                else:
-                    self._requests.append((kind, *content))
+                received = self._pipe.recv()
+                queue = self._transitions if isinstance(received, Transition) else self._requests
+                queue.append(received)
                 self._something_came.set()
         except (EOFError, OSError):
             self._parent_gone = True
             self._something_came.set()
 
     def run(self) -> None:
-        """Learn until the run is finished, a stop is asked for, or the parent is gone."""
+        """Learn until the run is finished, the parent sends `Stop`, or it is gone."""
         stopped = False
-        self._status()
+        self._send_status()
         while not (stopped or self._parent_gone):
             self._something_came.clear()
             if self._requests:
-                stopped = self._meet(*self._requests.popleft())
+                stopped = self._handle(self._requests.popleft())
             elif self.learner.work():
                 continue
             elif self.learner.finished:
@@ -88,29 +108,33 @@ class _Child(LearningRun):
         if not self._parent_gone:
             self.learner.end_dream()
             self.save()
-            self._pipe.send(("finished" if self.learner.finished else "stopped", self.learner.step))
+            if self.learner.finished:
+                self._send(Finished(self.learner.step))
         self.close()
 
-    def _meet(self, kind: str, *content: Any) -> bool:
-        """Do what was asked for; True if it was to stop."""
-        if kind == "dream":
-            try:
-                self.learner.start_dream(self._default(content[0]))
-            except UserError as error:
-                self._pipe.send(("dream_refused", str(error)))
-        elif kind == "wake":
-            self.learner.end_dream()
-        elif kind == "bag":
-            self._learn_from(Path(content[0]))
-        elif kind == "stretch":
-            if stretch := self.learner.agent.dream_against_reality():
-                self._pipe.send(("stretch", stretch))
-        elif kind == "phase":
-            self.phase_changed(self.learner.step, *content)
-        elif kind == "save":
-            path = self.save()
-            self._pipe.send(("saved", str(path) if path else ""))
-        return kind == "stop"
+    def _handle(self, request: Request) -> bool:
+        """Do what is requested; True for `Stop`."""
+        match request:
+            case StartDream(budget):
+                try:
+                    self.learner.start_dream(self._or_default(budget))
+                except UserError as error:
+                    self._send(DreamRefused(str(error)))
+            case EndDream():
+                self.learner.end_dream()
+            case LearnFromBag(folder):
+                self._learn_from(folder)
+            case SendSegment():
+                if segment := self.learner.agent.dream_against_reality():
+                    self._send(HeldOutSegment(segment))
+            case RobotPhase(phase, reason):
+                self.phase_changed(self.learner.step, phase, reason)
+            case Save():
+                if path := self.save():
+                    self._send(Saved(path))
+            case Stop():
+                return True
+        return False
 
     def _learn_from(self, bag: Path) -> None:
         from spiking_wm_ros.nodes.bag import transitions
@@ -118,64 +142,64 @@ class _Child(LearningRun):
         take_in(self.learner, transitions(bag, self.spaces))
         self.learner.finished = False  # there is a dream to come
 
-    def _default(self, budget: Budget) -> Budget:
+    def _or_default(self, budget: Budget) -> Budget:
         return Budget(rollouts=self.learner.options.dream.rollouts) if budget == Budget() else budget
 
     # --- what the learner reports ---
 
-    def _status(self) -> None:
+    def _send(self, event: Event) -> None:
+        self._pipe.send(event)
+
+    def _send_status(self) -> None:
         learner = self.learner
-        self._pipe.send(
-            (
-                "status",
-                {
-                    "phase": learner.phase,
-                    "can_dream": learner.agent.can_dream,
-                    "step": learner.step,
-                    "steps": learner.options.steps,
-                    "updates": learner.updates,
-                    "updates_first": learner.agent.updates_first,  # before the first step
-                    "policy_version": learner.version,
-                    "dreams": learner.dreams,
-                    "dream_rollouts": learner.dream_rollouts,
-                    "dream_updates": learner.dream_updates,
-                    "transitions_waiting": len(self._transitions),
-                },
+        self._send(
+            Status(
+                phase=learner.phase,
+                can_dream=learner.agent.can_dream,
+                step=learner.step,
+                steps=learner.options.steps,
+                updates=learner.updates,
+                updates_first=learner.agent.updates_first,
+                policy_version=learner.version,
+                dreams=learner.dreams,
+                dream_rollouts=learner.dream_rollouts,
+                dream_updates=learner.dream_updates,
+                transitions_waiting=len(self._transitions),
             )
         )
 
     def released(self, release: Release) -> None:
         super().released(release)
         path = self.run_folder.policy_path(release.version).resolve()
-        self._pipe.send(("released", *release[:3], str(path), sha256(path)))
-        self._status()
+        version, first_step, until_step, _ = release
+        self._send(PolicyReleased(version, first_step, until_step, str(path), sha256(path)))
+        self._send_status()
 
     def learned(self, step: int, updates: int, metrics: dict) -> None:
         super().learned(step, updates, metrics)
         if updates % _STATUS_EVERY == 0:
-            self._status()
+            self._send_status()
 
     def episode_ended(self, step: int, episode: int, episode_return: float, length: int) -> None:
         super().episode_ended(step, episode, episode_return, length)
-        self._pipe.send(("episode", step, episode, episode_return, length))
+        self._send(EpisodeEnded(episode_return))
 
     def evaluated(self, evaluation: Evaluation) -> None:
         super().evaluated(evaluation)
-        self._pipe.send(("evaluated", evaluation.step, evaluation.version, evaluation.mean))
+        self._send(Evaluated(evaluation.step, evaluation.version, evaluation.mean))
 
     def dream_started(self, step: int) -> None:
         super().dream_started(step)
-        self._pipe.send(("dream_started", step))
-        self._status()
+        self._send_status()
 
     def dreamed(self, step: int, progress: DreamProgress) -> None:
         super().dreamed(step, progress)
-        self._pipe.send(("dreamed", progress.rollouts, progress.updates, progress.metrics))
+        self._send(Dreamed(progress))
 
     def dream_ended(self, step: int, result: DreamResult) -> None:
         super().dream_ended(step, result)
-        self._pipe.send(("dream_ended", *result, self.learner.version))
-        self._status()
+        self._send(DreamEnded(result, self.learner.version))
+        self._send_status()
 
     def warn(self, text: str) -> None:
-        self._pipe.send(("warning", text))
+        self._send(Warned(text))

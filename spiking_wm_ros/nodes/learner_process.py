@@ -1,7 +1,7 @@
 """The learner in a process of its own, so that the dreamer node answers while it computes.
 
-Parent and child (`learner_child`) exchange small tuples over a pipe. Transitions are learned from in
-order, one after the other; requests are met between two units of work (an update, or a part of a dream).
+Parent and child (`learner_child`) exchange `learner_events` over a pipe. Transitions are learned from in
+order; requests are handled between two units of work (an update, or a part of a dream).
 """
 
 import multiprocessing
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from spiking_wm.core.spaces import Spaces
+from spiking_wm_ros.nodes.learner_events import Ended, Event, Request, Stop
 
 
 class LearnerProcess:
@@ -21,11 +22,10 @@ class LearnerProcess:
         run: folder of the run, made by `Run.create`.
         spaces: the environment's spaces.
         resume: checkpoint to go on from.
-        on_event: called, from a thread of its own, with each tuple that the child sends; the last
-            one is ``("ended",)``, however the child ends.
+        on_event: called in a thread of its own with each event; the last one is `Ended`.
     """
 
-    def __init__(self, run: Path, spaces: Spaces, resume: Path | None, on_event: Callable[[tuple], None]):
+    def __init__(self, run: Path, spaces: Spaces, resume: Path | None, on_event: Callable[[Event], None]):
         context = multiprocessing.get_context("spawn")
         self._pipe, child_end = context.Pipe()
         arguments = (child_end, run, spaces.to_json(), resume)
@@ -34,14 +34,14 @@ class LearnerProcess:
         child_end.close()
         threading.Thread(target=self._receive, args=(on_event,), daemon=True).start()
 
-    def send(self, *request: Any) -> None:
+    def send(self, request: Request) -> None:
         """Send a transition or a request; nothing happens if the child has ended."""
         with suppress(OSError):
             self._pipe.send(request)
 
     def stop(self, seconds: float) -> bool:
-        """Ask for a last checkpoint and wait for the end; True if it came in time."""
-        self.send("stop")
+        """Request a last checkpoint and wait for the end; True if it came in time."""
+        self.send(Stop())
         self._process.join(seconds)
         if self._process.exitcode is None:
             self._process.kill()
@@ -49,20 +49,20 @@ class LearnerProcess:
         return True
 
     def exit_code(self) -> int | None:
-        """Of the child, which has ended: minus a signal's number where one killed it."""
+        """Exit code of the child, which has ended; the negative number of a signal that killed it."""
         self._process.join(1)
         return self._process.exitcode
 
-    def _receive(self, on_event: Callable[[tuple], None]) -> None:
+    def _receive(self, on_event: Callable[[Event], None]) -> None:
         try:
             while True:
                 on_event(self._pipe.recv())
         except (EOFError, OSError):
-            on_event(("ended",))
+            on_event(Ended())
 
 
 def _compute(*arguments: Any) -> None:
-    """The child, whose libraries take time and memory that the node itself needs not."""
+    """Run the child; its imports take time and memory that the node itself does not need."""
     from spiking_wm_ros.nodes.learner_child import main
 
     main(*arguments)

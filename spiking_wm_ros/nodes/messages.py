@@ -63,9 +63,9 @@ def spike_trains(message: msg.Decision) -> list[np.ndarray]:
     return trains
 
 
-def to_stretch(stretch: Mapping[str, np.ndarray], header: Header) -> msg.Stretch:
+def to_segment(segment: Mapping[str, np.ndarray], header: Header) -> msg.Segment:
     """What `Agent.dream_against_reality` gives as a message."""
-    return msg.Stretch(header=header, **{name: to_array(values) for name, values in stretch.items()})
+    return msg.Segment(header=header, **{name: to_array(values) for name, values in segment.items()})
 
 
 def to_header(seconds: float) -> Header:

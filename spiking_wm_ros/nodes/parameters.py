@@ -1,4 +1,4 @@
-"""ROS parameters from options dataclasses: declared once, with description and range."""
+"""ROS parameters from options dataclasses: declared once, by dotted name, with description and range."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,16 +9,16 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 
 from spiking_wm.core.errors import UserError
-from spiking_wm.core.options import Option, known, override, parse, suggestion
+from spiking_wm.core.options import Option, canonical, known, override, parse, suggestion
 
 _LARGEST = 2**63 - 1
 
 
 def declare(node: Node, options_class: type, on_change: Callable[[Any], None] | None = None) -> Any:
-    """Declare every field as a parameter and return the options as they were set.
+    """Declare every option as a parameter and return the options with the values that were set.
 
-    Parameters are read-only unless ``on_change`` takes new options; it is called with those only
-    that pass all checks, others are refused with the reason.
+    Parameters are read-only unless ``on_change`` is given: it is called with the new options after every
+    accepted change. A change that fails a check is refused with the reason.
 
     Raises:
         UserError: for a value of a wrong type or outside its range.
@@ -39,30 +39,35 @@ def declare(node: Node, options_class: type, on_change: Callable[[Any], None] | 
 
 
 def _watch(node: Node, options: Any, on_change: Callable[[Any], None]) -> None:
-    settled = options
-
     def check(parameters: list[Parameter]) -> SetParametersResult:
-        nonlocal settled
+        nonlocal options
         names = known(type(options))
         changes = {p.name: p.value for p in parameters if p.name in names}
         try:
-            settled = override(settled, changes)
+            options = override(options, changes)
         except UserError as error:
             return SetParametersResult(successful=False, reason=str(error))
         return SetParametersResult(successful=True)
 
     node.add_on_set_parameters_callback(check)
-    node.add_post_set_parameters_callback(lambda _: on_change(settled))
+    node.add_post_set_parameters_callback(lambda _: on_change(options))
 
 
-def refuse_unknown(node: Node) -> None:
-    """Raise for a parameter that was set but that the node does not have.
+def refuse_unknown(node: Node, *options_classes: type) -> None:
+    """Check that the node has every parameter that was set; call it after the last `declare`.
+
+    Args:
+        node: the node.
+        options_classes: those whose flat and former names are told with the present one.
 
     Raises:
-        UserError: naming the nearest one.
+        UserError: for a parameter that it does not have, naming the nearest one.
     """
     for name in node._parameter_overrides:
         if not node.has_parameter(name) and name != "use_sim_time":
+            for options_class in options_classes:
+                if now := canonical(options_class, name):
+                    raise UserError(f"{node.get_name()}: the parameter '{name}' is called '{now}' now")
             names = [n for n in node._parameters if not n.startswith("qos_overrides")]
             raise UserError(f"{node.get_name()}: unknown parameter '{name}'{suggestion(name, names)}")
 

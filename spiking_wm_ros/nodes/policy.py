@@ -1,4 +1,4 @@
-"""The spiking policy: answers observations, and takes new versions while it acts."""
+"""The policy node: answers observations with actions, and loads new policy versions meanwhile."""
 
 import sys
 import time
@@ -7,7 +7,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import yaml
@@ -20,6 +19,7 @@ from spiking_wm.core.errors import UserError
 from spiking_wm.core.exploration import Exploration
 from spiking_wm.core.files import sha256
 from spiking_wm.core.options import option, override
+from spiking_wm.core.player import Player
 from spiking_wm.core.process import prepare_to_compute
 from spiking_wm.core.spaces import Spaces
 from spiking_wm.neurons import probe
@@ -32,8 +32,8 @@ from spiking_wm_ros.nodes.messages import from_array, to_array, to_decision
 from spiking_wm_ros.nodes.parameters import declare, refuse_unknown
 
 _FOREVER = 2**63 - 1
-_SHOWN_EVERY = 0.2  # seconds between decisions that are told with their spikes
-_GIVES_WAY_WITHIN = 0.0002  # seconds that acting waits for a version being loaded; by default 0.005
+_DECISIONS_EVERY = 0.2  # seconds between published decisions, with their spikes
+_SWITCH_INTERVAL = 0.0002  # seconds that acting waits for the thread that loads; Python's default is 0.005
 
 
 @dataclass(frozen=True)
@@ -43,17 +43,17 @@ class PolicyOptions:
     seed: int = option(0, "seed of exploration, the run's", 0, 2**31 - 1)
     bundle: str = option("", "policy bundle to act by; empty: wait for the dreamer's versions")
     changed: str = option("", "options that differ from the bundle's, as {target_return: 300}")
-    backend: str = option("host", "what the network runs on: name of a folder in backends")
-    backend_options: str = option("", "options of it, as {precision: floating_pt}")
+    backend: str = option("host", "what the network runs on: name of a folder in spiking_wm/chips/backends")
+    backend_options: str = option("", "options of the backend, as {precision: floating_pt}")
     real_time: bool = option(False, "run ahead of ordinary processes, where that is allowed")
 
 
 class PolicyNode(ManagedNode):
-    """Acts by the newest policy version; its memory goes on through a change of weights."""
+    """Acts by the newest policy version; recurrent state is kept when weights change."""
 
     def __init__(self):
-        sys.setswitchinterval(_GIVES_WAY_WITHIN)
-        prepare_to_compute()  # takes its time, beside the other nodes' start
+        sys.setswitchinterval(_SWITCH_INTERVAL)
+        prepare_to_compute()  # takes a second: here, other nodes start at the same time
         super().__init__("policy")
         self.options = declare(self, PolicyOptions)
         refuse_unknown(self)
@@ -64,15 +64,15 @@ class PolicyNode(ManagedNode):
         given = yaml.safe_load(self.options.backend_options) or {}
         chosen = override(backend_options(self.options.backend)(), given)
         self._backend = backend_class(self.options.backend)(chosen)
-        self._loader = ThreadPoolExecutor(1)  # versions are loaded beside acting, one after the other
+        self._loader = ThreadPoolExecutor(1)  # loads versions while the node acts, one after the other
         self._version = 0
-        self._states: dict[bool, Any] = {}  # by evaluation or not
-        self._held: Observation | None = None  # waits for its policy version
-        self._answered, self._answer = Observation(), Action()  # the last ones
+        self._players: dict[bool, Player] = {}  # by evaluation or not
+        self._pending: Observation | None = None  # waits for its policy version
+        self._answered, self._answer = Observation(), Action()  # the last observation and action
         self._exploration = Exploration(self.options.seed)
         self._latencies = deque(maxlen=1000)
         self._refused = ""
-        self._shown_at = 0.0  # the last decision that was told with its spikes
+        self._decided_at = 0.0  # when a decision was published last
 
         self._decisions = self.create_publisher(Decision, "decision", qos.OFFERED_NEWEST)
         self._actions = self.create_publisher(Action, "action", qos.OFFERED_NEWEST)
@@ -102,7 +102,7 @@ class PolicyNode(ManagedNode):
             UserError: if the bundle is damaged, does not fit, or cannot act.
         """
         bundle = load_bundle(path, digest)
-        # what acts already says what there is to see and to do
+        # the first bundle decides on the spaces; later ones have to fit them
         spaces = self._policy.spaces if self._policy else Spaces.from_json(bundle.facts["spaces"])
         policy = make_policy(bundle, spaces, yaml.safe_load(self.options.changed) or {})
         self._backend.place(policy)
@@ -117,30 +117,32 @@ class PolicyNode(ManagedNode):
         self._loader.submit(self._prepare, message)
 
     def _prepare(self, message: PolicyVersion) -> None:  # in the loader's thread
-        """Load a version; a bundle that does not fit is refused and the old one acts on."""
+        """Load a version; if its bundle is refused, the policy goes on acting by the version before."""
         try:
             policy, version = self._load(Path(message.path), message.sha256)
             self.call_soon(lambda: self._swap(policy, version))
         except UserError as error:
-            if self._policy is None:  # nothing acts, so nothing would go on
+            if self._policy is None:  # there is no version before
                 self.raised = error
                 return
             refusal = f"version {message.version} refused: {error}"
             self.get_logger().error(refusal)
-            self.call_soon(lambda: self._refuse(refusal))  # after the swaps that are under way
+            self.call_soon(lambda: self._refuse(refusal))  # after swaps that are scheduled already
         except BaseException as error:
             self.raised = error
 
     def _swap(self, policy: Policy, version: int) -> None:
         before, self._policy, self._version, self._refused = self._policy, policy, version, ""
+        for player in self._players.values():
+            player.policy = policy
         self._loader.submit(self._backend.retire, before)
-        held, self._held = self._held, None
-        if held:
-            self._on_observation(held)
+        pending, self._pending = self._pending, None
+        if pending:
+            self._on_observation(pending)
 
     def _refuse(self, refusal: str) -> None:
         self._refused = refusal
-        self._health.publish()  # the next version may come before the next beat
+        self._health.publish()  # now: the next version may come within a second
 
     # --- acting ---
 
@@ -148,29 +150,21 @@ class PolicyNode(ManagedNode):
         if not self.active:
             return
         if self._policy is None or message.policy_version > self._version:
-            self._held = message
+            self._pending = message
             return
-        if _same(message, self._answered):  # the answer was lost: thinking twice would change the memory
+        if _same(message, self._answered):  # the answer was lost; to decide twice would advance the state
             self._actions.publish(self._answer)
             return
         began = time.perf_counter()
-        spaces = self._policy.spaces
-        try:
-            observation = spaces.check_observation(from_array(message.observation, spaces.observation.dtype))
-        except ValueError as error:  # wrong shape or NaN
-            raise UserError(str(error)) from None
-        if message.episode_start:
-            self._states[message.evaluation] = self._policy.initial_state(message.episode)
-        elif message.evaluation not in self._states:
-            self._states[message.evaluation] = self._policy.state_to_join()
-        else:
-            last = self._states[message.evaluation]
-            self._states[message.evaluation] = self._policy.rewarded(last, message.reward)
+        player = self._player_of(message)
         rng = None if message.evaluation else self._exploration.at(message.step)
-        shows = began > self._shown_at + _SHOWN_EVERY and self._decisions.get_subscription_count()
-        with probe.listen() if shows else nullcontext([]) as trains:
-            action, state = self._policy.act(observation, self._states[message.evaluation], rng)
-        self._states[message.evaluation] = state
+        publishes = began > self._decided_at + _DECISIONS_EVERY and self._decisions.get_subscription_count()
+        try:
+            observation = from_array(message.observation, self._policy.spaces.observation.dtype)
+        except ValueError as error:
+            raise UserError(str(error)) from None
+        with probe.listen() if publishes else nullcontext([]) as trains:
+            action = player.act(observation, rng)
         self._answered = message
         self._answer = Action(
             header=message.header,
@@ -182,9 +176,20 @@ class PolicyNode(ManagedNode):
         )
         self._actions.publish(self._answer)
         self._latencies.append(time.perf_counter() - began)
-        if shows:
-            self._shown_at = began
+        if publishes:
+            self._decided_at = began
             self._decisions.publish(to_decision(action, trains, self._version, message.header))
+
+    def _player_of(self, message: Observation) -> Player:
+        """Who answers an observation, with the state up to it."""
+        player = self._players.get(message.evaluation)
+        if player is None:
+            player = self._players[message.evaluation] = Player(self._policy)
+        elif not message.episode_start:
+            player.rewarded(message.reward)
+        if message.episode_start:
+            player.reset(message.episode)
+        return player
 
     # --- health and end ---
 
@@ -198,13 +203,13 @@ class PolicyNode(ManagedNode):
         return level, self._refused or self._backend.fault or state, figures
 
     def release(self) -> None:
-        """End the loader, and what networks run on."""
+        """End the loader and the backend."""
         self._loader.shutdown(cancel_futures=True)
         self._backend.retire(None)
 
 
 def _try_out(policy: Policy) -> None:
-    """Have it decide once, so that the first decision that counts does not load or compile anything.
+    """Decide once, so that the first real decision loads and compiles nothing.
 
     Raises:
         UserError: for an action outside the action space, as damaged weights give.

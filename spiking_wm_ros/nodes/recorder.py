@@ -1,4 +1,4 @@
-"""Records what the nodes of a graph say to each other, as MCAP files that `mcap` and Foxglove read."""
+"""Records the topics of a graph in MCAP files, which `mcap` and Foxglove read."""
 
 import sys
 import time
@@ -14,12 +14,11 @@ from rclpy.subscription import Subscription
 
 from spiking_wm.core.errors import UserError
 from spiking_wm.core.options import option
-from spiking_wm_ros.nodes.bag import Bag, message_class
-from spiking_wm_ros.nodes.ears import Ears, taken
 from spiking_wm_ros.nodes.health import Health
 from spiking_wm_ros.nodes.main import run
 from spiking_wm_ros.nodes.node import Node
 from spiking_wm_ros.nodes.parameters import declare, refuse_unknown
+from spiking_wm_ros.nodes.polled_subscriptions import PolledSubscriptions, take_new
 
 _LOOK_EVERY, _WRITE_EVERY, _FLUSH_EVERY = 0.5, 0.05, 0.2  # seconds
 _GLOBAL = ("/clock", "/diagnostics")
@@ -31,24 +30,29 @@ _WAITING = 1000  # messages of a topic that may wait to be written
 class RecorderOptions:
     """Parameters of the recorder."""
 
-    folder: str = option("", "where its files go")
+    folder: str = option("", "folder of the MCAP files")
     split_mb: float = option(100.0, "size at which the next file begins, in MB", 0.01, 100_000)
     split_s: float = option(600.0, "time after which the next file begins, in seconds", 0.1, 1e6)
 
 
 class RecorderNode(Node):
-    """Hears every topic of its namespace, and writes messages as they came over the wire."""
+    """Subscribes to every topic of its namespace, and writes messages in serialised form."""
 
     def __init__(self):
         super().__init__("recorder")
         self.options = declare(self, RecorderOptions)
         refuse_unknown(self)
         if not self.options.folder:
-            raise UserError("folder:= is missing: say where the recorder's files are to go")
+            raise UserError("folder:= is missing: give the folder for the recorder's files")
+        from spiking_wm_ros.nodes.bag import Bag, message_class  # needs the extra "bags"
+
+        self._message_class = message_class
         self._bag = Bag(Path(self.options.folder), self.options.split_mb * 1e6, self.options.split_s)
-        self._ears = Ears(self)  # to be woken up by each message would cost more than to write it
-        self._heard: dict[str, tuple[str, Subscription] | None] = {}  # by topic; None: cannot be heard
-        self._waiting: list[tuple[int, str, str, bytes]] = []  # when it came, topic, kind, message
+        self._polled = PolledSubscriptions(
+            self
+        )  # a callback for each message would cost more than to write it
+        self._topics: dict[str, tuple[str, Subscription] | None] = {}  # None: cannot be recorded
+        self._waiting: list[tuple[int, str, str, bytes]] = []  # time of arrival, topic, kind, message
         self._lost = 0
         self._look()
         self.create_timer(_LOOK_EVERY, self._look)
@@ -57,21 +61,21 @@ class RecorderNode(Node):
         Health(self, self._report)
 
     def _look(self) -> None:
-        """Listen to what has come up since the last look."""
+        """Subscribe to topics that are new since the last look."""
         namespace = self.get_namespace().rstrip("/") + "/"
         for topic, (kind, *_) in self.get_topic_names_and_types():
             ours = topic in _GLOBAL or topic.startswith(namespace)
-            hidden = "/_" in topic  # an action's own, as its feedback; `ros2 bag` leaves them out too
-            if topic in self._heard or not ours or hidden or topic.rpartition("/")[2] in _NOT_OURS:
+            hidden = "/_" in topic  # topics of actions, as their feedback; `ros2 bag` leaves them out too
+            if topic in self._topics or not ours or hidden or topic.rpartition("/")[2] in _NOT_OURS:
                 continue
             if offered := self.get_publishers_info_by_topic(topic):
                 profiles = [info.qos_profile for info in offered]
-                self._heard[topic] = self._listen(topic, kind, profiles)
+                self._topics[topic] = self._listen(topic, kind, profiles)
 
     def _listen(self, topic: str, kind: str, offered: list[QoSProfile]) -> tuple[str, Subscription] | None:
-        """As reliably, and as far back, as all of its publishers offer."""
+        """Subscribe with the strongest quality of service that all publishers offer."""
         try:
-            heard_as = message_class(kind)
+            message_type = self._message_class(kind)
         except (ImportError, AttributeError):
             self.get_logger().warning(f"{topic} is not recorded: no messages {kind} are installed here")
             return None
@@ -84,19 +88,19 @@ class RecorderNode(Node):
             durability=DurabilityPolicy.TRANSIENT_LOCAL if latched else DurabilityPolicy.VOLATILE,
         )
         events = SubscriptionEventCallbacks(message_lost=self._on_lost)
-        return kind, self._ears.hear(heard_as, topic, profile, raw=True, events=events)
+        return kind, self._polled.subscribe(message_type, topic, profile, raw=True, events=events)
 
     def _write(self) -> None:
-        """What came before now, in the order in which it came; what comes meanwhile waits."""
+        """Write messages that arrived before now, in the order of arrival; later ones wait."""
         now = time.time_ns()
         self._take()
         self._record(bisect_left(self._waiting, now, key=itemgetter(0)))
 
     def _take(self) -> None:
-        for topic, heard in self._heard.items():
-            if heard:
-                kind, subscription = heard
-                self._waiting += [(when, topic, kind, message) for message, when in taken(subscription)]
+        for topic, found in self._topics.items():
+            if found:
+                kind, subscription = found
+                self._waiting += [(when, topic, kind, message) for message, when in take_new(subscription)]
         self._waiting.sort(key=itemgetter(0))
 
     def _record(self, count: int) -> None:
@@ -108,16 +112,16 @@ class RecorderNode(Node):
         self._lost += event.total_count_change
 
     def _report(self) -> tuple[bytes, str, dict]:
-        figures = self._bag.figures() | {"topics": len(self._heard), "lost": self._lost}
+        figures = self._bag.figures() | {"topics": len(self._topics), "lost": self._lost}
         level = DiagnosticStatus.WARN if self._lost else DiagnosticStatus.OK
         return level, f"{self._lost} messages lost" if self._lost else "recording", figures
 
     def close(self) -> None:
-        """Finish the file, with all that has come."""
+        """Write all messages that have arrived, and finish the file."""
         if not self._bag.failed:
             self._take()
             self._record(len(self._waiting))
-        self._ears.close()
+        self._polled.close()
         self._bag.close()
 
 

@@ -1,4 +1,4 @@
-"""Watches the graph and shows it on a page of this machine; its buttons act on the graph."""
+"""Serves a web page on this machine that shows the graph; its buttons call the graph's services."""
 
 import os
 import sys
@@ -11,65 +11,67 @@ from lifecycle_msgs.msg import Transition as Lifecycle
 from lifecycle_msgs.srv import ChangeState
 from rclpy.subscription import Subscription
 from sensor_msgs.msg import BatteryState, CompressedImage
-from spiking_wm_msgs.msg import Decision, Phase, PolicyVersion, Stretch
+from spiking_wm_msgs.msg import Decision, Phase, PolicyVersion, Segment
 from std_srvs.srv import Trigger
 
+from spiking_wm.core.extras import missing_extra
 from spiking_wm.core.options import option
 from spiking_wm.robots.description import load_robot
 from spiking_wm_ros.nodes import qos
-from spiking_wm_ros.nodes.ears import Ears, taken
 from spiking_wm_ros.nodes.health import Health
 from spiking_wm_ros.nodes.main import run
 from spiking_wm_ros.nodes.messages import PHASES, from_array, spike_trains
 from spiking_wm_ros.nodes.node import Node
 from spiking_wm_ros.nodes.parameters import declare, refuse_unknown
+from spiking_wm_ros.nodes.polled_subscriptions import PolledSubscriptions, take_new
 from spiking_wm_ros.nodes.robot_messages import command_values, message_type
-from spiking_wm_ros.viewer.page import page
-from spiking_wm_ros.viewer.server import Server
 from spiking_wm_ros.viewer.watched import Watched
 
-_NICENESS = 10  # who looks must not slow down who acts
+_NICENESS = 10  # observers must not slow down nodes that act
 _COMMANDS_EVERY = 0.1  # seconds between two that are shown
-# what a button calls, of what is there: all of a group at once, and groups in order until one is there
+# services that a button calls: all ready ones of the first group that has any
 _CALLS = {
     "dream now": (("scheduler/sleep",), ("dreamer/dream",)),
-    "wake": (("scheduler/wake",), ("dreamer/wake",)),
+    "wake": (("scheduler/wake",), ("dreamer/end_dream",)),
     "save": (("dreamer/save_checkpoint",),),
     "emergency stop": (("scheduler/stop", "gate/stop"), ("bridge/change_state",)),
     "resume": (("scheduler/resume", "gate/resume"), ("manager/bring_up",)),
 }
-_IN_TURN = "resume"  # this one calls a group in order: the gate refuses as long as the phase is to be stopped
-_HEARD = 0.2  # seconds until what one node did is known to the others
+_IN_TURN = "resume"  # one service after the other: the gate refuses while the phase is STOPPED
+_PROPAGATION = 0.2  # seconds between them, until the other nodes know of a change
 
 
 @dataclass(frozen=True)
 class ViewerOptions:
     """Parameters of the viewer."""
 
-    port: int = option(8642, "of 127.0.0.1, where the page is; 0: any that is free", 0, 65535)
+    port: int = option(8642, "port of the page on 127.0.0.1; 0: any free one", 0, 65535)
     robot: str = option("", "robot whose commands are shown: name of a file in config/robots, or path of one")
 
 
 class ViewerNode(Node):
-    """Hears what the graph says, shows it, and calls its services."""
+    """Subscribes to the graph's topics, shows them, and calls its services."""
 
     def __init__(self):
         super().__init__("viewer")
         os.nice(_NICENESS)
         self.options = declare(self, ViewerOptions)
         refuse_unknown(self)
+        with missing_extra():
+            from spiking_wm_ros.viewer.page import page
+            from spiking_wm_ros.viewer.server import Server
         self._watched = Watched()
         self._visitors: set[str] = set()
         self._answers: dict[str, str] = {}  # to the last button, by service
-        self._asked: dict[str, Any] = {}  # subscriptions that are for visitors alone
-        # made at once: a client has to have discovered its server when a button is pressed
+        self._for_visitors: dict[str, Any] = {}  # subscriptions that exist only while there are visitors
+        # made at the start: a client must have discovered its server before a button is pressed
         self._callers = {name: self._caller(name) for groups in _CALLS.values() for name in sum(groups, ())}
         self._robot = load_robot(self.options.robot) if self.options.robot else None
         self._listen()
         buttons = {label: partial(self.call_soon, partial(self._press, label)) for label in _CALLS}
         build = page(self._watched, buttons, partial(self._visit, True), partial(self._visit, False))
         self._server = Server(self.options.port, f"spiking_wm_ros {self.get_namespace()}", build)
-        self.get_logger().info(f"watch at {self._server.address}")
+        self.get_logger().info(f"page: {self._server.address}")
         Health(self, self._report)
 
     def _listen(self) -> None:
@@ -78,10 +80,10 @@ class ViewerNode(Node):
         hear(Phase, "phase", lambda m: watched.phase(PHASES[m.phase], m.reason), qos.LATCHED)
         hear(BatteryState, "battery_state", lambda m: watched.charge(m.percentage), qos.SENSOR)
         hear(PolicyVersion, "policy_version", self._on_version, qos.LATCHED)
-        self._ears = Ears(self)
+        self._polled = PolledSubscriptions(self)
         if self._robot:
             command = self._robot.command
-            heard = self._ears.hear(message_type(command.type), command.topic, qos.NEWEST)
+            heard = self._polled.subscribe(message_type(command.type), command.topic, qos.NEWEST)
             self.create_timer(_COMMANDS_EVERY, partial(self._take_command, heard))
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
@@ -96,7 +98,7 @@ class ViewerNode(Node):
         self._watched.policy_version = message.version
 
     def _take_command(self, heard: Subscription) -> None:
-        for command, _ in taken(heard):
+        for command, _ in take_new(heard):
             self._watched.command(command_values(self._robot, command))
 
     # --- for visitors ---
@@ -105,28 +107,28 @@ class ViewerNode(Node):
         self.call_soon(partial(self._on_visit, here, name))
 
     def _on_visit(self, here: bool, name: str) -> None:
-        """Ask for what costs something only while somebody looks."""
+        """Subscribe to costly topics only while the page has visitors."""
         (self._visitors.add if here else self._visitors.discard)(name)
-        if self._visitors and not self._asked:
+        if self._visitors and not self._for_visitors:
             hear = self.create_subscription
-            self._asked = {
+            self._for_visitors = {
                 "decision": hear(Decision, "decision", self._on_decision, qos.NEWEST),
-                "stretch": hear(Stretch, "stretch", self._on_stretch, qos.NEWEST),
+                "segment": hear(Segment, "segment", self._on_segment, qos.NEWEST),
                 "camera": hear(CompressedImage, "camera/image_raw/compressed", self._on_picture, qos.NEWEST),
             }
         elif not self._visitors:
-            for subscription in self._asked.values():
+            for subscription in self._for_visitors.values():
                 self.destroy_subscription(subscription)
-            self._asked = {}
+            self._for_visitors = {}
 
     def _on_decision(self, message: Decision) -> None:
         values = from_array(message.action)
         self._watched.action((self._robot.command.convert(values) if self._robot else values).ravel())
         self._watched.fired(spike_trains(message))
 
-    def _on_stretch(self, message: Stretch) -> None:
-        stretch = {name: getattr(message, name) for name in ("real", "dream", "uncertainty")}
-        self._watched.stretch = {name: from_array(a) for name, a in stretch.items() if len(a.shape)}
+    def _on_segment(self, message: Segment) -> None:
+        segment = {name: getattr(message, name) for name in ("real", "dream", "uncertainty")}
+        self._watched.segment = {name: from_array(a) for name, a in segment.items() if len(a.shape)}
 
     def _on_picture(self, message: CompressedImage) -> None:
         self._watched.picture = bytes(message.data)
@@ -147,7 +149,7 @@ class ViewerNode(Node):
         return self.create_client(ChangeState if name.endswith("change_state") else Trigger, name)
 
     def _call(self, label: str, names: list[str], later: list[list[str]]) -> None:
-        """Call services, and ``later`` the others, when these have answered."""
+        """Call services; when they have answered, call ``later`` ones."""
         for name in names:
             caller = self._callers[name]
             request = caller.srv_type.Request()
@@ -167,7 +169,7 @@ class ViewerNode(Node):
                 self.destroy_timer(timer)
                 self._call(label, later[0], later[1:])
 
-            timer = self.create_timer(_HEARD, call)
+            timer = self.create_timer(_PROPAGATION, call)
 
     def _tell(self, label: str, name: str, answer: str) -> None:
         self._answers[name] = answer
@@ -177,12 +179,12 @@ class ViewerNode(Node):
 
     def _report(self) -> tuple[bytes, str, dict]:
         figures = {"address": self._server.address, "visitors": len(self._visitors)}
-        return DiagnosticStatus.OK, f"watch at {self._server.address}", figures
+        return DiagnosticStatus.OK, f"page: {self._server.address}", figures
 
     def close(self) -> None:
         """End the server."""
         self._server.close()
-        self._ears.close()
+        self._polled.close()
 
 
 def main() -> None:

@@ -89,10 +89,10 @@ def actions(watched: Watched, dimension: int = 0) -> dict:
 
 def dream(watched: Watched) -> dict:
     """Real and imagined observations, those dimensions that change most."""
-    stretch, series = watched.stretch, []
-    if stretch and stretch["real"].ndim == 2:
-        real, imagined = stretch["real"], stretch["dream"]
-        unsure = stretch.get("uncertainty")
+    segment, series = watched.segment, []
+    if segment and segment["real"].ndim == 2:
+        real, imagined = segment["real"], segment["dream"]
+        unsure = segment.get("uncertainty")
         for rank, k in enumerate(np.argsort(-np.ptp(real, 0))[:_SHOWN]):
             colour = {"color": _COLOURS[rank]}
             series += [

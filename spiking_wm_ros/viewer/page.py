@@ -162,11 +162,11 @@ def _frames(watched: Watched) -> Callable[[], None]:
         strips = [ui.html("", sanitize=False).classes("w-full") for _ in range(2)]
 
     def update() -> None:
-        stretch = watched.stretch
-        card.visible = bool(stretch) and stretch["real"].ndim == 4
+        segment = watched.segment
+        card.visible = bool(segment) and segment["real"].ndim == 4
         if card.visible:
             for strip, name in zip(strips, ("real", "dream")):
-                strip.content = f'<img src="{charts.strip(stretch[name])}" style="{_SHARP}; width: 100%">'
+                strip.content = f'<img src="{charts.strip(segment[name])}" style="{_SHARP}; width: 100%">'
 
     return update
 

@@ -47,7 +47,7 @@ class Watched:
     returns: dict[str, list[tuple[int, float]]] = field(default_factory=dict)  # (step, return) by kind
     actions: deque = field(default_factory=lambda: deque(maxlen=_SAMPLES))  # (when, values)
     commands: deque = field(default_factory=lambda: deque(maxlen=_SAMPLES))
-    stretch: dict[str, np.ndarray] = field(default_factory=dict)  # as `Agent.dream_against_reality`
+    segment: dict[str, np.ndarray] = field(default_factory=dict)  # as `Agent.dream_against_reality`
     picture: bytes = b""  # JPEG
     policy_version: int = 0
     said: str = ""  # the answer to the last button

@@ -71,9 +71,10 @@ def snapshot_of(algorithm: str) -> dict[str, torch.Tensor]:
         return demonstrated()
     env = env_for(algorithm)
     options = type(resolve(algorithm, env, {}).agent_options)
-    return short_run(
-        algorithm, env, {n: v for n, v in SHORT.items() if canonical(options, n) or canonical(Schedule, n)}
-    )
+    given = {n: v for n, v in SHORT.items() if canonical(options, n) or canonical(Schedule, n)}
+    if algorithm.startswith("rsnn"):
+        del given["dream_batch"]  # as recorded, when their option had another name
+    return short_run(algorithm, env, given)
 
 
 def demonstrated() -> dict[str, torch.Tensor]:

@@ -1,8 +1,8 @@
-"""Deep Q-learning with a spiking network (Liu et al. 2022), or with one of ReLU (Mnih et al. 2015)."""
+"""Deep Q-learning with a spiking network (Liu et al. 2022), or with ReLU (Mnih et al. 2015)."""
 
 import copy
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Mapping
 
 import numpy as np
 import torch
@@ -11,9 +11,10 @@ from torch import Tensor
 
 from spiking_wm.agents.dqn.conversion import convert
 from spiking_wm.agents.dqn.dynamics import Dynamics
+from spiking_wm.agents.dqn.latent_model import LatentModel
 from spiking_wm.agents.dqn.network import QNetwork
 from spiking_wm.agents.dqn.options import Options
-from spiking_wm.agents.dqn.policy import QPolicy, actions_of, check
+from spiking_wm.agents.dqn.policy import QPolicy, check
 from spiking_wm.core import contract
 from spiking_wm.core.contract import Budget, DreamProgress, Metrics, Transition, Weights
 from spiking_wm.core.devices import learning_device
@@ -22,47 +23,50 @@ from spiking_wm.core.spaces import Spaces
 from spiking_wm.core.tensors import flatten, restore_optimiser, unflatten
 from spiking_wm.memory.frames import Batch, Frames
 
-Lesson = tuple[Tensor, Tensor]  # values [B], and what they ought to be
+ValuesAndTargets = tuple[Tensor, Tensor]  # of a batch, [B] each
 
-_WAKING = 16  # observations that weights are scaled to before the first update
-_AHEAD = 15  # steps imagined where a dream is held against reality
+_INIT_OBSERVATIONS = 16  # that weights are scaled to before the first update
+_OPEN_LOOP_STEPS = 15  # of a dream that is compared with reality
 
 
 class Agent(contract.Agent):
     """Learns values from replayed transitions awake, and from imagined ones in dreams."""
 
     policy_class = QPolicy
+    options_class = Options
+    options: Options
 
     def __init__(self, options: Options, spaces: Spaces, seed: int):
         super().__init__(options, spaces, seed)
-        shape, actions = spaces.observation.shape, actions_of(spaces)
-        check(options, shape)
-        self._first_action = int(spaces.action.start)
+        shape, actions = spaces.observation.shape, check(options, spaces)
+        self._first_action, count = int(actions.start), int(actions.n)
         self._generator, self._device = torch.Generator().manual_seed(seed), learning_device(options.device)
         with torch.random.fork_rng():
             torch.manual_seed(seed)
-            self.network = QNetwork(shape, actions, options.sizes(shape)).to(self._device)
+            network = QNetwork(shape, count, options.network, options.spiking, options.levels(shape))
+            self.network = network.to(self._device)
             self.target = copy.deepcopy(self.network).requires_grad_(False)
-            self.dynamics = Dynamics(actions, options).to(self._device) if options.world_model else None
+            self.dynamics = Dynamics(count, options).to(self._device) if options.world_model else None
         self.optimiser = torch.optim.Adam(
             self.network.parameters(), options.lr, eps=options.adam_epsilon, fused=True
         )
         dtype = torch.uint8 if spaces.observation.dtype == np.uint8 else torch.float32
-        self.replay = Frames(options.replay, shape, dtype, options.stacked, options.replay_file, self._device)
+        replay = options.replay
+        self.replay = Frames(replay.size, shape, dtype, replay.stacked, replay.file, self._device)
         self.steps = self.updates = 0
 
     # --- awake ---
 
     @property
     def epsilon(self) -> float:
-        """Share of random actions by now."""
-        o, since = self.options, self.steps - self.options.warmup
+        """Current share of random actions."""
+        o, since = self.options.epsilon, self.steps - self.options.warmup
         if since < 0:
             return 1.0
-        return o.epsilon + (o.epsilon_end - o.epsilon) * min(since / o.epsilon_steps, 1)
+        return o.start + (o.end - o.start) * min(since / o.steps, 1)
 
     def policy_weights(self) -> Weights:
-        """The network, what it converts to, and how often to act at random."""
+        """The network, the one that it converts to, and the share of random actions."""
         networks = {"network": self.network.state_dict()}
         if self.options.converted:
             networks["converted"] = self._converted().state_dict()
@@ -70,11 +74,11 @@ class Agent(contract.Agent):
         return weights | {"epsilon": torch.tensor(self.epsilon)}
 
     def _converted(self) -> QNetwork:
-        o, seen = self.options, torch.ones(1, *self.spaces.observation.shape)
+        o, seen = self.options.conversion, torch.ones(1, *self.spaces.observation.shape)
         if self.steps:
             seen = self._some_observations(o.calibration).cpu()
-        network = copy.deepcopy(self.network).cpu()  # for the CPU's neurons, and where it is going to act
-        return convert(network, seen, o.percentile, o.converted_ticks)
+        network = copy.deepcopy(self.network).cpu()  # it acts on the CPU
+        return convert(network, seen, o.percentile, o.ticks)
 
     def _some_observations(self, count: int) -> Tensor:
         """Drawn by a generator of their own, so that what is released does not change what is learned."""
@@ -89,46 +93,48 @@ class Agent(contract.Agent):
         self.steps += 1
 
     def learn(self) -> Metrics:
-        """One update of values, and every ``model_every``-th time one of the world model."""
+        """One update of the values; the world model learns once in ``model.every`` of them."""
         o = self.options
         if not self.updates and o.spiking:
-            self.network.wake(self._some_observations(_WAKING))
-        if self.updates % o.target_every == 0:
+            self.network.init_from_data(self._some_observations(_INIT_OBSERVATIONS))
+        if self.updates % o.target.every == 0:
             self.target.load_state_dict(self.network.state_dict())
         rows = self.replay.sample(o.batch, self._generator)
         metrics = self._descend(
-            (self._lesson(self.replay.at(part, o.n_steps, o.discount)) for part in rows.split(o.at_once)),
+            (
+                self._values_and_targets(self.replay.at(part, o.n_steps, o.discount))
+                for part in rows.split(o.at_once)
+            ),
             o.batch,
         )
         self.updates += 1
-        if self.dynamics and self.updates % o.model_every == 0:
+        if self.dynamics and self.updates % o.model.every == 0:
             metrics |= self.dynamics.learn(self.network, self.replay, self._generator)
         return metrics
 
-    def _lesson(self, batch: Batch) -> Lesson:
+    def _values_and_targets(self, batch: Batch) -> ValuesAndTargets:
         with self._precision():
             with torch.no_grad():
                 following = self.target(batch.next_observation)
                 choosing = self.network(batch.next_observation) if self.options.double else following
             values = self.network(batch.observation)
         best = following.gather(1, choosing.argmax(1, keepdim=True))[:, 0].float()
-        goal = batch.reward + batch.weight * best
-        return values.float().gather(1, batch.action[:, None])[:, 0], goal
+        target = batch.reward + batch.weight * best
+        return values.float().gather(1, batch.action[:, None])[:, 0], target
 
-    def _descend(self, lessons: Iterable[Lesson], count: int) -> Metrics:
-        """One update from a batch of ``count``, in parts."""
+    def _descend(self, parts: Iterable[ValuesAndTargets], count: int) -> Metrics:
+        """One update from a batch of ``count`` transitions, given in parts."""
         self.optimiser.zero_grad()
         losses, values = [], []
-        for value, goal in lessons:
-            loss = F.smooth_l1_loss(value, goal, reduction="none")
+        for value, target in parts:
+            loss = F.smooth_l1_loss(value, target, reduction="none")
             (loss.sum() / count).backward()
             losses.append(loss.detach())
             values.append(value.detach())
-        losses, values = torch.cat(losses), torch.cat(values)
         self.optimiser.step()
-        return {"value_loss": float(losses.mean()), "value": float(values.mean())}
+        return {"value_loss": float(torch.cat(losses).mean()), "value": float(torch.cat(values).mean())}
 
-    def _precision(self):
+    def _precision(self) -> torch.autocast:
         fast = self._device.type == "cpu" and products_in_bfloat16()
         return torch.autocast(self._device.type, torch.bfloat16, enabled=fast)
 
@@ -139,57 +145,73 @@ class Agent(contract.Agent):
         """Whether there is a world model, and experience beyond the random one."""
         return self.dynamics is not None and self.steps > self.options.warmup
 
-    def dream(self, budget: Budget) -> Iterator[DreamProgress]:
-        """Imagine rollouts from replayed states, with an update of values' read-out at each step (Dyna)."""
+    def dream(self, budget: Budget) -> Generator[DreamProgress, None, None]:
+        """Imagine rollouts from replayed states; each of their steps updates the read-out (Dyna)."""
+        assert self.dynamics, "dreams need world_model"
         started, rollouts, updates = time.monotonic(), 0, 0
-        judge = copy.deepcopy(self.network)  # the target's read-out is for other features
+        judge = copy.deepcopy(self.network)  # the target network's read-out is for other features
         while budget.lasts(rollouts, updates, time.monotonic() - started):
-            size = min(self.options.dream_batch, (budget.rollouts or 1 << 30) - rollouts)
+            size = min(self.options.dream.batch, (budget.rollouts or 1 << 30) - rollouts)
             rows = self.replay.sample(size, self._generator)
             with torch.no_grad():
                 features = self.network.features(self.replay.at(rows).observation)
             alive = torch.ones(size, device=self._device)
-            for _ in range(self.options.horizon):
-                features, alive, metrics = self._imagine(judge, features, alive)
+            for _ in range(self.options.dream.horizon):
+                features, alive, metrics = self._imagine(self.dynamics.model, judge, features, alive)
                 updates += 1
                 if budget.updates is not None and updates >= budget.updates:
                     break
             rollouts += size
             yield DreamProgress(rollouts, updates, metrics)
 
-    def _imagine(self, judge: QNetwork, features: Tensor, alive: Tensor) -> tuple[Tensor, Tensor, Metrics]:
-        """A step of rollouts, ``alive`` to some degree, with actions at random, and an update from it."""
+    def _imagine(
+        self, model: LatentModel, judge: QNetwork, features: Tensor, alive: Tensor
+    ) -> tuple[Tensor, Tensor, Metrics]:
+        """One step of rollouts with random actions, and an update from it.
+
+        Args:
+            model: predicts what follows.
+            judge: whose read-out values what follows.
+            features: firing rates ``[B, H]``.
+            alive: probability ``[B]`` that a rollout has not ended before.
+
+        Returns:
+            ``features`` and ``alive`` after the step, and metrics of the update.
+        """
         count = self.network.readout.out_features
         action = torch.randint(count, features.shape[:1], generator=self._generator).to(self._device)
         with torch.no_grad():
-            step = self.dynamics.model(features, action)
-            goes_on = 1 - step.final.sigmoid()
-            best = judge.values(step.features).amax(1)
-            goal = step.reward + self.options.discount * goes_on * best
+            predicted = model(features, action)
+            goes_on = 1 - predicted.final.sigmoid()
+            best = judge.values(predicted.features).amax(1)
+            target = predicted.reward + self.options.discount * goes_on * best
         value = self.network.values(features).gather(1, action[:, None])[:, 0]
-        # ended rollouts have nothing to teach: their values are their goals
-        metrics = self._descend([(value, torch.lerp(value.detach(), goal, alive))], len(value))
-        return step.features, alive * goes_on, {f"imagined_{name}": x for name, x in metrics.items()}
+        # where a rollout has ended, the value is its own target
+        metrics = self._descend([(value, torch.lerp(value.detach(), target, alive))], len(value))
+        return predicted.features, alive * goes_on, {f"imagined_{name}": x for name, x in metrics.items()}
 
-    # --- judging and keeping ---
+    # --- evaluation of the model, and snapshots ---
 
     def model_error(self) -> Metrics:
-        """Held-out error of rates after 1 and 5 imagined steps, as a share of no change's."""
+        """Held-out error of rates after 1 and 5 imagined steps, relative to no change."""
         return self.dynamics.error(self.network, self.replay) if self.dynamics else {}
 
     @torch.no_grad()
     def dream_against_reality(self) -> dict[str, np.ndarray]:
-        """Values of all actions along the newest held-out stretch, and as they are imagined."""
-        rows = self.replay.held_out(_AHEAD, 1) if self.dynamics else torch.empty(_AHEAD, 0)
+        """Values of all actions ``[15, A]`` along the newest held-out segment, and as they are imagined."""
+        if not self.dynamics:
+            return {}
+        rows = self.replay.held_out(_OPEN_LOOP_STEPS, 1)
         if not rows.shape[1]:
             return {}
-        features = self.dynamics.foresee(self.network, self.replay, rows)
+        features = self.dynamics.open_loop(self.network, self.replay, rows)
         return {
             name: self.network.values(x[:, 0]).cpu().numpy() for name, x in zip(("real", "dream"), features)
         }
 
     def _optimisers(self) -> dict[str, torch.optim.Optimizer]:
-        return {"value": self.optimiser} | ({"model": self.dynamics.optimiser} if self.dynamics else {})
+        found: dict[str, torch.optim.Optimizer] = {"value": self.optimiser}
+        return found | ({"model": self.dynamics.optimiser} if self.dynamics else {})
 
     def _parts(self) -> dict:
         return {

@@ -1,143 +1,164 @@
-"""Networks for values of discrete actions: spiking (Liu et al. 2022), or with ReLU (Mnih et al. 2015)."""
+"""Q-networks for discrete actions: spiking (Liu et al. 2022), or with ReLU (Mnih et al. 2015)."""
 
-from collections.abc import Iterator
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from spiking_wm.agents.dqn.options import NetworkOptions
 from spiking_wm.chips.network import Layer
 from spiking_wm.neurons.integrate_and_fire import KINDS, Constants, fire
-from spiking_wm.neurons.sizes import QSizes
 
-_LIVELY = 2.0  # deviation of currents before anything is seen, and mean of those of values, in thresholds
-_CEILING = 2.0  # of rounded activity, to begin with
-_MADE_FOR, _LIT = 16, 0.1  # pictures that networks are made for before any is seen; share of bright pixels
+Synapses = nn.Conv2d | nn.Linear
+
+# before the first observation: deviation of currents, in thresholds; also the mean of the values' currents
+_INIT_GAIN = 2.0
+_INIT_PICTURES, _INIT_BRIGHT = 16, 0.1  # random pictures of that initialisation; share of bright pixels
+_INIT_CEILING = 2.0  # of rounded activity
 
 
 class Activity(NamedTuple):
     """What the layers of a network did."""
 
-    spikes: list[Tensor]  # of each layer, ``[T, B, ...]``
-    values: Tensor  # ``[B, A]``
+    spikes: list[Tensor]  # of each layer, [T, B, ...]
+    values: Tensor  # [B, A]
 
 
 class QNetwork(nn.Module):
     """Convolutions where pictures are observed, a hidden layer, and a read-out.
 
-    The currents of the first layer do not change over the ticks (direct encoding). Values are read out of
-    mean rates, or with ``spiking_output`` are rates themselves. Without spikes there is one tick, and units
-    are ReLU, or with ``levels`` what a converted neuron can tell in so many ticks (Bu et al. 2022):
-    rounded, and clipped at a ceiling that each channel learns.
+    The input currents of the first layer are constant over the time steps (direct encoding). Values are a
+    linear read-out of the hidden layer's firing rates, or with ``spiking_output`` firing rates themselves.
+    Without spikes there is one time step, and units are ReLU. With ``levels`` they are what a converted
+    neuron can represent in so many time steps (Bu et al. 2022): clipped at a ceiling that each channel
+    learns, and rounded.
 
     Args:
-        shape: of an observation, ``[height, width, C]`` or ``[D]``.
+        shape: of an observation, ``[height, width, C]`` (pictures) or ``[D]``.
         actions: ``A``.
-        sizes: of all layers.
+        options: layers and neurons.
+        spiking: whether units are spiking neurons.
+        levels: of rounded activity, without spikes; 0: ReLU.
     """
 
-    def __init__(self, shape: tuple[int, ...], actions: int, sizes: QSizes):
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        actions: int,
+        options: NetworkOptions,
+        spiking: bool = True,
+        levels: int = 0,
+    ):
         super().__init__()
-        self.sizes, self.pictures, self.shape = sizes, len(shape) == 3, shape
-        widths = (shape[-1], *(sizes.channels if self.pictures else ()))
+        self.shape, self.options, self.spiking, self.levels = shape, options, spiking, levels
+        self.pictures = len(shape) == 3
+        widths = (shape[-1], *(options.channels if self.pictures else ()))
         self.convolutions = nn.ModuleList(
             nn.Conv2d(i, o, kernel, stride)
-            for i, o, kernel, stride in zip(widths, widths[1:], sizes.kernels, sizes.strides)
+            for i, o, kernel, stride in zip(widths, widths[1:], options.kernels, options.strides)
         )
-        side = shape
-        for layer in self.convolutions:
-            side = [(size - layer.kernel_size[0]) // layer.stride[0] + 1 for size in side[:2]]
-        flat = widths[-1] * side[0] * side[1] if self.pictures else shape[0]
-        self.hidden = nn.Linear(flat, sizes.hidden)
-        self.readout = nn.Linear(sizes.hidden, actions)
-        if sizes.levels:
-            for layer in (*self.convolutions, self.hidden):
-                layer.log_ceiling = nn.Parameter(torch.full(layer.bias.shape, _CEILING).log())
-        self.to(memory_format=torch.channels_last)
-        if sizes.spiking:
-            lit = (torch.rand(_MADE_FOR, *shape) < _LIT).float() * 255
-            self.wake(lit if self.pictures else torch.randn(_MADE_FOR, *shape), _LIVELY)
+        flat = shape[0]
+        if self.pictures:
+            height, width = shape[:2]
+            for kernel, stride in zip(options.kernels, options.strides):
+                height, width = ((side - kernel) // stride + 1 for side in (height, width))
+            flat = widths[-1] * height * width
+        self.hidden = nn.Linear(flat, options.hidden)
+        self.readout = nn.Linear(options.hidden, actions)
+        if levels:
+            for layer in self.hidden_layers:
+                layer.log_ceiling = nn.Parameter(torch.full((len(layer.weight),), _INIT_CEILING).log())
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's hints lack it
+        if spiking:
+            bright = (torch.rand(_INIT_PICTURES, *shape) < _INIT_BRIGHT).float() * 255
+            self.init_from_data(bright if self.pictures else torch.randn(_INIT_PICTURES, *shape), _INIT_GAIN)
 
     @property
     def constants(self) -> Constants:
         """Of its neurons."""
-        return KINDS[self.sizes.neuron]
+        return KINDS[self.options.neuron]
 
-    def layers(self) -> "Iterator[nn.Conv2d | nn.Linear]":
-        """Those whose units spike, first to last."""
-        yield from (*self.convolutions, self.hidden)
-        if self.sizes.spiking and self.sizes.spiking_output:
-            yield self.readout
+    @property
+    def hidden_layers(self) -> tuple[Synapses, ...]:
+        """All layers but the read-out, first to last."""
+        return (*cast("list[nn.Conv2d]", self.convolutions), self.hidden)
+
+    @property
+    def spiking_layers(self) -> tuple[Synapses, ...]:
+        """Those whose units are spiking neurons in a spiking network, first to last."""
+        rates = self.spiking and self.options.spiking_output
+        return (*self.hidden_layers, self.readout) if rates else self.hidden_layers
 
     def forward(self, observation: Tensor) -> Tensor:
         """Values ``[B, A]`` of observations ``[B, height, width, C]`` (0 to 255) or ``[B, D]``."""
         return self.values(self.features(observation))
 
     def features(self, observation: Tensor) -> Tensor:
-        """Mean rates ``[B, H]`` of the last hidden layer."""
+        """Firing rates (spikes a time step) of the hidden layer, or its activity, ``[B, H]``."""
         activity = self.enter(observation)
-        for layer in (*self.convolutions, self.hidden):
-            activity, potential = self._unit(layer, activity)
+        for layer in self.hidden_layers:
+            activity, potential = self.units(layer, activity)
         return self._rates(activity, potential)
 
     def _rates(self, activity: Tensor, potential: Tensor) -> Tensor:
-        if not (self.sizes.spiking and self.constants.residual):
+        if not (self.spiking and self.constants.residual):
             return activity.mean(0)
         left = potential - self.constants.start
         return ((activity.sum(0) + left) / len(activity)).clamp_min(0)
 
     def values(self, features: Tensor) -> Tensor:
-        """Values ``[B, A]`` by `features`."""
-        if not (self.sizes.spiking and self.sizes.spiking_output):
+        """Values ``[B, A]`` by `features` ``[B, H]``."""
+        if not (self.spiking and self.options.spiking_output):
             return self.readout(features)
-        return self._unit(self.readout, features[None])[0].mean(0)
+        return self.units(self.readout, features[None])[0].mean(0)
 
     def enter(self, observation: Tensor) -> Tensor:
-        """Observations as the first layer sees them, ``[1, B, ...]``."""
+        """Observations as the first layer takes them, ``[1, B, ...]``; pictures from 0 to 1."""
         activity = observation[None].to(self.hidden.weight.dtype)
         return activity / 255 if self.pictures else activity
 
-    def currents(self, layer: "nn.Conv2d | nn.Linear", activity: Tensor) -> Tensor:
-        """Currents ``[T, B, ...]`` of a layer's units, channels last."""
+    def currents(self, layer: Synapses, activity: Tensor) -> Tensor:
+        """Input currents ``[T, B, ...]`` of a layer's units, channels last."""
         if isinstance(layer, nn.Linear):
             return layer(activity.flatten(2))
         currents = layer(activity.flatten(0, 1).permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
         return currents.unflatten(0, activity.shape[:2])
 
-    def _unit(self, layer: "nn.Conv2d | nn.Linear", activity: Tensor) -> tuple[Tensor, Tensor]:
-        """Activity ``[T, B, ...]`` of a layer's units, and potentials after it."""
+    def units(self, layer: Synapses, activity: Tensor) -> tuple[Tensor, Tensor]:
+        """Activity ``[T, B, ...]`` of a layer's units, and their potentials ``[B, ...]`` after it."""
         currents = self.currents(layer, activity)
-        if self.sizes.spiking:
+        if self.spiking:
             if self.constants.waits:
                 currents = currents.mean(0, keepdim=True)
-            return fire(currents.float(), self.sizes.ticks, self.constants)
-        if self.sizes.levels:
-            return rounded(currents, layer.log_ceiling.exp(), self.sizes.levels), currents[-1]
+            spikes, state = fire(currents.float(), self.options.ticks, self.constants)
+            return spikes, state.potential
+        if self.levels:
+            return rounded(currents, ceilings(layer), self.levels), currents[-1]
         return currents.relu(), currents[-1]
 
     @torch.no_grad()
     def chip_layers(self) -> tuple[Layer, ...]:
         """The hidden layers, for chips; values are read out on the host."""
         constants, layers = self.constants, []
-        least = float(np.nextafter(constants.threshold, 0))  # these fire at the threshold, not above it
+        # a chip's neurons fire above their threshold, these at it
+        threshold = float(np.nextafter(constants.threshold, 0))
         shape, scale = self.shape, 1 / 255 if self.pictures else 1.0
-        for layer in (*self.convolutions, self.hidden):
+        for layer in self.hidden_layers:
             weights = layer.weight.detach().double().numpy() * (scale * constants.gain)
-            bias = layer.bias.detach().double().numpy() * constants.gain
-            stride = layer.stride[0] if layer in self.convolutions else 0
-            reset = constants.threshold if constants.soft else 0.0
+            bias = bias_of(layer).detach().double().numpy() * constants.gain
+            stride = layer.stride[0] if isinstance(layer, nn.Conv2d) else 0
             layers.append(
                 Layer(
                     weights,
                     bias,
                     0.0,
                     1 - constants.leak,
-                    least,
+                    threshold,
                     stride,
                     shape if stride else (),
                     start=constants.start,
-                    reset=reset,
+                    reset=constants.threshold if constants.soft else 0.0,
                 )
             )
             scale = 1.0
@@ -147,40 +168,55 @@ class QNetwork(nn.Module):
 
     @torch.no_grad()
     def activity(self, observation: Tensor) -> Activity:
-        """What every spiking layer does about observations, and the values."""
+        """Activity of every hidden layer for observations ``[B, ...]``, and the values."""
         activity, spikes = self.enter(observation), []
-        for layer in (*self.convolutions, self.hidden):
-            activity, potential = self._unit(layer, activity)
+        for layer in self.hidden_layers:
+            activity, potential = self.units(layer, activity)
             spikes.append(activity)
         return Activity(spikes, self.values(self._rates(activity, potential)))
 
     @torch.no_grad()
-    def wake(self, observation: Tensor, lively: float | None = None) -> None:
-        """Scale weights, layer by layer, so that currents about such observations cross thresholds.
+    def init_from_data(self, observation: Tensor, gain: float | None = None) -> None:
+        """Scale weights, layer by layer, so that input currents about such observations cross thresholds.
 
-        As in Mishkin & Matas (2016), with the threshold as the measure: a network as PyTorch draws it never
-        fires a spike.
+        As in Mishkin & Matas (2016), but in units of the threshold. Without it, a network as PyTorch
+        initialises it fires no spike.
 
         Args:
             observation: some, ``[B, height, width, C]`` or ``[B, D]``.
-            lively: deviation of currents, in thresholds; without it that of the network's sizes.
+            gain: standard deviation of currents, in thresholds; None: ``init_gain`` of the options.
         """
-        lively = lively or self.sizes.lively
-        activity = self.enter(observation)
-        for layer in self.layers():
-            layer.bias.zero_()
+        gain = gain or self.options.init_gain
+        activity, threshold = self.enter(observation), self.constants.threshold
+        for layer in self.spiking_layers:
+            bias = bias_of(layer).zero_()
             if layer is self.readout:
                 activity = activity.mean(0, keepdim=True)
-            threshold = self.constants.threshold
-            spread = self.currents(layer, activity).std()
-            if spread > 0:  # where nothing at all is seen, there is nothing to go by
-                layer.weight *= lively * threshold / spread
+            deviation = self.currents(layer, activity).std()
+            if deviation > 0:  # nothing to go by where all observations are zero
+                layer.weight *= gain * threshold / deviation
             if layer is self.readout:  # so few neurons that each has to fire
-                layer.bias += _LIVELY * threshold - self.currents(layer, activity).mean((0, 1))
-            activity, _ = self._unit(layer, activity)
+                bias += _INIT_GAIN * threshold - self.currents(layer, activity).mean((0, 1))
+            activity, _ = self.units(layer, activity)
+
+
+def bias_of(layer: Synapses) -> Tensor:
+    """The bias of a layer, ``[C]``; all layers have one."""
+    return cast(Tensor, layer.bias)
+
+
+def ceilings(layer: Synapses) -> Tensor:
+    """Ceilings of rounded activity that the channels of a layer have learned, ``[C]``."""
+    return cast(Tensor, layer.log_ceiling).exp()
 
 
 def rounded(currents: Tensor, ceiling: Tensor, levels: int) -> Tensor:
-    """Currents between 0 and the ceiling, rounded to so many levels; a gradient goes through rounding."""
+    """Activity clipped to 0 and a ceiling, and rounded to levels; the gradient ignores the rounding.
+
+    Args:
+        currents: ``[..., C]``.
+        ceiling: ``[C]``.
+        levels: above zero.
+    """
     level = (currents / ceiling).clamp(0, 1) * levels
     return (level + ((level + 0.5).floor() - level).detach()) * (ceiling / levels)

@@ -1,19 +1,29 @@
 """What a decision of a Q-network costs: synaptic operations and products, counted by spikingjelly."""
 
 import torch
-from spikingjelly.activation_based.op_counter import DispatchCounterMode, MACCounter, SynOpCounter
 from torch import Tensor
 
 from spiking_wm.agents.dqn.network import QNetwork
 from spiking_wm.chips.energy import Operations
+from spiking_wm.core.extras import missing_extra
 
 
 @torch.no_grad()
 def count(network: QNetwork, observation: Tensor) -> Operations:
-    """Operations of decisions about observations ``[B, ...]``."""
+    """Mean operations of a decision, over observations ``[B, ...]``.
+
+    Raises:
+        UserError: if spikingjelly is not installed.
+    """
+    with missing_extra():
+        from spikingjelly.activation_based.op_counter import DispatchCounterMode, MACCounter, SynOpCounter
+
     additions, products = SynOpCounter(), MACCounter()
     with DispatchCounterMode([additions, products], strict=False):
         network(observation)
-    spikes = network.activity(observation).spikes if network.sizes.spiking else []
-    per_decision = (counter.get_total() / len(observation) for counter in (additions, products))
-    return Operations(*per_decision, tuple(float(layer.mean()) for layer in spikes))
+    spikes = network.activity(observation).spikes if network.spiking else []
+    return Operations(
+        synaptic_operations=additions.get_total() / len(observation),
+        products=products.get_total() / len(observation),
+        rates=tuple(float(layer.mean()) for layer in spikes),
+    )

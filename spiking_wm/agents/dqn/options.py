@@ -1,94 +1,164 @@
-"""Options of deep Q-networks, spiking and not."""
+"""Options of deep Q-networks, with and without spikes. Loads no torch."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from spiking_wm.core.devices import DEVICES
-from spiking_wm.core.options import option
-from spiking_wm.neurons.sizes import QSizes, converted_sizes
+from spiking_wm.core.options import group, option
+
+
+@dataclass(frozen=True)
+class NetworkOptions:
+    """Layers of the Q-network, and its neurons where it spikes."""
+
+    neuron: str = option(
+        "lif",
+        "spiking neurons: leaky (lif), leaky with a slower leak and a reset by subtraction (lif_soft), or"
+        " without leak (if)",
+        choices=("lif", "lif_soft", "if"),
+        was="neuron",
+    )
+    ticks: int = option(4, "time steps of the network within one decision", 2, 64, was="ticks")
+    channels: tuple[int, ...] = option(
+        (32, 64, 64), "channels of each convolution, for pictures", 1, was="channels"
+    )
+    kernels: tuple[int, ...] = option((8, 4, 3), "sides of their kernels, pixels", 1, was="kernels")
+    strides: tuple[int, ...] = option((4, 2, 1), "their strides, pixels", 1, was="strides")
+    hidden: int = option(128, "neurons of the hidden layer", 1, 65536, was="hidden")
+    spiking_output: bool = option(
+        False,
+        "values are firing rates of spiking neurons (0 to 1), not a linear read-out",
+        was="spiking_output",
+    )
+    init_gain: float = option(
+        2.0,
+        "standard deviation of a spiking layer's currents before the first update, in thresholds",
+        0.01,
+        100,
+        was="lively",
+    )
+
+    def converted(self, ticks: int, levels: int = 0) -> "NetworkOptions":
+        """Of the spiking network that a network without spikes converts to.
+
+        Args:
+            ticks: time steps of its layers, which fire at the same time.
+            levels: of rounded activity; with these, its layers fire one after the other, for so many time
+                steps each.
+        """
+        if levels:
+            return replace(self, neuron="rounded", ticks=levels)
+        return replace(self, neuron="converted", ticks=ticks)
+
+
+@dataclass(frozen=True)
+class ConversionOptions:
+    """How a network without spikes becomes one with spikes."""
+
+    rounded: bool = option(
+        False,
+        "learn with activity clipped and rounded to what spikes can represent, so that conversion is exact;"
+        " false: ReLU",
+        was="rounded",
+    )
+    ticks: int = option(
+        64, "time steps of the converted network within one decision", 1, 1000, was="converted_ticks"
+    )
+    percentile: float = option(
+        100.0,
+        "percentile of a channel's activity that becomes one spike a time step",
+        50,
+        100,
+        was="percentile",
+    )
+    calibration: int = option(
+        512, "replayed observations that the activity is measured on", 1, 100_000, was="calibration"
+    )
+
+
+@dataclass(frozen=True)
+class ReplayOptions:
+    """Experience that is learned from."""
+
+    size: int = option(100_000, "steps remembered", 1000, was="replay")
+    file: str = option("", "file that is mapped for the pictures; empty: they are in memory")
+    stacked: int = option(1, "pictures in an observation; each is kept once", 1, 64, was="stacked")
+
+
+@dataclass(frozen=True)
+class TargetOptions:
+    """The target network."""
+
+    every: int = option(250, "updates between copies of the network to the target network", 1)
+
+
+@dataclass(frozen=True)
+class EpsilonOptions:
+    """Share of random actions (epsilon-greedy exploration)."""
+
+    start: float = option(1.0, "share of random actions right after warm-up", 0, 1, was="epsilon")
+    end: float = option(0.1, "share of random actions at last", 0, 1)
+    steps: int = option(10_000, "steps in which the share falls linearly from start to end", 1)
+    evaluation: float = option(0.05, "share of random actions in evaluations", 0, 1, was="evaluation_epsilon")
+
+
+@dataclass(frozen=True)
+class ModelOptions:
+    """The spiking world model."""
+
+    neurons: int = option(256, "spiking neurons of the model", 1, 65536)
+    lr: float = option(1e-3, "learning rate of the model", 0, 1)
+    every: int = option(4, "updates of the values per update of the model", 1, 10_000)
+
+
+@dataclass(frozen=True)
+class DreamOptions:
+    """Imagined rollouts."""
+
+    horizon: int = option(3, "steps of an imagined rollout", 1, 1000, was="horizon")
+    batch: int = option(64, "rollouts imagined at once", 1, 65536)
 
 
 @dataclass(frozen=True)
 class Options:
     """Hyper-parameters of deep Q-networks; those published for Atari are in `config/envs/atari.yaml`."""
 
-    spiking: bool = option(True, "spiking neurons; false: ReLU (the vanilla DQN)")
-    converted: bool = option(False, "act greedily by what a network with ReLU converts to, which spikes")
-    # network
-    neuron: str = option(
-        "lif",
-        "spiking neurons: leaky; leaking slower, with resets that subtract; without leak",
-        choices=("lif", "lif_soft", "if"),
+    spiking: bool = option(True, "spiking neurons; false: ReLU (the vanilla deep Q-network)")
+    converted: bool = option(
+        False, "greedy actions by the spiking network that the learned one, without spikes, converts to"
     )
-    spiking_output: bool = option(
-        False, "values are rates of spiking neurons (0 to 1), not read out of rates"
-    )
-    ticks: int = option(4, "spike steps within one decision", 2, 64)
-    channels: tuple = option((32, 64, 64), "channels of each convolution, where pictures are observed", 1)
-    kernels: tuple = option((8, 4, 3), "sides of their kernels, pixels", 1)
-    strides: tuple = option((4, 2, 1), "their strides, pixels", 1)
-    hidden: int = option(128, "neurons of the hidden layer", 1, 65536)
-    lively: float = option(
-        2.0, "deviation of spiking layers' currents before the first update, in thresholds", 0.01, 100
-    )
-    # conversion
-    rounded: bool = option(
-        False, "learn with activity rounded to what ticks can tell, so that nothing is lost; false: ReLU"
-    )
-    converted_ticks: int = option(64, "spike steps of a converted network within one decision", 1, 1000)
-    percentile: float = option(100.0, "of a channel's activity that becomes the highest rate", 50, 100)
-    calibration: int = option(512, "observations that are converted by", 1, 100_000)
-    # memory
-    replay: int = option(100_000, "steps remembered", 1000)
-    replay_file: str = option("", "file that holds their pictures, mapped; without one memory does")
-    stacked: int = option(1, "pictures in an observation; each is kept once", 1, 64)
+    network: NetworkOptions = group(NetworkOptions())
+    conversion: ConversionOptions = group(ConversionOptions())
+    replay: ReplayOptions = group(ReplayOptions())
     warmup: int = option(1000, "steps of uniformly random actions at the start", 0)
-    # learning
     batch: int = option(32, "transitions in one update", 1, 65536)
     at_once: int = option(
-        32, "transitions that gradients are taken of at once; fewer take less memory", 1, 65536
+        32, "transitions whose gradients are computed at once; fewer take less memory", 1, 65536
     )
     lr: float = option(3e-4, "learning rate", 0, 1)
     adam_epsilon: float = option(
-        1e-8, "Adam's epsilon; more of it steps less where gradients are small, and keeps units alive", 0, 1
+        1e-8, "Adam's epsilon; larger values make smaller steps where gradients are small", 0, 1
     )
     discount: float = option(0.99, "discount factor per step", 0, 1)
-    n_steps: int = option(
-        1, "steps whose rewards are learned from before values are (n-step returns)", 1, 100
+    n_steps: int = option(1, "steps of n-step returns", 1, 100)
+    double: bool = option(
+        False, "double Q-learning: the online network chooses the action that the target values"
     )
-    double: bool = option(False, "targets judge the learning network's choices (van Hasselt et al. 2016)")
-    target_every: int = option(250, "updates between copies to the target network", 1)
     clip_rewards: bool = option(True, "learn from the sign of rewards")
-    # exploration
-    epsilon: float = option(1.0, "share of random actions after warm-up", 0, 1)
-    epsilon_end: float = option(0.1, "what it falls to", 0, 1)
-    epsilon_steps: int = option(10_000, "steps in which it does", 1)
-    evaluation_epsilon: float = option(0.05, "share of random actions in evaluations", 0, 1)
-    # dreams
-    world_model: bool = option(False, "learn a model of what comes next (false: no dreams)")
-    model_neurons: int = option(256, "spiking neurons of the model", 1, 65536)
-    model_lr: float = option(1e-3, "learning rate of the model", 0, 1)
-    model_every: int = option(4, "updates per update of the model", 1, 10_000)
-    horizon: int = option(3, "steps of an imagined rollout", 1, 1000)
-    dream_batch: int = option(64, "rollouts imagined at once", 1, 65536)
-    # computing
-    device: str = option("cpu", "what learns", choices=DEVICES)
+    target: TargetOptions = group(TargetOptions())
+    epsilon: EpsilonOptions = group(EpsilonOptions())
+    world_model: bool = option(False, "learn a world model (false: no dreaming)")
+    model: ModelOptions = group(ModelOptions())
+    dream: DreamOptions = group(DreamOptions())
+    device: str = option("cpu", "device that learns", choices=DEVICES)
 
-    def judged_sizes(self, shape: tuple[int, ...]) -> QSizes:
-        """Those of the network that the other converts to, for observations of a shape."""
-        return converted_sizes(self.sizes(shape), self.converted_ticks)
+    def levels(self, shape: tuple[int, ...]) -> int:
+        """Levels of rounded activity for observations of a shape; 0: activity is not rounded.
 
-    def sizes(self, shape: tuple[int, ...]) -> QSizes:
-        """Sizes of the network that learns, for observations of a shape; rounded layers fire in turn."""
-        layers = 1 + (len(self.channels) if len(shape) == 3 else 0)
-        return QSizes(
-            spiking=self.spiking,
-            neuron=self.neuron,
-            spiking_output=self.spiking_output,
-            levels=max(1, self.converted_ticks // layers) if self.rounded else 0,
-            ticks=self.ticks,
-            channels=self.channels,
-            kernels=self.kernels,
-            strides=self.strides,
-            hidden=self.hidden,
-            lively=self.lively,
-        )
+        Layers of what it converts to fire one after the other and share the time steps.
+        """
+        layers = 1 + (len(self.network.channels) if len(shape) == 3 else 0)
+        return max(1, self.conversion.ticks // layers) if self.conversion.rounded else 0
+
+    def converted_network(self, shape: tuple[int, ...]) -> NetworkOptions:
+        """Of the network that the learned one converts to, for observations of a shape."""
+        return self.network.converted(self.conversion.ticks, self.levels(shape))

@@ -1,6 +1,7 @@
 """The population-coded spiking actor (PopSAN, Tang et al. 2020)."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from typing import cast
 
 import numpy as np
 import torch
@@ -19,8 +20,8 @@ from spiking_wm.neurons.lif import CLIFConstants
 class PopSAN(nn.Module):
     """Population encoder, layers of current-based LIF neurons, population decoder.
 
-    Every layer, the output populations included, is spiking; neurons rest at the start of each
-    decision, so a decision depends on its observation alone.
+    Every layer spikes, the output populations included. Neurons are at rest at the start of each
+    decision, so a decision depends only on its observation.
 
     Args:
         observation_size: number of observation values, normalised to about unit variance.
@@ -46,13 +47,14 @@ class PopSAN(nn.Module):
         return torch.tanh(self.decoder(rates))
 
     def synapses(self) -> list[Synapses]:
-        """Weights and biases of every layer, on a chip's grid where they have ``bits``."""
-        own = [Synapses(layer.weight, layer.bias) for layer in self.layers]
+        """Weights and biases of every layer; with ``bits``, rounded to a chip's grid."""
+        layers = cast("Iterable[nn.Linear]", self.layers)
+        own = [Synapses(layer.weight, layer.bias) for layer in layers]
         return [on_grid(layer, self.sizes.bits) for layer in own] if self.sizes.bits else own
 
     @torch.no_grad()
     def acting(self) -> dict[str, Tensor]:
-        """The ``state_dict`` of what acts: weights as `synapses` has them."""
+        """The ``state_dict`` for acting: weights and biases as `synapses` gives them."""
         on_chip = {
             f"layers.{i}.{name}": value.detach()
             for i, layer in enumerate(self.synapses())
@@ -66,14 +68,19 @@ class PopSAN(nn.Module):
 
 
 def chip_layers(weights: Mapping[str, Tensor]) -> tuple[Layer, ...]:
-    """The layers of a `PopSAN` with such a ``state_dict``, for chips."""
-    decays, count = CLIFConstants(), sum(name.startswith("layers.") for name in weights) // 2
-    parameters = (tuple(weights[f"layers.{i}.{what}"] for what in ("weight", "bias")) for i in range(count))
-    return tuple(Layer(*(p.detach().double().numpy() for p in pair), *decays) for pair in parameters)
+    """Layers for chips, of a `PopSAN` with this ``state_dict``."""
+    count = sum(name.startswith("layers.") for name in weights) // 2
+
+    def array(name: str) -> np.ndarray:
+        return weights[name].detach().double().numpy()
+
+    return tuple(
+        Layer(array(f"layers.{i}.weight"), array(f"layers.{i}.bias"), *CLIFConstants()) for i in range(count)
+    )
 
 
 def on_grid(synapses: Synapses, bits: int) -> Synapses:
-    """Weights as a chip holds them in so many bits; gradients pass straight through the rounding."""
+    """Weights and biases rounded to a chip's grid of ``bits``; gradients pass straight through."""
     largest = float(max(part.detach().abs().max() for part in synapses))
     spacing = step(bits) * binary_unit(largest, bits)
     most = MANTISSAS // step(bits) - 1
@@ -82,18 +89,18 @@ def on_grid(synapses: Synapses, bits: int) -> Synapses:
 
 
 class EventDrivenPopSAN:
-    """A `PopSAN` for one observation at a time, without gradients: work is done per spike.
+    """A `PopSAN` for one observation at a time, without gradients: weights are added spike by spike.
 
-    `encode`, `spikes`, `decode` one after the other are a decision. A neuron that is silent in a tick costs
-    nothing: its weights are not touched.
+    A decision is `encode`, `spikes`, `decode`. A neuron that is silent in a tick costs nothing: its outgoing
+    weights are not read.
 
     Args:
         weights: the ``state_dict`` of a `PopSAN`.
         widths: neurons of its encoder and of every layer, as `ActorOptions.widths` gives them.
-        sizes: its other sizes.
+        sizes: the options of the `PopSAN`.
 
     Raises:
-        ValueError: if the weights are of other sizes.
+        ValueError: if the weights have other sizes.
     """
 
     def __init__(self, weights: Mapping[str, Tensor], widths: tuple[int, ...], sizes: ActorOptions):
@@ -111,7 +118,7 @@ class EventDrivenPopSAN:
         self._offset = plain["decoder.bias"].copy()
 
     def encode(self, observation: np.ndarray) -> np.ndarray:
-        """Spike train ``[T, N]`` of the encoder, for one ``[D]`` (float32)."""
+        """Spike train ``[T, N]`` of the encoder for one normalised observation ``[D]`` (float32)."""
         reach, ticks = self._sizes.reach, self._sizes.ticks
         distance = (observation.clip(-reach, reach)[:, None] - self._centre) / self._deviation
         activity = np.exp(np.float32(-0.5) * distance * distance).ravel()
@@ -120,7 +127,7 @@ class EventDrivenPopSAN:
         return train
 
     def spikes(self, encoded: np.ndarray) -> list[np.ndarray]:
-        """Spike trains ``[T, N]`` of the encoder, which are given, and of every layer."""
+        """Spike trains ``[T, N]`` of the encoder, as given, and of every layer."""
         trains, ticks = [encoded], len(encoded)
         for weight, bias in self._layers:
             spikes = np.empty((ticks, len(bias)), np.float32)

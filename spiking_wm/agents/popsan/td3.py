@@ -1,6 +1,8 @@
 """TD3 (Fujimoto et al. 2018) with a spiking actor and a twin critic."""
 
 import copy
+from collections.abc import Iterable
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -12,7 +14,7 @@ from spiking_wm.neurons.stacked import StackedLinear
 
 
 class TwinCritic(nn.Module):
-    """Two independent ReLU networks for the value of an action, evaluated together."""
+    """Two independent ReLU networks for the value of an action, evaluated as one stacked network."""
 
     def __init__(self, observation_size: int, action_size: int, hidden: tuple[int, ...]):
         super().__init__()
@@ -29,24 +31,25 @@ class TwinCritic(nn.Module):
     def first(self, observation: Tensor, action: Tensor) -> Tensor:
         """Values ``[B]`` of the first network alone."""
         x = torch.cat([observation, action], -1)
-        for layer in self.layers[:-1]:
+        *hidden, last = cast("Iterable[StackedLinear]", self.layers)
+        for layer in hidden:
             x = F.relu(torch.addmm(layer.bias[0], x, layer.weight[0]), inplace=True)
-        return torch.addmm(self.layers[-1].bias[0], x, self.layers[-1].weight[0]).squeeze(-1)
+        return torch.addmm(last.bias[0], x, last.weight[0]).squeeze(-1)
 
 
-def proxy_of(observation_size: int, action_size: int, hidden: tuple[int, ...]) -> nn.Sequential:
-    """A network without spikes that can take a spiking actor's place in targets."""
+def make_proxy(observation_size: int, action_size: int, hidden: tuple[int, ...]) -> nn.Sequential:
+    """A ReLU network that maps normalised observations ``[B, D]`` to actions ``[B, A]`` in ``[-1, 1]``."""
     widths = (observation_size, *hidden)
     layers = [part for i, o in zip(widths, widths[1:]) for part in (nn.Linear(i, o), nn.ReLU(inplace=True))]
     return nn.Sequential(*layers, nn.Linear(widths[-1], action_size), nn.Tanh())
 
 
 class TD3(nn.Module):
-    """Actor, critic, their targets and optimisers, and one update of them all.
+    """Actor, critic, their target networks and optimisers, and one update of all of them.
 
-    With ``proxy.target`` the target actor is a network without spikes that learns to act as the actor
-    does (Xu et al. 2025, arXiv 2505.24161): spikes make an actor's output jump as its weights slowly
-    follow others, a proxy's moves smoothly.
+    With ``proxy.target`` the target actor is a ReLU network that learns to imitate the actor (Xu et al.
+    2025, arXiv 2505.24161). Spikes make the output of a slowly moving copy of the actor jump; the output
+    of a proxy changes smoothly.
 
     Args:
         actor: maps normalised observations to actions in ``[-1, 1]``.
@@ -59,12 +62,13 @@ class TD3(nn.Module):
         self.options = options
         self.actor, self.critic = actor, TwinCritic(observation_size, action_size, options.critic.hidden)
         self.target_critic = copy.deepcopy(self.critic)
-        self.optimisers = {
+        self.target_actor: nn.Module
+        self.optimisers: dict[str, torch.optim.Optimizer] = {
             "actor": torch.optim.Adam(self.actor.parameters(), options.actor.lr, fused=True),
             "critic": torch.optim.Adam(self.critic.parameters(), options.critic.lr, fused=True),
         }
         if options.proxy.target:
-            self.target_actor = proxy_of(observation_size, action_size, options.critic.hidden)
+            self.target_actor = make_proxy(observation_size, action_size, options.critic.hidden)
             parameters = self.target_actor.parameters()
             self.optimisers["proxy"] = torch.optim.Adam(parameters, options.proxy.lr, fused=True)
         else:
@@ -72,10 +76,13 @@ class TD3(nn.Module):
         self.updates = 0
 
     def update(self, batch: dict[str, Tensor], generator: Generator) -> dict[str, float]:
-        """One critic step, and every ``policy_delay``-th time an actor and target step.
+        """One critic step, and every ``policy_delay`` updates one actor step and one target step.
 
-        ``batch`` holds normalised ``observation`` and ``next_observation``, ``action`` in
-        ``[-1, 1]``, ``reward`` and ``discount`` of the next observation's value ``[B, 1]``.
+        Args:
+            batch: normalised ``observation`` and ``next_observation`` ``[B, D]``, ``action`` in
+                ``[-1, 1]`` ``[B, A]``, ``reward`` ``[B, 1]``, and ``discount`` ``[B, 1]``, the factor on
+                the next observation's value (0 if terminated).
+            generator: source of target noise.
         """
         o = self.options
         observation, action, reward = batch["observation"], batch["action"], batch["reward"][:, 0]

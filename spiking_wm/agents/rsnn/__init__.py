@@ -1,1 +1,1 @@
-"""Two recurrent spiking networks, agent and model, that learn on line by rules local in space and time."""
+"""Recurrent spiking networks, actor and world model, that learn on line by local plasticity."""

@@ -1,6 +1,6 @@
-"""How a predicted change of the world is read out of the model's spikes.
+"""Predicted changes of the observation, as read out of the model's spikes.
 
-Arrays hold a row for each course of events: outputs ``[B, D width]`` of the read-outs, changes ``[B, D]``.
+Arrays hold one row per course of events: outputs of the read-outs ``[B, D width]``, changes ``[B, D]``.
 """
 
 import numpy as np
@@ -8,11 +8,11 @@ import numpy as np
 from spiking_wm.neurons import recurrent_kernels as kernels
 from spiking_wm.neurons.recurrent import Array
 
-_NEAR = 2  # places that are told apart by their mean
+_NEAR = 2  # bins on each side of the best one that count for the prediction
 
 
-class Mean:
-    """Outputs are the expected changes (paper, eq. 4)."""
+class MeanChange:
+    """Outputs are the expected changes, with a normal distribution around them (paper, eq. 4)."""
 
     width = 1
 
@@ -22,41 +22,41 @@ class Mean:
         return outputs
 
     @staticmethod
-    def direction(change: Array, outputs: Array) -> Array:
-        """Gradient by the outputs of the log-probability of changes, with a normal distribution."""
+    def score(change: Array, outputs: Array) -> Array:
+        """Gradient of the log-probability of changes by the outputs."""
         return change - outputs
 
 
-class Places:
-    """Each change is one of many places on its axis, with probability ``softmax(outputs)``.
+class BinnedChange:
+    """Categorical prediction: each change is in one of many bins, with probability ``softmax(outputs)``.
 
-    A ball either bounces or flies on; what it does on average, which `Mean` tells, it never does. Changes
-    beyond the last place are taken for that one, which is itself told a little too small.
+    For changes with two outcomes: a ball bounces or flies on; the mean, which `MeanChange` predicts, never
+    happens. Changes beyond the outermost bins count as those bins.
 
     Args:
-        count: places on an axis, at equal distances.
-        reach: the last one; the first is at ``-reach``.
+        count: bins of a variable, with centres at equal distances.
+        reach: centre of the last bin; the first one is at ``-reach``.
     """
 
     def __init__(self, count: int, reach: float):
-        self.width, self._places = count, np.linspace(-reach, reach, count, dtype=np.float32)
+        self.width, self._centres = count, np.linspace(-reach, reach, count, dtype=np.float32)
 
     def change(self, outputs: Array) -> Array:
-        """The most probable changes: the mean over a place and its neighbours."""
-        by_place = np.ascontiguousarray(self._by_place(outputs), np.float32)
-        change = np.empty(by_place.shape[:2], np.float32)
-        kernels.most_probable(by_place, self._places, _NEAR, change)
+        """The most probable changes: the mean over the best bin and its neighbours."""
+        by_bin = np.ascontiguousarray(self._by_bin(outputs), np.float32)
+        change = np.empty(by_bin.shape[:2], np.float32)
+        kernels.most_probable(by_bin, self._centres, _NEAR, change)
         return change
 
-    def direction(self, change: Array, outputs: Array) -> Array:
-        """Gradient by the outputs of the log-probability of changes, each on a Gaussian curve of places."""
-        outputs = self._by_place(outputs)
+    def score(self, change: Array, outputs: Array) -> Array:
+        """Gradient of the log-probability of changes by the outputs; targets are Gaussians over bins."""
+        outputs = self._by_bin(outputs)
         expected = np.exp(outputs - outputs.max(-1, keepdims=True))
         expected /= expected.sum(-1, keepdims=True)
-        apart = self._places[1] - self._places[0]
-        middle = change.clip(self._places[0], self._places[-1])[..., None]
-        actual = np.exp(-0.5 * np.square((self._places - middle) / apart))
+        apart = self._centres[1] - self._centres[0]
+        middle = change.clip(self._centres[0], self._centres[-1])[..., None]
+        actual = np.exp(-0.5 * np.square((self._centres - middle) / apart))
         return (actual / actual.sum(-1, keepdims=True) - expected).reshape(len(change), -1)
 
-    def _by_place(self, outputs: Array) -> Array:
+    def _by_bin(self, outputs: Array) -> Array:
         return outputs.reshape(len(outputs), -1, self.width)

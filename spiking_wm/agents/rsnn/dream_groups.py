@@ -1,33 +1,37 @@
-"""Dreams that begin at the same moment, and so tell what their choices were worth by comparison.
+"""Groups of dreams that begin at the same moment, judged relative to each other.
 
-Rows of peers are one after the other: ``R B`` of them, in groups of ``peers``.
+The rows of a group are one after the other: ``R B`` rows, in groups of ``group_size``.
 """
 
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from spiking_wm.neurons.recurrent import Array
 
 
-def chances(generators: Sequence[np.random.Generator], steps: int, width: int, peers: int = 1) -> Array:
+def stratified_noise(
+    generators: Sequence[np.random.Generator], steps: int, width: int, group_size: int = 1
+) -> NDArray[np.float64]:
     """Uniform random numbers ``[steps, R B, width]``, each row from its own generator.
 
-    Those of peers at a step are one in each of ``peers`` equal parts of 0 to 1 (Latin hypercube sampling,
-    McKay et al. 1979), so that every kind of choice is made about as often as it is probable.
+    At each step, the rows of a group draw from different ones of ``group_size`` equal parts of 0 to 1 (Latin
+    hypercube sampling, McKay et al. 1979), so each kind of action comes about as often as it is probable.
     """
     drawn = np.stack([g.random((2, steps, width)) for g in generators], 2)
-    order, place = drawn.reshape(2, steps, -1, peers, width)
+    order, place = drawn.reshape(2, steps, -1, group_size, width)
     part = order.argsort(2).argsort(2)
-    return ((part + place) / peers).reshape(steps, -1, width)
+    return ((part + place) / group_size).reshape(steps, -1, width)
 
 
-def less_peers(error: Array, alive: Array, peers: int) -> Array:
-    """Errors ``[R B]`` of those that are alive, less the mean of other peers' that are; 0 where one is not.
+def group_relative(error: Array, alive: Array, group_size: int) -> Array:
+    """Errors ``[R B]`` less the mean error of the other rows of the group (leave-one-out baseline).
 
-    What the value of their common beginning was wrong by is in all of their errors, and then in none.
+    Rows that are not ``alive`` (0 instead of 1) are left out, and get 0. An error in the value of the
+    common start is in all errors of a group, so it cancels.
     """
-    error, alive = ((x.reshape(-1, peers)) for x in (error * alive, alive))
+    error, alive = ((x.reshape(-1, group_size)) for x in (error * alive, alive))
     others = np.maximum(alive.sum(1, keepdims=True) - 1, 1)
     mean = (error.sum(1, keepdims=True) - error) / others
     return ((error - mean) * alive).reshape(-1)

@@ -1,15 +1,18 @@
-"""What is read out of the agent's spikes becomes a distribution of actions.
+"""Distributions of actions, read out of the agent's spikes.
 
-Arrays hold one row per realisation: read-outs ``y [R, K]``, actions ``[R]`` or ``[R, A]``. Actions are drawn
-by uniform random numbers of 0 to 1, ``chances`` of them for each.
+Arrays hold one row per course of events: outputs of the read-out ``y [R, K]``, actions ``[R]`` or ``[R, A]``.
+Actions are drawn by uniform random numbers of 0 to 1, ``noise_width`` of them for each.
 """
 
+from typing import Any
+
 import numpy as np
-from gymnasium.spaces import Box, Discrete
+from gymnasium.spaces import Discrete
 from numpy.typing import NDArray
 from scipy.special import log_ndtr, ndtri
 
-from spiking_wm.core.errors import UserError
+from spiking_wm.core.actions import Actions
+from spiking_wm.core.spaces import Spaces
 
 Array = NDArray[np.float32]
 
@@ -18,14 +21,18 @@ _HALF_LOG_2_PI = 0.5 * np.log(2 * np.pi)
 
 
 def _hazard(z: Array) -> Array:
-    """How fast the logarithm of a normal distribution's mass beyond ``z`` falls."""
+    """Hazard rate of the standard normal distribution: density at ``z`` over the mass beyond."""
     return np.exp(-np.square(z) / 2 - _HALF_LOG_2_PI - log_ndtr(-z))
 
 
 class Softmax:
-    """One of ``n`` actions, with probability ``softmax(y)`` (paper, eq. 6)."""
+    """One of ``n`` actions, with probability ``softmax(y)`` (paper, eq. 6).
 
-    sharpens, chances = True, 1  # as y grows
+    Args:
+        space: of the actions.
+    """
+
+    noise_width = 1
 
     def __init__(self, space: Discrete):
         self._first, self.outputs, self.codes = int(space.start), int(space.n), int(space.n)
@@ -36,69 +43,75 @@ class Softmax:
         weight = np.exp(y - y.max(1, keepdims=True))
         return weight / weight.sum(1, keepdims=True)
 
-    def draw(self, y: Array, chances: NDArray[np.float64]) -> NDArray[np.int64]:
-        """One action per row, by ``chances [R, 1]``."""
+    def draw(self, y: Array, noise: NDArray[np.float64]) -> NDArray[Any]:
+        """One action per row, by ``noise [R, 1]``."""
         reached = self.probabilities(y).cumsum(1)
-        return self._first + (reached[:, :-1] <= chances).sum(1)
+        return self._first + (reached[:, :-1] <= noise).sum(1)
 
-    def greedy(self, y: Array) -> NDArray[np.int64]:
+    def greedy(self, y: Array) -> NDArray[Any]:
         """The most probable actions."""
         return self._first + y.argmax(1)
 
-    def direction(self, y: Array, actions: NDArray) -> Array:
+    def score(self, y: Array, actions: NDArray[Any]) -> Array:
         """Gradient of the log-probability of actions by ``y``."""
         return self.code(actions) - self.probabilities(y)
 
-    def spread(self, y: Array) -> Array:
+    def entropy_gradient(self, y: Array) -> Array:
         """Gradient of the policy's entropy by ``y``."""
         p = self.probabilities(y)
         information = np.log(p + np.float32(1e-8))
         return -p * (information - (p * information).sum(1, keepdims=True))
 
-    def code(self, actions: NDArray) -> Array:
+    def code(self, actions: NDArray[Any]) -> Array:
         """One-hot ``[R, n]``."""
         return np.eye(self.outputs, dtype=np.float32)[actions.astype(int) - self._first]
 
 
 class Gaussian:
-    """Actions around ``y``, in half ranges from the middle of a bounded box."""
+    """Normal distributions around ``y``, in half ranges from the middle of a box, clipped to the box.
 
-    sharpens = False
+    Args:
+        actions: the scaling of the action space.
+        deviation: standard deviation, in half ranges.
+    """
 
-    def __init__(self, space: Box, deviation: float):
-        if len(space.shape) != 1 or not (np.isfinite(space.low).all() and np.isfinite(space.high).all()):
-            raise UserError(f"rsnn takes Discrete actions or a bounded vector of them, not {space}")
-        self._low, self._high, self._deviation = space.low, space.high, np.float32(deviation)
-        self._middle, self._half_range = (space.high + space.low) / 2, (space.high - space.low) / 2
-        self.outputs = self.codes = self.chances = len(space.low)
+    def __init__(self, actions: Actions, deviation: float):
+        self._actions, self._deviation = actions, np.float32(deviation)
+        self.outputs = self.codes = self.noise_width = actions.width
 
-    def draw(self, y: Array, chances: NDArray[np.float64]) -> Array:
-        """One action per row, by ``chances [R, A]``."""
-        return self.greedy(y + self._deviation * ndtri(chances).astype(np.float32))
+    def draw(self, y: Array, noise: NDArray[np.float64]) -> NDArray[Any]:
+        """One action per row, by ``noise [R, A]``."""
+        return self.greedy(y + self._deviation * ndtri(noise).astype(np.float32))
 
-    def greedy(self, y: Array) -> Array:
-        """The middle of the distributions, within the box."""
-        return (self._middle + self._half_range * y).clip(self._low, self._high).astype(np.float32)
+    def greedy(self, y: Array) -> NDArray[Any]:
+        """The means, clipped to the box."""
+        return self._actions.action(y)
 
-    def direction(self, y: Array, actions: Array) -> Array:
-        """Gradient of the log-probability of actions by ``y``; of one at a bound, of all that is beyond it.
+    def score(self, y: Array, actions: NDArray[Any]) -> Array:
+        """Gradient of the log-probability of actions by ``y``; at a bound, of the mass beyond it.
 
-        A bound is done for whatever is drawn there, so far beyond it ``y`` no longer matters.
+        What is drawn beyond a bound is clipped to it, so the distance beyond does not matter.
         """
         code, sigma = self.code(actions), self._deviation
         side, within = np.sign(code), (code - y) / sigma**2
         beyond = side * _hazard((1 - side * y) / sigma) / sigma
         return np.where(np.abs(code) < 1 - _AT_BOUND, within, beyond).astype(np.float32)
 
-    def spread(self, y: Array) -> Array:
-        """Gradient of the policy's entropy by ``y``: none, the deviation is given."""
+    def entropy_gradient(self, y: Array) -> Array:
+        """Gradient of the policy's entropy by ``y``: 0, since the deviation is fixed."""
         return np.zeros_like(y)
 
-    def code(self, actions: Array) -> Array:
+    def code(self, actions: NDArray[Any]) -> Array:
         """Half ranges from the middle ``[R, A]``."""
-        return ((actions - self._middle) / self._half_range).astype(np.float32)
+        return self._actions.code(actions)
 
 
-def head_of(space, deviation: float) -> Softmax | Gaussian:
-    """The head that serves an action space; raises `UserError` if none does."""
-    return Softmax(space) if isinstance(space, Discrete) else Gaussian(space, deviation)
+def head_of(spaces: Spaces, deviation: float) -> Softmax | Gaussian:
+    """The head that serves an action space.
+
+    Raises:
+        UserError: if none does.
+    """
+    if isinstance(spaces.action, Discrete):
+        return Softmax(spaces.action)
+    return Gaussian(Actions(spaces, "rsnn"), deviation)

@@ -1,54 +1,62 @@
-"""What a model foresees of the present without looking, beside what comes."""
+"""Open-loop predictions of the model, beside what really came."""
 
 import numpy as np
 
-from spiking_wm.agents.rsnn.actor_and_model import Pair
-from spiking_wm.neurons.recurrent import Array
+from spiking_wm.agents.rsnn.actor_and_model import ActorAndModel
+from spiking_wm.agents.rsnn.heads import Gaussian, Softmax
+from spiking_wm.agents.rsnn.inputs import Inputs
+from spiking_wm.agents.rsnn.model import Model
+from spiking_wm.neurons.recurrent import Activity, Array
 
-STEPS = 20  # without looking
+STEPS = 20  # of a segment
 
 
-class Foresight:
-    """Stretches of experience that the model goes through on its own, told the actions alone.
+class OpenLoopPrediction:
+    """Segments of experience that the model predicts from one observation and the actions alone.
 
-    Each step is foreseen before anything is learned from it. Nothing is kept but the last whole stretch.
+    Each step is predicted before anything is learned from it. Only the last complete segment is kept.
 
     Args:
-        pair: one realisation, with a model.
+        networks: one realisation.
+        model: its model.
     """
 
-    def __init__(self, pair: Pair):
-        self._pair, self._activity = pair, None
-        self._whole: dict[str, np.ndarray] = {}
+    def __init__(self, networks: ActorAndModel, model: Model):
+        self._model, self._clip = model, networks.options.dream.clip
+        self._head: Softmax | Gaussian = networks.head
+        self._scaling: Inputs = networks.inputs
+        self._activity: Activity | None = None
+        self._inputs = np.zeros((1, networks.inputs.width), np.float32)
+        self._real: list[Array] = []
+        self._dream: list[Array] = []
+        self._last: dict[str, np.ndarray] = {}
 
-    def begin(self, observation: Array) -> None:
-        """Look, for the last time in this stretch, at an observation ``[D]``, unless one is under way."""
+    def start(self, observation: Array) -> None:
+        """Begin a segment with an observation ``[D]``, unless one is under way."""
         if self._activity is None:
-            self._activity = self._pair.model.activity.copy()
-            self._inputs = self._pair.inputs(observation[None])
+            self._activity = self._model.activity.copy()
+            self._inputs = self._scaling(observation[None])
             self._real, self._dream = [], []
 
-    def go_on(self, action: np.ndarray, following: Array) -> None:
-        """Foresee what an action leads to; ``following [D]`` is what it did lead to."""
+    def step(self, action: np.ndarray, following: Array) -> None:
+        """Predict what an action leads to; ``following [D]`` is what it really led to."""
         if self._activity is None:
             return
-        pair = self._pair
-        code = pair.head.code(np.asarray(action)[None])
-        self._inputs, _ = pair.model.after(
-            self._inputs, pair.model.predict(self._activity, self._inputs, code)
-        )
-        if pair.options.clip_dreams:
-            self._inputs = self._inputs.clip(pair.inputs.low, pair.inputs.high)
+        code = self._head.code(np.asarray(action)[None])
+        prediction = self._model.predict(self._activity, self._inputs, code)
+        self._inputs, _ = self._model.after(self._inputs, prediction)
+        if self._clip:
+            self._inputs = self._inputs.clip(self._scaling.low, self._scaling.high)
         self._real.append(following)
-        self._dream.append(pair.inputs.observations(self._inputs)[0])
+        self._dream.append(self._scaling.observations(self._inputs)[0])
         if len(self._real) == STEPS:
-            self._whole = {"real": np.stack(self._real), "dream": np.stack(self._dream)}
-            self.drop()
+            self._last = {"real": np.stack(self._real), "dream": np.stack(self._dream)}
+            self.stop()
 
-    def drop(self) -> None:
-        """End the stretch that is under way: the episode is over."""
+    def stop(self) -> None:
+        """Drop the segment under way: the episode is over."""
         self._activity = None
 
     def last(self) -> dict[str, np.ndarray]:
-        """The last whole stretch, ``real`` and ``dream [STEPS, D]`` in units of observations; or nothing."""
-        return self._whole
+        """The last complete segment, ``real`` and ``dream [STEPS, D]`` in observation units; or nothing."""
+        return self._last

@@ -2,135 +2,256 @@
 
 from dataclasses import dataclass, fields, replace
 
-from spiking_wm.core.options import option
+from spiking_wm.core.options import group, option
 from spiking_wm.neurons.recurrent import NeuronConstants
 
 
 @dataclass(frozen=True)
-class Options:
-    """Constants of both networks, their plasticity, dreams and plans; see `config/algorithms`.
+class NeuronOptions:
+    """Constants that the neurons of all networks share. Potentials are relative to the threshold."""
 
-    Times are in environment steps, potentials relative to the threshold.
+    synapse_time: float = option(2.0, "time constant of the synapses", 0.01, 1000, was="synapse_time")
+    rest: float = option(-4.0, "potential at rest", -1000, 1000, was="rest")
+    start: float = option(-1.0, "potential at the start of an episode", -1000, 1000, was="start")
+    width: float = option(1.0, "width of the pseudo-derivative of a spike", 1e-3, 1000, was="width")
+    pair_reach: float = option(
+        1.0, "difference of two inputs at which the curves of `pairs` end", 0.01, 2, was="pair_reach"
+    )
+
+
+@dataclass(frozen=True)
+class ActorOptions:
+    """The agent network: sizes, constants and recurrent learning."""
+
+    neurons: int = option(500, "neurons of the agent network", 2, 100_000, was="neurons")
+    membrane_time: float = option(1.5, "time constant of the membranes", 0.01, 1000, was="membrane_time")
+    readout_time: float = option(1.0, "time constant of the read-outs", 1e-3, 1000, was="readout_time")
+    reset: float = option(3.0, "what a spike subtracts from the potential", 0, 10_000, was="reset")
+    bias: float = option(
+        0.0, "standard deviation of a constant current into each neuron", 0, 1000, was="bias"
+    )
+    share: float = option(1.0, "share of the inputs that a neuron is connected to", 0.01, 1, was="share")
+    input_scale: float = option(
+        1.2, "standard deviation of the input weights at the start", 0, 1000, was="input_scale"
+    )
+    transient: float = option(
+        2.0,
+        "factor on changes of inputs, which are inputs too, clipped to +-1; 0: none",
+        0,
+        1000,
+        was="transient",
+    )
+    curves: int = option(
+        24, "Gaussian tuning curves that code each observed value; 0: the value itself", 0, 1000, was="curves"
+    )
+    pairs: int = option(
+        0, "tuning curves that code the difference of every two observed values", 0, 1000, was="pairs"
+    )
+    self_connections: bool = option(False, "neurons may excite themselves", was="self_connections")
+    lr: float = option(3e-4, "learning rate of the recurrent weights", 0, 1, was="agent_lr")
+    input_lr: float = option(
+        1e-2, "learning rate of the input weights; 0: they are fixed", 0, 1, was="input_lr"
+    )
+    trace_decay: float = option(
+        0.98, "decay of eligibility per step besides the discount (lambda)", 0, 1, was="trace_decay"
+    )
+
+
+@dataclass(frozen=True)
+class PolicyOptions:
+    """The distribution of actions, and how its read-out learns."""
+
+    scale: float = option(0.0, "standard deviation of the read-out's weights at the start", 0, 100)
+    lr: float = option(1e-2, "learning rate of the read-out", 0, 1)
+    learn_after: int = option(
+        3000, "steps before the policy learns; values learn at once", 0, was="value_first"
+    )
+    learn_awake: bool = option(
+        True, "learn from experience too, not only from dreams and plans", was="awake_policy"
+    )
+    entropy: float = option(
+        0.04, "weight of the entropy bonus on the read-out, awake only", 0, 100, was="entropy"
+    )
+    min_action_use: float = option(
+        0.18,
+        "floor on an action's mean probability, as a share of the uniform one; 0: none",
+        0,
+        1,
+        was="least_use",
+    )
+    sharpness: float = option(1.0, "inverse temperature: factor on the read-out", 1e-3, 1000, was="sharpness")
+    sharpen_time: int = option(
+        40_000,
+        "steps in which the inverse temperature of a softmax grows by its first value; 0: it is fixed",
+        0,
+        was="sharpen_time",
+    )
+    sharpest: float = option(
+        8.0, "largest factor by which the inverse temperature grows", 1, 1000, was="sharpest"
+    )
+    deviation: float = option(
+        0.3, "standard deviation of continuous actions, in half ranges", 1e-3, 10, was="deviation"
+    )
+
+
+@dataclass(frozen=True)
+class CriticOptions:
+    """Values, a baseline learned by temporal differences."""
+
+    baseline: bool = option(
+        True, "learn values; false: credit rewards themselves, without a baseline", was="baseline"
+    )
+    neurons: int = option(
+        0, "neurons of a critic network; 0: values are read out of the agent's spikes", 0, 100_000
+    )
+    input_scale: float = option(3.0, "standard deviation of the input weights at the start", 0, 1000)
+    lr: float = option(1e-2, "learning rate of the values' read-out", 0, 1, was="value_lr")
+    input_lr: float = option(0.1, "learning rate of the input weights", 0, 1)
+    every: int = option(20, "steps between updates of the critic network", 1, 10_000)
+    trace_decay: float = option(
+        0.98, "decay of eligibility per step besides the discount (lambda)", 0, 1, was="critic_decay"
+    )
+
+
+@dataclass(frozen=True)
+class ModelOptions:
+    """The model network: sizes, constants, learning, and what it predicts.
+
+    Changes are in units of `change_unit`.
     """
 
-    neurons: int = option(500, "neurons of the agent network", 2, 100_000)
-    synapse_time: float = option(2.0, "time constant of the synapses", 0.01, 1000)
-    rest: float = option(-4.0, "potential at rest", -1000, 1000)
-    start: float = option(-1.0, "potential at the start of an episode", -1000, 1000)
-    width: float = option(1.0, "width of the pseudo-derivative of a spike", 1e-3, 1000)
-    scale_inputs: bool = option(True, "centre inputs: bounded ones to +-1, others by their statistics")
-    warmup: int = option(0, "steps of experience that only the model learns from", 0)
-    # agent
-    value_first: int = option(3000, "steps in which the agent learns values only", 0)
-    membrane_time: float = option(1.5, "time constant of the agent's membranes", 0.01, 1000)
-    reset: float = option(3.0, "what a spike takes from the potential of an agent's neuron", 0, 10_000)
-    bias: float = option(0.0, "deviation of a constant current into each of the agent's neurons", 0, 1000)
-    share: float = option(1.0, "of the inputs that an agent's neuron is connected to", 0.01, 1)
-    transient: float = option(2.0, "factor on changes of inputs, inputs too, within +-1; 0: none", 0, 1000)
+    neurons: int = option(300, "neurons of the model network", 2, 100_000)
+    membrane_time: float = option(0.7, "time constant of the membranes", 0.01, 1000)
+    readout_time: float = option(0.5, "time constant of the read-outs", 1e-3, 1000)
+    reset: float = option(2.0, "what a spike subtracts from the potential", 0, 10_000)
+    bias: float = option(0.0, "standard deviation of a constant current into each neuron", 0, 1000)
+    share: float = option(0.5, "share of the inputs that a neuron is connected to", 0.01, 1)
+    input_scale: float = option(3.0, "standard deviation of the input weights at the start", 0, 1000)
+    action_scale: float = option(
+        6.0, "standard deviation of the action weights at the start", 0, 1000, was="action_scale"
+    )
+    transient: float = option(
+        15.0, "factor on changes of inputs, which are inputs too, clipped to +-1; 0: none", 0, 1000
+    )
+    change_curves: int = option(0, "tuning curves that code those changes besides", 0, 1000)
     curves: int = option(
-        24, "tuning curves by which the agent sees each observed value; 0: as it is", 0, 1000
+        60, "Gaussian tuning curves that code each observed value; 0: the value itself", 0, 1000
     )
-    pairs: int = option(0, "tuning curves of the difference of every two observed values", 0, 1000)
-    pair_reach: float = option(1.0, "difference at which those curves end, also the model's", 0.01, 2)
-    readout_time: float = option(1.0, "time constant of the agent's read-outs", 1e-3, 1000)
-    input_scale: float = option(1.2, "deviation of the agent's input weights", 0, 1000)
-    policy_scale: float = option(0.0, "deviation of the policy's read-out weights at the start", 0, 100)
-    sharpness: float = option(1.0, "factor on what the policy reads out", 1e-3, 1000)
-    sharpen_time: int = option(40_000, "steps in which sharpness, of choices, grows by itself; 0: none", 0)
-    sharpest: float = option(8.0, "factor by which sharpness grows at most", 1, 1000)
-    deviation: float = option(0.3, "of continuous actions, in half ranges", 1e-3, 10)
-    agent_lr: float = option(3e-4, "learning rate of the agent's recurrent weights", 0, 1)
-    input_lr: float = option(1e-2, "learning rate of the agent's input weights; 0: they stay", 0, 1)
-    policy_lr: float = option(1e-2, "learning rate of the policy's read-out", 0, 1)
-    value_lr: float = option(1e-2, "learning rate of the baseline's read-out", 0, 1)
-    entropy: float = option(0.04, "weight of the policy's entropy in what its read-out learns", 0, 100)
-    least_use: float = option(
-        0.18, "mean use of an action, as a share of equal use, below which it is held up; 0: none is", 0, 1
+    pairs: int = option(0, "tuning curves that code the difference of every two observed values", 0, 1000)
+    lr: float = option(3e-3, "learning rate of the recurrent weights", 0, 1)
+    input_lr: float = option(0.1, "learning rate of the input weights; 0: they are fixed", 0, 1)
+    change_lr: float = option(2e-3, "learning rate of the read-out of the change", 0, 1, was="change_lr")
+    reward_lr: float = option(1e-3, "learning rate of the read-out of the reward", 0, 1, was="reward_lr")
+    every: int = option(10, "steps between updates", 1, 10_000)
+    stop_after: int = option(0, "steps after which the model stops learning; 0: never", 0, was="model_until")
+    reward_weight: float = option(
+        5.0, "weight of the reward's error in the recurrent update", 0, 1000, was="reward_weight"
     )
-    discount: float = option(0.99, "discount factor per step", 0, 1)
-    trace_decay: float = option(0.98, "further decay of eligibility per step (lambda)", 0, 1)
-    baseline: bool = option(True, "learn the value of a state, from the agent's spikes, as a baseline")
-    critic_neurons: int = option(0, "neurons of a critic; 0: values are of the agent's spikes", 0, 100_000)
-    critic_input_lr: float = option(0.1, "learning rate of the critic's input weights", 0, 1)
-    critic_input_scale: float = option(3.0, "deviation of the critic's input weights", 0, 1000)
-    critic_every: int = option(20, "steps between updates of the critic", 1, 10_000)
-    critic_decay: float = option(0.98, "like trace_decay, of the critic", 0, 1)
-    self_connections: bool = option(False, "agent neurons may excite themselves")
-    # model
-    world_model: bool = option(True, "learn a world model (false: no dreams and no plans)")
-    model_neurons: int = option(300, "neurons of the model network", 2, 100_000)
-    model_membrane_time: float = option(0.7, "time constant of the model's membranes", 0.01, 1000)
-    model_reset: float = option(2.0, "what a spike takes from the potential of a model's neuron", 0, 10_000)
-    model_bias: float = option(0.0, "deviation of a constant current into each model neuron", 0, 1000)
-    model_share: float = option(0.5, "of the inputs that a model's neuron is connected to", 0.01, 1)
-    model_transient: float = option(15.0, "like transient, in the model", 0, 1000)
-    model_change_curves: int = option(0, "tuning curves by which the model sees changes too", 0, 1000)
-    model_curves: int = option(60, "like curves, in the model", 0, 1000)
-    model_pairs: int = option(0, "like pairs, in the model", 0, 1000)
-    model_readout_time: float = option(0.5, "time constant of the model's read-outs", 1e-3, 1000)
-    model_input_scale: float = option(3.0, "deviation of the model's input weights", 0, 1000)
-    action_scale: float = option(6.0, "deviation of the model's action weights", 0, 1000)
-    model_lr: float = option(3e-3, "learning rate of the model's recurrent weights", 0, 1)
-    model_input_lr: float = option(0.1, "learning rate of the model's input weights; 0: they stay", 0, 1)
-    change_lr: float = option(2e-3, "learning rate of the read-out of the next state", 0, 1)
-    reward_lr: float = option(1e-3, "learning rate of the read-out of the reward", 0, 1)
-    model_every: int = option(10, "steps between updates of the model", 1, 10_000)
-    reward_weight: float = option(5.0, "weight of the reward's error in the recurrent update", 0, 1000)
-    reward_memory: float = option(0.0, "decay per step of the reward that the model predicts", 0, 0.99)
+    reward_decay: float = option(
+        0.0, "decay per step of the leaky sum of rewards that is predicted", 0, 0.99, was="reward_memory"
+    )
     change_unit: float = option(
-        0.0, "change that counts as 1 to the model; 0: the running mean of its size", 0, 1e6
+        0.0, "unit of changes, in inputs; 0: the running mean of their size", 0, 1e6, was="change_unit"
     )
-    places: int = option(
-        0, "places on each change's axis of which the model tells which one it will be; 0: its mean", 0, 1000
+    bins: int = option(
+        0,
+        "bins of each change, of which the model predicts probabilities; 0: it predicts the mean",
+        0,
+        1000,
+        was="places",
     )
-    place_reach: float = option(2.5, "change (in units) at which those places end", 0.1, 100)
-    largest_change: float = option(6.0, "larger changes (in units) are taken for a new start: none", 0)
-    least_turn: float = option(
-        0.0, "by how much (in units) a change is to differ from the last one, or that one goes on", 0, 100
+    bin_reach: float = option(2.5, "change (in units) of the outermost bins", 0.1, 100, was="place_reach")
+    max_change: float = option(
+        6.0, "larger changes (in units) are resets of the game, and learned as none", 0, was="largest_change"
     )
-    # dreams and plans
-    horizon: int = option(5, "steps of a dream", 1, 10_000)
-    together: int = option(24, "dreams from which the agent learns in one update", 1, 10_000)
-    peers: int = option(
-        1, "dreams of one beginning, which are compared; together is a multiple of it", 1, 10_000
+    min_acceleration: float = option(
+        0.0,
+        "if a predicted change differs by less (in units) from the last one, the last one is repeated",
+        0,
+        100,
+        was="least_turn",
     )
-    dream_decay: float = option(0.98, "like trace_decay, in dreams", 0, 1)
-    awake_policy: bool = option(True, "learn the policy awake too, not only in dreams and plans")
-    model_until: int = option(0, "steps after which the model learns no more; 0: it always learns", 0)
-    dream_rate: float = option(
-        0.3, "factor on the agent's rates in dreams, with moments of their own; 0: those of waking", 0, 100
-    )
-    dream_values: bool = option(False, "learn values, but a critic's, in dreams and plans too")
-    clip_dreams: bool = option(True, "keep dreamed observations within what can be observed")
-    least_reward: float = option(0.0, "size below which a reward that is imagined is taken for none", 0)
-    last_reward: float = option(0.0, "size of a reward that ends what is imagined; 0: none does", 0)
-    dream_error: float = option(0.0, "relative model error at which dreams shrink to one step; 0: never", 0)
-    dream_starts: int = option(32, "moments remembered for dreams to start from", 1, 1000)
-    dream_spacing: int = option(3, "steps between remembered moments", 1, 10_000)
-    shuffled: bool = option(False, "control: dream with the model's read-outs shuffled over its neurons")
-    plan_steps: int = option(0, "steps planned ahead, in every second such span; 0: none", 0, 1000)
 
-    def agent_constants(self) -> NeuronConstants:
+
+@dataclass(frozen=True)
+class DreamOptions:
+    """Rollouts in the model, and what the agent learns of them. `plan.steps` makes plans alike."""
+
+    horizon: int = option(5, "steps of a dream", 1, 10_000, was="horizon")
+    batch: int = option(24, "dreams for one update of the agent", 1, 10_000, was="together")
+    group_size: int = option(
+        1,
+        "dreams from one start, judged relative to each other; dream.batch is a multiple of it",
+        1,
+        10_000,
+        was="peers",
+    )
+    trace_decay: float = option(0.98, "like actor.trace_decay, in dreams", 0, 1, was="dream_decay")
+    rate: float = option(
+        0.3, "factor on the agent's learning rates in dreams, by an Adam of their own; 0: one Adam", 0, 100
+    )
+    learn_values: bool = option(False, "learn the agent's values in dreams and plans too", was="dream_values")
+    clip: bool = option(True, "clip imagined observations to the observation space", was="clip_dreams")
+    min_reward: float = option(
+        0.0, "smaller imagined rewards (absolute values) count as 0", 0, was="least_reward"
+    )
+    terminal_reward: float = option(
+        0.0, "an imagined reward of at least this size ends the rollout; 0: none does", 0, was="last_reward"
+    )
+    max_error: float = option(
+        0.0, "relative model error at which dreams shrink to one step; 0: never", 0, was="dream_error"
+    )
+    starts: int = option(32, "moments remembered for dreams to start from", 1, 1000)
+    spacing: int = option(3, "steps between remembered moments", 1, 10_000)
+    shuffled: bool = option(
+        False, "control: dream with the model's read-outs shuffled over its neurons", was="shuffled"
+    )
+
+
+@dataclass(frozen=True)
+class PlanOptions:
+    """Short rollouts from the present, while awake."""
+
+    steps: int = option(0, "steps of a plan, made once in twice as many steps; 0: no plans", 0, 1000)
+
+
+@dataclass(frozen=True)
+class Options:
+    """Constants of all networks, their plasticity, dreams and plans; see `config/algorithms`.
+
+    Times are in environment steps. One step is one tick of the neurons.
+    """
+
+    scale_inputs: bool = option(
+        True, "scale observations: a bounded space to +-1, others by running mean and deviation"
+    )
+    world_model: bool = option(True, "learn a world model (false: no dreams and no plans)")
+    warmup: int = option(0, "first steps, in which only the model learns", 0)
+    discount: float = option(0.99, "discount factor per step", 0, 1)
+    neuron: NeuronOptions = group(NeuronOptions())
+    actor: ActorOptions = group(ActorOptions())
+    policy: PolicyOptions = group(PolicyOptions())
+    critic: CriticOptions = group(CriticOptions())
+    model: ModelOptions = group(ModelOptions())
+    dream: DreamOptions = group(DreamOptions())
+    plan: PlanOptions = group(PlanOptions())
+
+    def actor_constants(self) -> NeuronConstants:
         """Constants of the agent's neurons."""
-        named = {field.name: getattr(self, field.name, field.default) for field in fields(NeuronConstants)}
-        return NeuronConstants(**named)
-
-    def critic_constants(self) -> NeuronConstants:
-        """Constants of the critic's neurons: the model's, but they see what the agent's see."""
-        seen = {"curves": self.curves, "pairs": self.pairs, "change_curves": 0, "bias": 0.0}
-        return replace(self.model_constants(), **seen)
+        return self._constants(self.actor)
 
     def model_constants(self) -> NeuronConstants:
         """Constants of the model's neurons."""
+        return self._constants(self.model)
+
+    def critic_constants(self) -> NeuronConstants:
+        """Constants of the critic's neurons: the model's, with the agent's coding of observations."""
+        actor = self.actor
         return replace(
-            self.agent_constants(),
-            membrane_time=self.model_membrane_time,
-            readout_time=self.model_readout_time,
-            reset=self.model_reset,
-            bias=self.model_bias,
-            share=self.model_share,
-            transient=self.model_transient,
-            change_curves=self.model_change_curves,
-            curves=self.model_curves,
-            pairs=self.model_pairs,
+            self.model_constants(), curves=actor.curves, pairs=actor.pairs, change_curves=0, bias=0.0
         )
+
+    def _constants(self, network: ActorOptions | ModelOptions) -> NeuronConstants:
+        names = {field.name for field in fields(NeuronConstants)}
+        own = {name: value for name, value in vars(network).items() if name in names}
+        return NeuronConstants(**vars(self.neuron), **own)

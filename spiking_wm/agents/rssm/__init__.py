@@ -1,1 +1,1 @@
-"""Spiking-WM: a latent world model of multi-compartment neurons, and behaviour learned in imagination."""
+"""Spiking-WM: a latent world model of multi-compartment neurons, actor and critic in its imagination."""

@@ -1,4 +1,4 @@
-"""Actor and critic that learn in imagination alone (Hafner et al. 2023, DreamerV3)."""
+"""Actor and critic that learn from imagined rollouts (DreamerV3, Hafner et al. 2023)."""
 
 import copy
 from typing import NamedTuple
@@ -13,20 +13,20 @@ from spiking_wm.agents.rssm.symlog import TwoHot
 from spiking_wm.agents.rssm.world_model import WorldModel
 from spiking_wm.memory.sequences import Batch
 
-_LEAST_DEVIATION, _MOST_DEVIATION = 0.1, 1.0  # of continuous actions
+_LEAST_DEVIATION, _MOST_DEVIATION = 0.1, 1.0  # standard deviation of continuous actions
 _HALF_LOG_2_PI = 0.9189385
-_UNIFORM = 0.01  # share of the uniform distribution over discrete ones
-_RANGE_RATE, _LEAST_RANGE = 0.01, 1.0  # running range of returns
-_QUANTILES = (0.05, 0.95)
-_CLIP = 0.2  # of the ratio of probabilities
+_UNIFORM = 0.01  # share of the uniform distribution in a policy over discrete actions
+_QUANTILES = (0.05, 0.95)  # of returns, whose difference is their range
+_RANGE_RATE, _LEAST_RANGE = 0.01, 1.0  # of the running range
+_CLIP = 0.2  # largest change of the ratio of probabilities (PPO)
 
 
 class Actor(nn.Module):
     """A policy over action codes ``[..., A]``: Gaussian, or categorical.
 
     Args:
-        action: width.
-        discrete: whether codes are one-hot.
+        action: width ``A`` of a code.
+        discrete: True if codes are one-hot.
         options: sizes.
     """
 
@@ -34,10 +34,10 @@ class Actor(nn.Module):
         super().__init__()
         self.discrete = discrete
         outputs = action if discrete else 2 * action
-        self.readout = Readout(outputs, options.layers, options.sizes(), scale=0.1)
+        self.readout = Readout(outputs, options.sizes(), scale=0.1)
 
     def outputs(self, features: Features) -> tuple[Tensor, Tensor]:
-        """Mean and deviation, or log-probabilities twice, ``[..., A]``."""
+        """Parameters of the policy: mean and standard deviation, or log-probabilities twice, ``[..., A]``."""
         y = self.readout(*features).float()
         if self.discrete:
             probabilities = (1 - _UNIFORM) * y.softmax(-1) + _UNIFORM / y.shape[-1]
@@ -47,31 +47,31 @@ class Actor(nn.Module):
         return mean.tanh(), span * (deviation + 2).sigmoid() + _LEAST_DEVIATION
 
     def greedy(self, features: Features) -> Tensor:
-        """The codes most probable."""
+        """The most probable codes."""
         mean, _ = self.outputs(features)
         return nn.functional.one_hot(mean.argmax(-1), mean.shape[-1]).float() if self.discrete else mean
 
     def draw(self, features: Features, noise: Tensor, least: float = 0.0) -> Tensor:
-        """Codes by Gaussian noise (or Gumbel noise, where they are discrete) ``[..., A]``.
+        """Sample codes ``[..., A]``.
 
-        A gradient goes through continuous ones, which may lie beyond what can be done: see `done`.
+        Continuous codes have a gradient, and may lie outside of -1 to 1: see `clip_code`.
 
         Args:
             features: of states.
-            noise: ``[..., A]``.
-            least: deviation of continuous ones that noise has at least.
+            noise: ``[..., A]``, standard Gaussian for continuous codes, Gumbel for discrete ones.
+            least: lower bound of the standard deviation of continuous codes.
         """
-        return self.draw_of(self.outputs(features), noise, least)
+        return self.draw_from(self.outputs(features), noise, least)
 
-    def draw_of(self, outputs: tuple[Tensor, Tensor], noise: Tensor, least: float = 0.0) -> Tensor:
-        """`draw` by `outputs`."""
+    def draw_from(self, outputs: tuple[Tensor, Tensor], noise: Tensor, least: float = 0.0) -> Tensor:
+        """`draw`, given `outputs`."""
         mean, deviation = outputs
         if self.discrete:
             return nn.functional.one_hot((mean + noise).argmax(-1), mean.shape[-1]).float()
         return mean + deviation.clamp_min(least) * noise
 
-    def judge(self, outputs: tuple[Tensor, Tensor], code: Tensor) -> tuple[Tensor, Tensor]:
-        """Log-probability of codes drawn, and the entropy of the policy, ``[...]``, by `outputs`."""
+    def likelihood(self, outputs: tuple[Tensor, Tensor], code: Tensor) -> tuple[Tensor, Tensor]:
+        """Log-probability of codes ``[..., A]`` and the policy's entropy, ``[...]`` each, given `outputs`."""
         mean, deviation = outputs
         if self.discrete:
             return (mean * code).sum(-1), -(mean.exp() * mean).sum(-1)
@@ -80,171 +80,193 @@ class Actor(nn.Module):
         return -(away.square() / 2 + log).sum(-1), (log + 0.5).sum(-1)
 
 
-def done(code: Tensor) -> Tensor:
-    """What is done of codes drawn: what is beyond the bounds, at the bounds; a gradient goes through."""
+def clip_code(code: Tensor) -> Tensor:
+    """Codes limited to -1 to 1, the bounds of actions; the gradient passes."""
     return code / code.detach().abs().clamp_min(1)
 
 
-class Imagined(NamedTuple):
-    """A batch of ``R`` rollouts of ``H`` steps from where each starts."""
+class Rollouts(NamedTuple):
+    """``R`` imagined rollouts of ``H`` steps."""
 
-    features: Features  # of [H + 1, R] states
-    code: Tensor  # drawn, [H, R, A]
-    log_probability: Tensor  # of those, [H, R]
+    features: Features  # of the states, starts included, [H + 1, R]
+    code: Tensor  # actions drawn, [H, R, A]
+    log_probability: Tensor  # of the codes, [H, R]
     entropy: Tensor  # of the policy, [H, R]
 
 
-class Goals(NamedTuple):
-    """What actor and critic learn from a batch of rollouts."""
+class Targets(NamedTuple):
+    """What actor and critic learn from imagined rollouts."""
 
-    seen: Features  # of the [H, R] states in which was acted
-    code: Tensor  # drawn there, [H, R, A]
-    log_probability: Tensor  # of that, before anything is learned
-    entropy: Tensor  # [H, R]; with a gradient where the model teaches
-    returns: Tensor  # [H, R]
-    slow_value: Tensor  # [H, R]
-    advantage: Tensor  # [H, R]; with a gradient where the model teaches
-    weight: Tensor  # [H, R]
+    features: Features  # of the states acted in, [H, R]
+    code: Tensor  # actions drawn there, [H, R, A]
+    log_probability: Tensor  # of the codes by the policy that drew them, [H, R]
+    entropy: Tensor  # of that policy, [H, R]; with gradient "dynamics" it has a gradient
+    returns: Tensor  # lambda-returns, [H, R]
+    slow_value: Tensor  # values by the slow critic, [H, R]
+    advantage: Tensor  # in ranges of returns, [H, R]; with gradient "dynamics" it has a gradient
+    weight: Tensor  # probability that the step is reached, times discounts, [H, R]
     reward: Tensor  # [H, R]
 
-    def parts(self, count: int) -> "list[Goals]":
-        """The same, some rollouts in each."""
+    def split(self, count: int) -> "list[Targets]":
+        """``count`` minibatches of whole rollouts."""
         fields = [x.chunk(count, 1) for x in self[1:]]
-        spikes, samples = self.seen.spikes.chunk(count, 2), self.seen.sample.chunk(count, 1)
-        return [Goals(Features(*seen), *rest) for *seen, rest in zip(spikes, samples, zip(*fields))]
+        spikes, samples = self.features.spikes.chunk(count, 2), self.features.sample.chunk(count, 1)
+        return [Targets(Features(*f), *rest) for *f, rest in zip(spikes, samples, zip(*fields))]
 
 
 class Behaviour(nn.Module):
-    """Actor, critic and its slow copy, and the running range of returns."""
+    """Actor, critic and its slow copy, the running range of returns, and the offset of values.
+
+    Args:
+        options: sizes, and how they learn.
+        action: width ``A`` of an action's code.
+        discrete: True if codes are one-hot.
+    """
+
+    return_range: Tensor  # running quantiles of returns, [2]
+    value_offset: Tensor  # added to all values of both critics, []
 
     def __init__(self, options: Options, action: int, discrete: bool):
         super().__init__()
         self.options, self._action = options, action
         self.actor = Actor(action, discrete, options)
-        self._through_model = options.gradient == "dynamics" and not discrete
-        self.critic = Readout(TwoHot.width, options.layers, options.sizes(), scale=0.0)
+        self._through_model = options.actor.gradient == "dynamics" and not discrete
+        self.critic = Readout(TwoHot.width, options.sizes(), scale=0.0)
         self.slow_critic = copy.deepcopy(self.critic).requires_grad_(False)
-        self.register_buffer("range", torch.zeros(2))
-        self.register_buffer("common", torch.zeros(()))  # part of all values
+        self.register_buffer("return_range", torch.zeros(2))
+        self.register_buffer("value_offset", torch.zeros(()))
 
     def noise(self, shape: tuple[int, ...], generator: Generator) -> Tensor:
-        """What `Actor.draw` takes."""
+        """Noise ``[*shape, A]`` for `Actor.draw`."""
         if not self.actor.discrete:
             return torch.randn(*shape, self._action, generator=generator)
         return -(-torch.rand(*shape, self._action, generator=generator).log()).log()
 
     def value(self, critic: Readout, features: Features) -> Tensor:
-        """Of states ``[..., N]``, by the critic or its slow copy."""
-        return TwoHot(critic(*features).float()).mean() + self.common
+        """Values ``[...]`` of states, by the critic or its slow copy."""
+        return TwoHot(critic(*features).float()).mean() + self.value_offset
 
-    def imagine(self, model: WorldModel, start: Latent, generator: Generator) -> Imagined:
-        """Act in the model from latents of ``R`` rows; a gradient goes through it where it is to teach."""
-        horizon, rows, rssm = self.options.horizon, start.sample.shape[0], model.rssm
+    def imagine(self, model: WorldModel, start: Latent, generator: Generator) -> Rollouts:
+        """Act in the model; with the gradient "dynamics" the rollouts have a gradient.
+
+        Args:
+            model: the world model.
+            start: states of ``R`` rows.
+            generator: source of all noise.
+        """
+        horizon, rows, rssm = self.options.dream.horizon, start.sample.shape[0], model.rssm
         like = start.sample
         noise = self.noise((horizon, rows), generator).to(like.device)
-        chances = torch.rand(horizon, rows, rssm.width, generator=generator).to(like.device)
-        latent, features, codes, judged = start, [start.features()], [], []
+        uniform = torch.rand(horizon, rows, rssm.width, generator=generator).to(like.device)
+        latent, features, codes, likelihoods = start, [start.features()], [], []
         with torch.set_grad_enabled(self._through_model):
             for t in range(horizon):
                 outputs = self.actor.outputs(features[-1].detach())
-                codes.append(self.actor.draw_of(outputs, noise[t]))
-                judged.append(self.actor.judge(outputs, codes[-1]))
-                latent = rssm.imagine(latent, done(codes[-1]).to(like.dtype), chances[t])
+                codes.append(self.actor.draw_from(outputs, noise[t]))
+                likelihoods.append(self.actor.likelihood(outputs, codes[-1]))
+                latent = rssm.imagine(latent, clip_code(codes[-1]).to(like.dtype), uniform[t])
                 features.append(latent.features())
         spikes, samples = zip(*features)
-        course = Features(torch.stack(spikes, 1), torch.stack(samples))
-        return Imagined(course, torch.stack(codes), *map(torch.stack, zip(*judged)))
+        states = Features(torch.stack(spikes, 1), torch.stack(samples))
+        return Rollouts(states, torch.stack(codes), *map(torch.stack, zip(*likelihoods)))
 
-    def goals(self, model: WorldModel, imagined: Imagined, alive: Tensor) -> Goals:
-        """What rollouts came to.
+    def targets(self, model: WorldModel, rollouts: Rollouts, alive: Tensor) -> Targets:
+        """Returns, advantages and weights of rollouts; updates the running range of returns.
 
         Args:
-            model: that they were imagined in.
-            imagined: the rollouts.
-            alive: 0 for those that start where all is over, and teach nothing, ``[R]``.
+            model: the world model that they were imagined in.
+            rollouts: as `imagine` returns them.
+            alive: 0 for rollouts that start in a terminal state, which get no weight, ``[R]``.
         """
-        o, features = self.options, imagined.features
+        o, features = self.options, rollouts.features
         later = Features(features.spikes[:, 1:], features.sample[1:])
-        seen = Features(features.spikes[:, :-1], features.sample[:-1]).detach()
+        acted_in = Features(features.spikes[:, :-1], features.sample[:-1]).detach()
         with torch.set_grad_enabled(self._through_model):
             reward = TwoHot(model.reward(*later).float()).mean()
-            discount = o.discount * model.goes_on(*later)[..., 0].float().sigmoid()
+            discount = o.discount * model.continues(*later)[..., 0].float().sigmoid()
             values = self.value(self.critic, features)
-            returns = lambda_returns(reward, discount, values[1:], o.trace_decay)
-            advantage = (returns - values[:-1]) / self._spread(returns.detach())
-        # how likely it is that the step is reached
+            returns = lambda_returns(reward, discount, values[1:], o.critic.trace_decay)
+            advantage = (returns - values[:-1]) / self._return_scale(returns.detach())
         weight = torch.cat([alive[None], discount[:-1]]).cumprod(0).detach()
         with torch.no_grad():
-            slow = self.value(self.slow_critic, seen)
-        drawn = imagined.code, imagined.log_probability.detach(), imagined.entropy
-        return Goals(seen, *drawn, returns.detach(), slow, advantage, weight, reward.detach())
+            slow = self.value(self.slow_critic, acted_in)
+        drawn = rollouts.code, rollouts.log_probability.detach(), rollouts.entropy
+        return Targets(acted_in, *drawn, returns.detach(), slow, advantage, weight, reward.detach())
 
-    def portions(self, goals: Goals) -> list[Goals]:
-        """What updates are made with, one after the other; through the model all at once: it is one graph."""
-        o = self.options
-        return [goals] if self._through_model else o.epochs * goals.parts(o.parts)
+    def minibatches(self, targets: Targets) -> list[Targets]:
+        """Targets of the updates to make, in order; with the gradient "dynamics" there is one update."""
+        o = self.options.actor
+        return [targets] if self._through_model else o.epochs * targets.split(o.minibatches)
 
-    def losses(self, goals: Goals) -> tuple[Tensor, Tensor, dict[str, float]]:
-        """Of actor and critic, and what they are made of."""
-        gain, entropy = goals.advantage, goals.entropy
-        if not self._through_model:  # no more than a little at once (PPO, Schulman et al. 2017)
-            log_probability, entropy = self.actor.judge(self.actor.outputs(goals.seen), goals.code)
-            ratio = (log_probability - goals.log_probability).exp()
+    def losses(self, targets: Targets) -> tuple[Tensor, Tensor, dict[str, float]]:
+        """Loss of the actor, loss of the critic, and metrics."""
+        gain, entropy = targets.advantage, targets.entropy
+        if not self._through_model:  # clipped objective of PPO (Schulman et al. 2017)
+            outputs = self.actor.outputs(targets.features)
+            log_probability, entropy = self.actor.likelihood(outputs, targets.code)
+            ratio = (log_probability - targets.log_probability).exp()
             gain = torch.minimum(ratio * gain, ratio.clamp(1 - _CLIP, 1 + _CLIP) * gain)
-        actor_loss = -(goals.weight * (gain + self.options.entropy * entropy)).mean()
-        values = TwoHot(self.critic(*goals.seen).float())
-        targets = goals.returns - self.common, goals.slow_value - self.common
-        likely = sum(values.log_probability(target) for target in targets)
-        critic_loss = -(goals.weight * likely).mean()
+        actor_loss = -(targets.weight * (gain + self.options.actor.entropy * entropy)).mean()
+        values = TwoHot(self.critic(*targets.features).float())
+        likelihood = values.log_probability(targets.returns - self.value_offset)
+        likelihood = likelihood + values.log_probability(targets.slow_value - self.value_offset)
+        critic_loss = -(targets.weight * likelihood).mean()
         metrics = {
-            "imagined_return": float(goals.returns.mean()),
-            "imagined_reward": float(goals.reward.mean()),
+            "imagined_return": float(targets.returns.mean()),
+            "imagined_reward": float(targets.reward.mean()),
             "entropy": float(entropy.detach().mean()),
             "actor_loss": float(actor_loss.detach()),
             "critic_loss": float(critic_loss.detach()),
         }
         return actor_loss, critic_loss, metrics
 
-    def replay_loss(self, course: Features, batch: Batch) -> Tensor:
-        """Of the critic, by what came after replayed states (as in DreamerV3's later versions).
+    def replay_loss(self, features: Features, batch: Batch) -> Tensor:
+        """Loss of the critic on returns of replayed sequences (as in later versions of DreamerV3).
 
         Args:
-            course: the model's states in them, ``[T, L, B, N]``.
+            features: of the model's states, ``[T, L, B, N]`` and ``[L, B, Z]``.
             batch: the sequences, ``[L, B]``.
         """
         with torch.no_grad():
-            values = self.value(self.slow_critic, course)
+            values = self.value(self.slow_critic, features)
             discount = self.options.discount * (1 - batch.terminal)
-            returns = replayed_returns(batch, discount, values, self.options.trace_decay)
-        seen = Features(course.spikes[:, :-1], course.sample[:-1])
-        return -TwoHot(self.critic(*seen).float()).log_probability(returns - self.common).mean()
+            returns = replayed_returns(batch, discount, values, self.options.critic.trace_decay)
+        but_last = Features(features.spikes[:, :-1], features.sample[:-1])
+        predicted = TwoHot(self.critic(*but_last).float())
+        return -predicted.log_probability(returns - self.value_offset).mean()
 
-    def _spread(self, returns: Tensor) -> Tensor:
-        """Range of most returns, at least 1, so that small ones are not blown up."""
+    def _return_scale(self, returns: Tensor) -> Tensor:
+        """Running range from the 5 % to the 95 % quantile of returns, at least 1."""
         now = torch.quantile(returns.flatten(), returns.new_tensor(_QUANTILES))
-        self.range.lerp_(now, _RANGE_RATE)
-        return (self.range[1] - self.range[0]).clamp_min(_LEAST_RANGE)
+        self.return_range.lerp_(now, _RANGE_RATE)
+        return (self.return_range[1] - self.return_range[0]).clamp_min(_LEAST_RANGE)
 
-    def rise(self, goals: Goals) -> None:
-        """Have all values rise by some of what returns are above them on the mean (fall, if below).
+    def update_offset(self, targets: Targets) -> None:
+        """Shift all values by a share of the weighted mean of returns less values.
 
-        A critic alone is slow to: bootstrapped values grow by a horizon's rewards at a time. Differences of
-        states are all that is left to it (as where rewards are centred, Naik et al. 2024).
+        Bootstrapped values alone grow by the rewards of one horizon at a time. The critic keeps the
+        differences between states (as with centred rewards, Naik et al. 2024).
         """
-        ahead = goals.weight * (goals.returns - goals.slow_value)
-        self.common += self.options.common_rate * ahead.sum() / goals.weight.sum()
+        error = targets.weight * (targets.returns - targets.slow_value)
+        self.value_offset += self.options.critic.offset_rate * error.sum() / targets.weight.sum()
 
-    def follow(self) -> None:
-        """Take the slow critic a little nearer."""
+    def update_slow_critic(self) -> None:
+        """Move the slow critic towards the critic by the share ``critic.target_rate``."""
         with torch.no_grad():
             for slow, fast in zip(self.slow_critic.parameters(), self.critic.parameters()):
-                slow.lerp_(fast, self.options.target_rate)
+                slow.lerp_(fast, self.options.critic.target_rate)
 
 
 def replayed_returns(batch: Batch, discount: Tensor, values: Tensor, decay: float) -> Tensor:
-    """`lambda_returns` of sequences that go through ends of episodes, ``[L - 1, B]``.
+    """`lambda_returns` of replayed sequences that may contain several episodes, ``[L - 1, B]``.
 
-    Where an episode is over, or its sequence, a state is worth what its value says.
+    The return of the last state of an episode, or of a sequence, is its value.
+
+    Args:
+        batch: the sequences, ``[L, B]``.
+        discount: of each step, 0 at terminal ones, ``[L, B]``.
+        values: of the states, ``[L, B]``.
+        decay: lambda.
     """
     later, returns = values[-1], []
     for t in range(len(values) - 2, -1, -1):
@@ -256,11 +278,11 @@ def replayed_returns(batch: Batch, discount: Tensor, values: Tensor, decay: floa
 
 
 def lambda_returns(reward: Tensor, discount: Tensor, values: Tensor, decay: float) -> Tensor:
-    """``R_t = r_t + d_t ((1 - lambda) v_t+1 + lambda R_t+1)``, beginning with the last value.
+    """``R_t = r_t + d_t ((1 - lambda) v_t+1 + lambda R_t+1)``, ``[H, R]``, starting from the last value.
 
     Args:
         reward, discount: of each step, ``[H, R]``.
-        values: of the states that they lead to, ``[H, R]``.
+        values: of the states after each step, ``[H, R]``.
         decay: lambda.
     """
     later, returns = values[-1], []

@@ -1,4 +1,4 @@
-"""Observations as the networks have them."""
+"""Observations in the form that the networks take."""
 
 import numpy as np
 import torch
@@ -7,14 +7,17 @@ from torch import Tensor
 from spiking_wm.core.errors import UserError
 from spiking_wm.core.spaces import Spaces
 
-SIDE = 64  # of pictures, pixels
+SIDE = 64  # side of pictures, in pixels
 
 
 class Observations:
-    """Vectors as they are, pictures of any size as 64 x 64 of bytes.
+    """Vectors unchanged; pictures of any size as 64 x 64 bytes per channel.
 
     Args:
         spaces: of the environment.
+
+    Raises:
+        UserError: if observations are neither vectors of numbers nor pictures of bytes.
     """
 
     def __init__(self, spaces: Spaces):
@@ -31,7 +34,7 @@ class Observations:
         self.dtype = torch.uint8 if self.pictures else torch.float32
 
     def __call__(self, observation: np.ndarray) -> Tensor:
-        """One observation, of `shape` and `dtype`."""
+        """Convert one observation; the result has `shape` and `dtype`."""
         seen = torch.as_tensor(np.ascontiguousarray(observation))
         if not self.pictures or tuple(seen.shape) == self.shape:
             return seen

@@ -1,9 +1,9 @@
-"""Scales on which small and large values count (Hafner et al. 2023, DreamerV3)."""
+"""Symmetric logarithm and two-hot codes (DreamerV3, Hafner et al. 2023)."""
 
 import torch
 from torch import Tensor
 
-_BINS, _REACH = 255, 20.0  # of two-hot codes, in symlog
+_BINS, _REACH = 255, 20.0  # number of bins, and the symlog of the last one
 
 
 def symlog(x: Tensor) -> Tensor:
@@ -12,15 +12,15 @@ def symlog(x: Tensor) -> Tensor:
 
 
 def symexp(x: Tensor) -> Tensor:
-    """Undo `symlog`."""
+    """Inverse of `symlog`: ``sign(x) (exp(|x|) - 1)``."""
     return x.sign() * x.abs().expm1()
 
 
 class TwoHot:
-    """Distributions of numbers as weights of 255 bins that are evenly spaced in symlog.
+    """Distribution of a number over 255 bins, evenly spaced in symlog from -20 to 20.
 
     Args:
-        logits: ``[..., 255]``.
+        logits: of the bins, ``[..., 255]``.
     """
 
     width = _BINS
@@ -31,18 +31,24 @@ class TwoHot:
         self._bins = from_middle * (_REACH / (_BINS // 2))
 
     def mean(self) -> Tensor:
-        """``[...]``, summed from the middle outwards so that a flat distribution has a mean of exactly 0."""
+        """Mean ``[...]``, on the scale of the numbers.
+
+        It is summed from the middle outwards, so that a uniform distribution has a mean of exactly 0.
+        """
         weighted = self._logits.softmax(-1) * symexp(self._bins)
         middle = _BINS // 2
         return (weighted[..., :middle].flip(-1) + weighted[..., middle + 1 :]).sum(-1) + weighted[..., middle]
 
     def log_probability(self, x: Tensor) -> Tensor:
-        """Of numbers ``[...]``: each the mixture of the two bins that it lies between whose mean it is."""
+        """Log-probability ``[...]`` of numbers ``[...]``: minus the cross-entropy with their two-hot codes.
+
+        A two-hot code weights the two bins next to a number so that its mean is the number. Weights by
+        symlog, as in DreamerV3, have too large a mean, and bootstrapped values grow by the difference.
+        """
         place = (symlog(x).clamp(-_REACH, _REACH) + _REACH) * ((_BINS - 1) / (2 * _REACH))
         at = place.long().clamp(0, _BINS - 2)[..., None]
         numbers, log_probabilities = symexp(self._bins), self._logits.log_softmax(-1)
         below, above = numbers[at[..., 0]], numbers[at[..., 0] + 1]
-        # shares of symlogs would have too large a mean, and bootstrapped values would grow by that
         share = ((x - below) / (above - below)).clamp(0, 1).to(self._logits.dtype)
         low, high = (log_probabilities.gather(-1, at + k)[..., 0] for k in (0, 1))
         return (1 - share) * low + share * high

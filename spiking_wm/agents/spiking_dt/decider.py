@@ -1,4 +1,4 @@
-"""A decision transformer as a policy: what it sees normalised, what it says as a distribution of actions."""
+"""A decision transformer as a policy: normalised inputs, and outputs as a distribution of actions."""
 
 import math
 
@@ -19,66 +19,77 @@ from spiking_wm.core.spaces import Spaces
 from spiking_wm.memory.normaliser import Normaliser
 
 _HALF_LOG_2_PI = 0.9189385
-_LEAST_DEVIATION, _REACH = 0.05, 4.0  # of continuous actions; of its logarithm
+_LEAST_DEVIATION, _REACH = 0.05, 4.0  # of continuous actions; bound of the deviation's logarithm
 
 
 class Decider(nn.Module):
-    """Distribution of actions, categorical or Gaussian, and value of what is seen.
+    """Distribution of actions, categorical or Gaussian, and value of a step.
 
     Args:
         options: of the agent.
         spaces: of the environment.
 
     Raises:
-        UserError: for spaces or sizes that it does not serve.
+        UserError: for observations that are no vectors, actions that it does not serve, or a width that heads
+            do not divide.
     """
+
+    highest: Tensor  # return-to-go that inputs are cut at
 
     def __init__(self, options: Options, spaces: Spaces):
         super().__init__()
         if len(spaces.observation.shape) != 1:
             raise UserError(f"spiking_dt sees vectors, not {spaces.observation.shape}: choose another env:=")
-        if options.width % options.heads:
-            raise UserError(f"width:={options.width} is no multiple of heads:={options.heads}")
+        network = options.network
+        if network.width % network.heads:
+            raise UserError(
+                f"network.width:={network.width} is no multiple of network.heads:={network.heads}"
+            )
         actions = Actions(spaces, "spiking_dt")
         self.options, self.discrete, self.action_width = options, actions.discrete, actions.width
         self.observation_width = spaces.observation.shape[0]
         self.normaliser = Normaliser(self.observation_width)
         outputs = actions.width if self.discrete else 2 * actions.width
-        self.network = DecisionTransformer(self.observation_width, actions.width, outputs, options.sizes())
-        # no more is asked for than was ever seen to come: hopes beyond that mean nothing to it
+        self.network = DecisionTransformer(
+            self.observation_width, actions.width, outputs, network, options.spiking
+        )
+        # returns beyond those of the demonstrations are no input that it has learned from
         target = options.target_return
         self.register_buffer("highest", torch.tensor(target if math.isfinite(target) else 0.0))
 
     def features(self, trajectory: Trajectory) -> Tensor:
-        """What heads see, ``[B, L, d]``, of a trajectory in the environment's units."""
-        return self.network(self.as_seen(trajectory))
+        """Features ``[B, L, d]`` of a trajectory in the environment's units."""
+        return self.network(self.as_input(trajectory))
 
-    def as_seen(self, trajectory: Trajectory) -> Trajectory:
-        """One in the environment's units as the network sees it."""
-        asked, observation = self._scaled(trajectory.asked), self.normaliser(trajectory.observation)
-        return Trajectory(asked, observation, self._shown(trajectory.code), trajectory.step)
+    def as_input(self, trajectory: Trajectory) -> Trajectory:
+        """A trajectory in the environment's units as the network takes it: scaled and normalised."""
+        return_to_go, observation = (
+            self._scaled(trajectory.return_to_go),
+            self.normaliser(trajectory.observation),
+        )
+        return Trajectory(return_to_go, observation, self._shown(trajectory.code), trajectory.step)
 
     def _shown(self, code: Tensor) -> Tensor:
-        return code if self.options.see_actions else torch.zeros_like(code)
+        return code if self.options.network.see_actions else torch.zeros_like(code)
 
-    def _scaled(self, asked: Tensor) -> Tensor:
-        return asked.minimum(self.highest) / self.options.return_scale
+    def _scaled(self, return_to_go: Tensor) -> Tensor:
+        return return_to_go.minimum(self.highest) / self.options.return_scale
 
     def outputs(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """Log-probabilities of discrete actions twice, or mean and deviation of continuous ones."""
+        """Log-probabilities ``[..., A]`` of discrete actions (twice), or mean and deviation of others."""
         said = self.network.head(features)
         if self.discrete:
             return (log := said.log_softmax(-1)), log
         mean, log_deviation = said.chunk(2, -1)
-        deviation = self.options.deviation * log_deviation.clamp(-_REACH, _REACH).exp()
+        deviation = self.options.network.deviation * log_deviation.clamp(-_REACH, _REACH).exp()
         return mean.tanh(), deviation.clamp_min(_LEAST_DEVIATION)
 
     def value(self, features: Tensor) -> Tensor:
-        """Of the reward still to come, ``[...]``, in units of ``return_scale``."""
+        """Estimated discounted return that is still to come, ``[...]``, in units of ``return_scale``."""
         return self.network.value(features)[..., 0]
 
-    def judge(self, features: Tensor, code: Tensor) -> tuple[Tensor, Tensor]:
-        """Log-probability of codes, and the entropy of the policy, ``[...]``."""
+    def evaluate(self, features: Tensor, code: Tensor) -> tuple[Tensor, Tensor]:
+        """Log-probability of actions' codes ``[..., A]``, and entropy of the policy, both ``[...]``."""
         mean, deviation = self.outputs(features)
         if self.discrete:
             return (mean * code).sum(-1), -(mean.exp() * mean).sum(-1)
@@ -93,17 +104,19 @@ class Decider(nn.Module):
             return nn.functional.one_hot(chosen, self.action_width).float()
         return mean if noise is None else (mean + deviation * noise).clamp(-1, 1)
 
-    def tokens(self, asked: Tensor, observation: Tensor, before: Tensor, step: int) -> tuple[Tensor, Tensor]:
-        """Tokens ``[n, d]`` of one more step of an episode, and of which steps they are.
+    def tokens(
+        self, return_to_go: Tensor, observation: Tensor, before: Tensor, step: int
+    ) -> tuple[Tensor, Tensor]:
+        """Tokens ``[n, d]`` that one more step of an episode adds, and their steps ``[n]``.
 
         Args:
-            asked: return, ``[1]``.
+            return_to_go: ``[1]``.
             observation: ``[D]``.
-            before: code of the action before, ``[A]``; not seen at the first step.
+            before: code of the action before, ``[A]``; left out at the first step.
             step: of the episode.
         """
         now, kinds = torch.tensor([step]), (RETURN, OBSERVATION)
-        parts = (self._scaled(asked), self.normaliser(observation))
+        parts = (self._scaled(return_to_go), self.normaliser(observation))
         tokens = [self.network.embedded(kind, part[None], now) for kind, part in zip(kinds, parts)]
         steps = [now, now]
         if step:

@@ -1,11 +1,11 @@
-"""What a decider does in an ensemble of spiking world models, that of PopSAN."""
+"""Rollouts of a decision transformer in an ensemble of spiking world models."""
 
 import numpy as np
 import torch
 from torch import Generator, Tensor, nn
 
 from spiking_wm.agents.spiking_dt.decider import Decider
-from spiking_wm.agents.spiking_dt.experience import Stretches
+from spiking_wm.agents.spiking_dt.experience import Segments
 from spiking_wm.agents.spiking_dt.network import Trajectory
 from spiking_wm.agents.spiking_dt.options import Options
 from spiking_wm.core.contract import Metrics
@@ -16,12 +16,12 @@ from spiking_wm.models.options import DreamOptions, ModelOptions
 
 
 class Dreams(nn.Module):
-    """The ensemble, learned from steps, and rollouts in it.
+    """The ensemble (that of PopSAN), learned from steps, and rollouts in it.
 
     Args:
         options: of the agent.
-        observation, action: widths.
-        normaliser: of observations.
+        observation, action: widths of observations and of actions' codes.
+        normaliser: of observations, shared with the decider.
     """
 
     def __init__(self, options: Options, observation: int, action: int, normaliser: Normaliser):
@@ -34,23 +34,27 @@ class Dreams(nn.Module):
         return self.dynamics.learn(replay, generator)
 
     def notice(self, change: Tensor, reward: Tensor) -> None:
-        """Take note of how far observations ``[N, D]`` and rewards ``[N, 1]`` go."""
+        """Extend the scales of changes of observations ``[N, D]`` and of rewards ``[N, 1]``."""
         self.dynamics.change.extend(change)
         self.dynamics.reward.extend(reward)
 
     @torch.no_grad()
-    def imagine(self, decider: Decider, replay: Replay, count: int, generator: Generator) -> Stretches:
-        """Rollouts from steps that were really seen; one ends where it terminates, or is too uncertain."""
-        horizon = self.options.horizon
+    def imagine(self, decider: Decider, replay: Replay, count: int, generator: Generator) -> Segments:
+        """``count`` rollouts from real steps; one ends where it terminates, or is too uncertain."""
+        horizon = self.options.dream.horizon
         first = replay.at(replay.sample((count,), generator))
-        asked, observation = [first["asked"][:, 0]], [first["observation"]]
+        return_to_go, observation = [first["return_to_go"][:, 0]], [first["observation"]]
         step = first["step"].long() + torch.arange(horizon + 1)
-        codes, rewards, ends, valid = [], [], [], []
+        codes: list[Tensor] = []
+        rewards, ends, valid = [], [], []
         alive, threshold = torch.ones(count), float(self.dynamics.threshold)
         for t in range(horizon):
             so_far = [*codes, torch.zeros(count, decider.action_width)]
             seen = Trajectory(
-                torch.stack(asked, 1), torch.stack(observation, 1), torch.stack(so_far, 1), step[:, : t + 1]
+                torch.stack(return_to_go, 1),
+                torch.stack(observation, 1),
+                torch.stack(so_far, 1),
+                step[:, : t + 1],
             )
             noise = _noise(decider, count, generator)
             codes.append(decider.choose(decider.features(seen)[:, -1], noise))
@@ -59,23 +63,23 @@ class Dreams(nn.Module):
             rewards.append(imagined.reward)
             ends.append(imagined.terminated.float())
             observation.append(imagined.next_observation)
-            asked.append(asked[-1] - imagined.reward)
+            return_to_go.append(return_to_go[-1] - imagined.reward)
             alive = valid[-1] * (1 - ends[-1])
             threshold *= self.dynamics.dream.threshold_decay
         codes.append(torch.zeros(count, decider.action_width))
         trajectory = Trajectory(
-            torch.stack(asked, 1), torch.stack(observation, 1), torch.stack(codes, 1), step
+            torch.stack(return_to_go, 1), torch.stack(observation, 1), torch.stack(codes, 1), step
         )
         reward, terminated, here = (torch.stack(parts, 1) for parts in (rewards, ends, valid))
         linked = nn.functional.pad(here[:, 1:], (0, 1))
-        return Stretches(trajectory, reward, terminated, here, here, linked)
+        return Segments(trajectory, reward, terminated, here, here, linked)
 
     def error(self, replay: Replay) -> Metrics:
         """Held-out error after 1 and 5 steps, as a share of the no-change model's."""
         return self.dynamics.error(replay)
 
     def against_reality(self, replay: Replay) -> dict[str, np.ndarray]:
-        """The newest held-out stretch of 15 steps, or of 5, with its prediction."""
+        """The newest held-out segment of 15 steps, or of 5, with its prediction."""
         return self.dynamics.longest_held_out(replay, 15) or self.dynamics.longest_held_out(replay, 5)
 
 

@@ -1,4 +1,4 @@
-"""What decision transformers learn from: rows of steps, demonstrated and own, and stretches of them."""
+"""What decision transformers learn from: rows of steps, demonstrated and own, and segments of them."""
 
 from typing import NamedTuple
 
@@ -13,36 +13,36 @@ from spiking_wm.datasets.demonstrations import Demonstration
 from spiking_wm.memory.transitions import Replay
 
 
-class Stretches(NamedTuple):
-    """``B`` stretches of at most ``L`` steps, begun where they are long, then nothing."""
+class Segments(NamedTuple):
+    """``B`` segments of up to ``L`` steps; what is after a shorter one's end is padding."""
 
-    trajectory: Trajectory  # of L steps, or of one more where what follows counts
+    trajectory: Trajectory  # of L steps, or of one more where the value of what follows is needed
     reward: Tensor  # [B, L]
     terminated: Tensor  # [B, L]
-    valid: Tensor  # whether there is such a step, [B, L]
-    learned: Tensor  # whether it is learned from; other valid ones are context, [B, L]
-    linked: Tensor  # whether the next step learned from, row by row, is the one after it in time, [B, L]
+    valid: Tensor  # 1 for a step, 0 for padding, [B, L]
+    learned: Tensor  # 1 for a step that is learned from; other valid ones are context, [B, L]
+    linked: Tensor  # 1 if the next learned step, row by row, is the one after it in time, [B, L]
 
-    def begun(self) -> float:
-        """How many steps there are, with those that a stretch was cut off at: all but what comes after."""
+    def attempted(self) -> float:
+        """Number of valid steps, plus one for every segment that was cut off before it terminated."""
         goes_on = self.valid[:, :-1] * (1 - self.terminated[:, :-1])
         return len(self.valid) + float(goes_on.sum())
 
-    def rows(self, chosen: Tensor) -> "Stretches":
-        """Some of them."""
+    def rows(self, chosen: Tensor) -> "Segments":
+        """Some of the segments, by their numbers."""
         trajectory = Trajectory(*(field[chosen] for field in self.trajectory))
-        return Stretches(trajectory, *(field[chosen] for field in self[1:]))
+        return Segments(trajectory, *(field[chosen] for field in self[1:]))
 
 
-def memory(capacity: int, observation: int, code: int) -> Replay:
-    """Room for steps."""
-    one = dict.fromkeys(("reward", "terminated", "truncated", "asked", "step"), 1)
+def make_replay(capacity: int, observation: int, code: int) -> Replay:
+    """An empty replay of steps, for the widths of observations and of actions' codes."""
+    one = dict.fromkeys(("reward", "terminated", "truncated", "return_to_go", "step"), 1)
     states = dict.fromkeys(("observation", "next_observation"), observation)
     return Replay(capacity, states | {"action": code} | one)
 
 
-def remember(replay: Replay, demonstrations: list[Demonstration], actions: Actions) -> None:
-    """Add demonstrations, as asked to do what they did.
+def add_demonstrations(replay: Replay, demonstrations: list[Demonstration], actions: Actions) -> None:
+    """Add episodes, with the returns-to-go that they really had.
 
     Raises:
         UserError: if they are of another environment.
@@ -64,43 +64,46 @@ def remember(replay: Replay, demonstrations: list[Demonstration], actions: Actio
                 "reward": torch.from_numpy(d.reward),
                 "terminated": torch.from_numpy(d.terminated.astype(np.float32)),
                 "truncated": torch.from_numpy((ends & ~d.terminated).astype(np.float32)),
-                "asked": torch.from_numpy(d.reward[::-1].cumsum()[::-1].astype(np.float32)),
+                "return_to_go": torch.from_numpy(d.reward[::-1].cumsum()[::-1].astype(np.float32)),
                 "step": torch.arange(length, dtype=torch.float32),
             }
         )
 
 
-def settled(replay: Replay, rows: int, unsettled: int) -> Tensor:
-    """Which of the first ``rows``, whole episodes, tell what came of them.
+def without_tails(replay: Replay, rows: int, tail: int) -> Tensor:
+    """Which of the first ``rows``, whole episodes, have a return-to-go to learn from.
 
-    Not the last ``unsettled`` ones where an episode was cut: the return that is left there is small however
-    bad the state is.
+    All but the last ``tail`` steps of truncated episodes: what would have come later is unknown, so their
+    return-to-go is small however good or bad the state is.
 
     Raises:
-        UserError: if none do.
+        UserError: if there are none.
     """
     over, cut = (replay.fields[name][:rows, 0] > 0 for name in ("terminated", "truncated"))
     every = torch.arange(rows)
     ends = (over | cut).nonzero()[:, 0]
     end = ends[torch.searchsorted(ends, every)]
-    kept = every[over[end] | (end - every >= unsettled)]
+    kept = every[over[end] | (end - every >= tail)]
     if not len(kept):
-        raise UserError(f"unsettled:={unsettled} leaves nothing of the demonstrations: lower it")
+        raise UserError(f"imitation.truncation_tail:={tail} leaves no demonstrated step: lower it")
     return kept
 
 
-def demonstrated(replay: Replay, rows: Tensor, batch: int, length: int, generator: Generator) -> Stretches:
-    """Stretches of demonstrations, each ended by a step drawn from ``rows``."""
+def draw_demonstrated(
+    replay: Replay, rows: Tensor, batch: int, length: int, generator: Generator
+) -> Segments:
+    """Segments of demonstrations, up to ``length`` steps each, that end at steps drawn from ``rows``."""
     last = rows[torch.randint(len(rows), (batch,), generator=generator)]
     before = replay.fields["step"][last, 0].long().clamp_max(length - 1)
-    return _stretches(replay, last - before, before + 1, length)
+    return _segments(replay, last - before, before + 1, length)
 
 
-def newest(replay: Replay, count: int, length: int) -> Stretches:
-    """The last ``count`` steps, cut at episodes' starts and where they get too long; what follows counts.
+def newest(replay: Replay, count: int, length: int) -> Segments:
+    """The last ``count`` steps as segments, which begin with an episode or when one gets too long.
 
-    Of a stretch within an episode the first half has been in one before: it is context alone, for the policy
-    went by as much.
+    A segment that begins within an episode has up to ``length // 2`` steps of context first, which are not
+    learned from: the policy had a context when it acted. Trajectories have one more step, of which the value
+    is needed.
     """
     rows = torch.arange(replay.written - count, replay.written)
     steps = replay.fields["step"][rows % replay.capacity, 0].long().tolist()
@@ -114,37 +117,41 @@ def newest(replay: Replay, count: int, length: int) -> Stretches:
         run += 1
     at, lead = torch.tensor(first), torch.tensor(context)
     lengths = torch.diff(at, append=torch.tensor([count])) + lead
-    return _stretches(replay, rows[at] - lead, lengths, length, lead)
+    return _segments(replay, rows[at] - lead, lengths, length, lead)
 
 
-def _stretches(
+def _segments(
     replay: Replay, start: Tensor, lengths: Tensor, length: int, lead: Tensor | None = None
-) -> Stretches:
-    """Stretches of so many rows; with ``lead``, steps of each that are context, what follows counts."""
+) -> Segments:
+    """Segments from rows ``start [B]`` on, of ``lengths [B]`` steps, padded to ``length``.
+
+    ``lead [B]`` are the steps of each that are context alone; with it trajectories have one more step.
+    """
     along = torch.arange(length)
     valid = along < lengths[:, None]
     rows = torch.where(valid, start[:, None] + along, (start + lengths - 1)[:, None]) % replay.capacity
     f = replay.at(rows)
-    reward, asked, step = f["reward"][..., 0], f["asked"][..., 0], f["step"][..., 0].long()
+    reward, return_to_go, step = f["reward"][..., 0], f["return_to_go"][..., 0], f["step"][..., 0].long()
     observation, code = f["observation"], f["action"]
     learned = linked = valid
     if lead is not None:
         learned = valid & (along >= lead[:, None])
         linked = (f["terminated"] + f["truncated"])[..., 0] == 0
-        # a stretch's last step, if the next one goes on in its episode; nothing comes after the last stretch
+        # a segment's last step, if the next one goes on in its episode; nothing comes after the last segment
         goes_on = step.gather(1, lead[:, None])[1:, 0] > 0
         linked[torch.arange(len(lengths)), lengths - 1] &= nn.functional.pad(goes_on, (0, 1))
         # what was seen after each step is what is seen before the next one: one more, after the last
         last = (lengths - 1)[:, None]
         here = torch.arange(length + 1) > last
         later = f["next_observation"].take_along_dim(last[..., None], 1)
-        left = (asked - reward).gather(1, last)
+        left = (return_to_go - reward).gather(1, last)
         observation = torch.where(here[..., None], later, _one_more(observation))
-        asked = torch.where(here, left, _one_more(asked))
+        return_to_go = torch.where(here, left, _one_more(return_to_go))
         step = torch.where(here, step.gather(1, last) + 1, _one_more(step))
         code = _one_more(code)
     masks = (mask.float() for mask in (valid, learned, linked))
-    return Stretches(Trajectory(asked, observation, code, step), reward, f["terminated"][..., 0], *masks)
+    trajectory = Trajectory(return_to_go, observation, code, step)
+    return Segments(trajectory, reward, f["terminated"][..., 0], *masks)
 
 
 def _one_more(field: Tensor) -> Tensor:

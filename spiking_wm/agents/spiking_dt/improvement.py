@@ -1,26 +1,26 @@
-"""Learning by demonstrations, and by policy gradient from what the policy itself did."""
+"""Learning from demonstrations, and by PPO from what the policy itself did."""
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Generator
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch import Generator, Tensor
+from torch import Tensor
 
 from spiking_wm.agents.spiking_dt.decider import Decider
-from spiking_wm.agents.spiking_dt.experience import Stretches
+from spiking_wm.agents.spiking_dt.experience import Segments
 from spiking_wm.agents.spiking_dt.network import LocalHead
 from spiking_wm.agents.spiking_dt.options import Options
 from spiking_wm.core.contract import Metrics
 
 
 class Advantage(NamedTuple):
-    """Of steps, and what else is compared with, all ``[B, L]``."""
+    """What PPO learns from, of every step, all ``[B, L]``."""
 
-    advantage: Tensor
-    returns: Tensor
-    log_probability: Tensor
+    advantage: Tensor  # normalised
+    returns: Tensor  # in units of `return_scale`
+    log_probability: Tensor  # of the action, by the policy that chose it
 
 
 class Improvement:
@@ -28,40 +28,43 @@ class Improvement:
 
     Args:
         decider: what learns.
-        options: rates and weights.
-        lowest: return that was left at worst where demonstrations are learned from.
+        options: of the agent.
+        lowest: smallest return-to-go in the demonstrations that are learned from.
     """
 
     def __init__(self, decider: Decider, options: Options, lowest: float):
         self.decider, self.options, self.lowest = decider, options, lowest
         self.average = copy.deepcopy(decider).requires_grad_(False)
         self.average.normaliser = decider.normaliser
-        # one for each, since what the other remembers is of gradients of another size
-        self.imitating, self.practising = (
-            torch.optim.AdamW(decider.parameters(), rate, weight_decay=options.weight_decay, fused=True)
-            for rate in (options.lr, options.online_lr)
+        # separate ones, since gradients of imitation and of PPO differ in size
+        self.imitation, self.online = (
+            torch.optim.AdamW(
+                decider.parameters(), rate, weight_decay=options.optimiser.weight_decay, fused=True
+            )
+            for rate in (options.imitation.lr, options.online.lr)
         )
-        self.local = LocalHead(decider.network.head, options.local_head)
+        self.local = LocalHead(decider.network.head, options.imitation.local_head)
         self.updates = 0
 
-    def imitate(self, stretches: Stretches) -> Metrics:
-        """One update towards what was done, for the return that came of it."""
-        features = self.decider.features(stretches.trajectory)
-        likely, _ = self.decider.judge(features, stretches.trajectory.code)
-        loss = -_mean(likely, stretches.valid)
-        share = (self.updates + 1) / self.options.warmup
-        self.imitating.param_groups[0]["lr"] = self.options.lr * min(share, share**-0.5)
-        self._descend(loss, self.imitating)
-        if self.options.local_head:
-            self._learn_locally(features.detach(), stretches)
-        self._settle(max(self.options.average_rate, 1 / (self.updates + 1)))
+    def imitate(self, segments: Segments) -> Metrics:
+        """One update towards the demonstrated actions, given the returns that they led to."""
+        o = self.options.imitation
+        features = self.decider.features(segments.trajectory)
+        likely, _ = self.decider.evaluate(features, segments.trajectory.code)
+        loss = -_mean(likely, segments.valid)
+        share = (self.updates + 1) / o.warmup
+        self.imitation.param_groups[0]["lr"] = o.lr * min(share, share**-0.5)
+        self._descend(loss, self.imitation)
+        if o.local_head:
+            self._learn_locally(features.detach(), segments)
+        self._move_average(max(o.average_rate, 1 / (self.updates + 1)))
         self.updates += 1
         return {"imitation_loss": float(loss.detach())}
 
-    def _learn_locally(self, features: Tensor, stretches: Stretches) -> None:
-        here, code = stretches.valid > 0, stretches.trajectory.code
-        # from the worst up, or what earns less than nothing would be unlearned
-        worth = (stretches.trajectory.asked - self.lowest) / self.options.return_scale
+    def _learn_locally(self, features: Tensor, segments: Segments) -> None:
+        here, code = segments.valid > 0, segments.trajectory.code
+        # above the worst: a negative third factor would unlearn what was shown
+        worth = (segments.trajectory.return_to_go - self.lowest) / self.options.return_scale
         with torch.no_grad():  # the error, as far as a synapse can know it
             said, deviation = self.decider.outputs(features)
             after = code - (said.exp() if self.decider.discrete else said)
@@ -69,37 +72,37 @@ class Improvement:
                 after = torch.cat([after, torch.zeros_like(deviation)], -1)
         self.local.learn(features[here], after[here], worth[here])
 
-    def practise(self, stretches: Stretches, generator: Generator) -> Iterator[Metrics]:
-        """Some updates, one at a time, by what the policy itself did (PPO, Schulman et al. 2017)."""
-        o = self.options
+    def ppo(self, segments: Segments, generator: torch.Generator) -> Generator[Metrics, None, None]:
+        """Updates by what the policy itself did, yielding after each (Schulman et al. 2017)."""
+        o = self.options.online
         self.decider.load_state_dict(self.average.state_dict())  # it is the average that acted
-        goals = self._advantages(stretches)
+        goals = self._advantages(segments)
         try:
             for _ in range(o.epochs):
-                order = torch.randperm(len(stretches.reward), generator=generator)
-                for part in order.split(o.online_batch):
+                order = torch.randperm(len(segments.reward), generator=generator)
+                for part in order.split(o.batch):
                     goal = Advantage(*(field[part] for field in goals))
-                    yield self._practise(stretches.rows(part), goal)
+                    yield self._ppo_update(segments.rows(part), goal)
         finally:  # also if it is cut off
-            self._settle(1.0)
+            self._move_average(1.0)
 
     @torch.no_grad()
-    def _settle(self, rate: float) -> None:
-        """Take the average a little nearer to what was learned last."""
+    def _move_average(self, rate: float) -> None:
+        """Move the average towards the weights, by a share of the difference."""
         for mean, now in zip(self.average.parameters(), self.decider.parameters()):
             mean.lerp_(now, rate)
 
     @torch.no_grad()
-    def _advantages(self, stretches: Stretches) -> Advantage:
-        """By generalised estimation from step to step, over stretches (Schulman et al. 2016)."""
-        o, s = self.options, stretches
+    def _advantages(self, segments: Segments) -> Advantage:
+        """By generalised advantage estimation, which goes on over segments (Schulman et al. 2016)."""
+        o, s = self.options, segments
         features = self.decider.features(s.trajectory)
         values = self.decider.value(features)
-        likely, _ = self.decider.judge(features[:, :-1], s.trajectory.code[:, :-1])
+        likely, _ = self.decider.evaluate(features[:, :-1], s.trajectory.code[:, :-1])
         reward, here = s.reward / o.return_scale, s.learned > 0
         gain = reward + o.discount * (1 - s.terminated) * values[:, 1:] - values[:, :-1]
         along = gain[here].numpy().astype(np.float64)
-        decay = o.discount * o.trace_decay * s.linked[here].numpy()
+        decay = o.discount * o.online.trace_decay * s.linked[here].numpy()
         for k in range(len(along) - 2, -1, -1):
             along[k] += decay[k] * along[k + 1]
         advantage = torch.zeros_like(gain)
@@ -108,27 +111,27 @@ class Improvement:
         spread = advantage[here].std(correction=0).clamp_min(1e-6)
         return Advantage((advantage - advantage[here].mean()) / spread, returns, likely)
 
-    def _practise(self, stretches: Stretches, goal: Advantage) -> Metrics:
-        o, decider = self.options, self.decider
-        features = decider.features(stretches.trajectory)[:, :-1]
-        likely, entropy = decider.judge(features, stretches.trajectory.code[:, :-1])
+    def _ppo_update(self, segments: Segments, goal: Advantage) -> Metrics:
+        o, decider = self.options.online, self.decider
+        features = decider.features(segments.trajectory)[:, :-1]
+        likely, entropy = decider.evaluate(features, segments.trajectory.code[:, :-1])
         ratio = (likely - goal.log_probability).exp()
         clipped = ratio.clamp(1 - o.ratio_clip, 1 + o.ratio_clip)
         gain = torch.minimum(ratio * goal.advantage, clipped * goal.advantage)
         error = (decider.value(features) - goal.returns).square()
-        value_loss = _mean(error, stretches.learned)
-        policy_loss = -_mean(gain + o.entropy * entropy, stretches.learned)
-        self._descend(policy_loss + 0.5 * value_loss, self.practising)
+        value_loss = _mean(error, segments.learned)
+        policy_loss = -_mean(gain + o.entropy * entropy, segments.learned)
+        self._descend(policy_loss + 0.5 * value_loss, self.online)
         return {
             "policy_loss": float(policy_loss.detach()),
             "value_loss": float(value_loss.detach()),
-            "entropy": float(_mean(entropy, stretches.learned).detach()),
+            "entropy": float(_mean(entropy, segments.learned).detach()),
         }
 
     def _descend(self, loss: Tensor, optimiser: torch.optim.Optimizer) -> None:
         optimiser.zero_grad()
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.decider.parameters(), self.options.clip)
+        torch.nn.utils.clip_grad_norm_(self.decider.parameters(), self.options.optimiser.clip)
         optimiser.step()
 
 

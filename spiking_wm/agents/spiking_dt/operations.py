@@ -1,4 +1,4 @@
-"""What a streamed decision of a decision transformer costs, on trajectories that were really seen.
+"""Operations of a streamed decision of a decision transformer, on real trajectories.
 
 A synaptic operation is one addition of a weight because of one spike; a product is a multiplication and
 addition of numbers that are no spikes: embeddings of tokens, counts of spikes that meet in attention, routing
@@ -9,7 +9,7 @@ between heads, and in a network without spikes everything. Normalising takes thr
 import torch
 from torch import Tensor
 
-from spiking_wm.agents.spiking_dt.network import KINDS, DecisionTransformer, Trajectory, Units, seen_by
+from spiking_wm.agents.spiking_dt.network import KINDS, Block, DecisionTransformer, Trajectory, Units, seen_by
 from spiking_wm.chips.energy import Operations
 
 _NORMALISING = 3  # products a number
@@ -17,13 +17,18 @@ _NORMALISING = 3  # products a number
 
 @torch.no_grad()
 def count(network: DecisionTransformer, trajectory: Trajectory) -> tuple[Operations, float]:
-    """Operations and spikes per decision, which is a step with its three tokens."""
-    s, steps = network.sizes, trajectory.step.numel()
+    """Operations and spikes per decision, which is a step with its three tokens.
+
+    Args:
+        network: what decides.
+        trajectory: what it sees, as it takes it (`Decider.as_input`).
+    """
+    s, steps = network.options, trajectory.step.numel()
     seen, embedding = trajectory.observation.shape[-1] + 1 + trajectory.code.shape[-1], s.width
     products = float(seen * embedding) + _NORMALISING * (KINDS * _normalised(network) + s.width)
-    if s.routing:
+    if network.spiking and s.routing:
         products += KINDS * s.layers * (s.heads**2 + s.width)
-    if not s.spiking:
+    if not network.spiking:
         per_token = s.layers * (4 * s.width**2 + 2 * s.width * s.hidden)
         pairs = _pairs(trajectory, s.context) / steps
         attention = s.layers * 2 * s.width * pairs
@@ -59,8 +64,8 @@ def _outputs(network: DecisionTransformer) -> int:
 
 def _normalised(network: DecisionTransformer) -> int:
     """Numbers of a token that are normalised, but for those before the heads: of one token alone."""
-    s = network.sizes
-    within = 6 * s.width + s.hidden if s.spiking else 2 * s.width
+    s = network.options
+    within = 6 * s.width + s.hidden if network.spiking else 2 * s.width
     return s.width + s.layers * within
 
 
@@ -69,7 +74,7 @@ def _pairs(trajectory: Trajectory, context: int) -> float:
     return float(batch * seen_by(length, context).sum())
 
 
-def _met(block, attending: Tensor, trajectory: Trajectory, context: int) -> float:
+def _met(block: Block, attending: Tensor, trajectory: Trajectory, context: int) -> float:
     """Products of counts that are not 0: queries with keys, and what comes of it with values."""
     step = trajectory.step.repeat_interleave(KINDS, 1)
     query, key, value = block.split(attending, step)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from spiking_wm.agents.spiking_dt.decider import Decider
-from spiking_wm.agents.spiking_dt.network import Cache
+from spiking_wm.agents.spiking_dt.network import Cache, DecisionTransformer
 from spiking_wm.agents.spiking_dt.options import Options
 from spiking_wm.agents.spiking_dt.stream import EventDrivenTransformer
 from spiking_wm.core import contract
@@ -17,19 +17,36 @@ from spiking_wm.core.contract import Weights
 from spiking_wm.core.spaces import Spaces
 from spiking_wm.neurons import probe
 
+# how names of tensors began in version 0.1, and how they begin now
+_FORMER = {
+    "memory/asked": "memory/return_to_go",
+    "replay/asked": "replay/return_to_go",
+    "optimisers/imitating/": "optimisers/imitation/",
+    "optimisers/practising/": "optimisers/online/",
+}
+
+
+def with_current_names(tensors: Mapping[str, Tensor]) -> Weights:
+    """Tensors of a bundle or snapshot by today's names, whichever version wrote it."""
+    renamed = {}
+    for name, tensor in tensors.items():
+        former = next((former for former in _FORMER if name.startswith(former)), None)
+        renamed[_FORMER[former] + name.removeprefix(former) if former else name] = tensor
+    return renamed
+
 
 class Memory(NamedTuple):
-    """What is remembered of an episode."""
+    """State of the policy within an episode."""
 
     cache: Cache
-    asked: Tensor  # return still asked for, [1]
+    return_to_go: Tensor  # [1], in the environment's units
     code: Tensor  # of the last action, [A]
     step: int
 
     def as_weights(self) -> Weights:
-        """As released with weights."""
+        """Tensors by the names with which they are released beside weights."""
         kept = self.cache._asdict() | {
-            "asked": self.asked,
+            "return_to_go": self.return_to_go,
             "code": self.code,
             "step": torch.tensor(self.step),
         }
@@ -37,13 +54,15 @@ class Memory(NamedTuple):
 
     @staticmethod
     def of_weights(kept: Mapping[str, Tensor]) -> "Memory":
-        """Undo `as_weights`, of what is below ``memory/``."""
+        """Undo `as_weights`, for names without their ``memory/``."""
         cache = Cache(*(kept[name].clone() for name in Cache._fields))
-        return Memory(cache, kept["asked"].clone(), kept["code"].clone(), int(kept["step"]))
+        return Memory(cache, kept["return_to_go"].clone(), kept["code"].clone(), int(kept["step"]))
 
 
 class DecisionPolicy(contract.Policy):
-    """Acts as it is asked to; what is asked for falls by what has come."""
+    """Acts for a return-to-go, from which the rewards that come are subtracted."""
+
+    options: Options
 
     def __init__(self, options: Options, spaces: Spaces):
         super().__init__(options, spaces)
@@ -53,9 +72,8 @@ class DecisionPolicy(contract.Policy):
         self._to_join = self.initial_state()
 
     def load(self, weights: Mapping[str, Tensor]) -> None:
-        """Take released weights, and what is remembered of an episode if that is released with them."""
-        weights = dict(weights)
-        prefix = "memory/"
+        """Take released weights, and the state within an episode if it is released with them."""
+        weights, prefix = with_current_names(weights), "memory/"
         memory = {
             name.removeprefix(prefix): weights.pop(name) for name in [*weights] if name.startswith(prefix)
         }
@@ -63,37 +81,47 @@ class DecisionPolicy(contract.Policy):
             self._to_join = Memory.of_weights(memory)
         self._decider.load_state_dict(weights)
         network = self._decider.network
-        self._streaming = EventDrivenTransformer(network) if self.options.spiking else network
+        self._streaming: EventDrivenTransformer | DecisionTransformer = (
+            EventDrivenTransformer(network) if self.options.spiking else network
+        )
 
     def weights(self) -> Weights:
-        """Those that `load` takes."""
+        """Copies of the weights, as `load` takes them."""
         return {name: value.clone() for name, value in self._decider.state_dict().items()}
 
     def initial_state(self, episode: int = 0, target: float | None = None) -> Memory:
-        """All is still asked for: ``target_return``, if nothing else is said."""
-        asked = torch.tensor([self.options.target_return if target is None else target])
-        return Memory(self._decider.network.nothing_seen(), asked, torch.zeros(self._actions.width), 0)
+        """State at the start of an episode.
+
+        Args:
+            episode: its number; makes no difference.
+            target: return-to-go; ``None``: the option ``target_return``.
+        """
+        return_to_go = torch.tensor([self.options.target_return if target is None else target])
+        cache, code = self._decider.network.empty_cache(), torch.zeros(self._actions.width)
+        return Memory(cache, return_to_go, code, 0)
 
     def state_to_join(self) -> Memory:
-        """What was released with the weights, else a start."""
+        """The state that was released with the weights, else that of a start."""
         return self._to_join
 
     def rewarded(self, state: Memory, reward: float) -> Memory:
-        """So much less is asked for."""
-        return state._replace(asked=state.asked - reward)
+        """The state with the reward subtracted from the return-to-go."""
+        return state._replace(return_to_go=state.return_to_go - reward)
 
     @torch.inference_mode()
-    def act(self, observation: np.ndarray, state: Memory, rng: np.random.Generator | None) -> tuple:
-        """The most probable action; drawn from the policy with ``rng``."""
+    def act(
+        self, observation: np.ndarray, state: Memory, rng: np.random.Generator | None
+    ) -> tuple[np.ndarray, Memory]:
+        """The most probable action and the next state; with ``rng`` an action drawn from the policy."""
         seen = torch.as_tensor(observation)
-        tokens, steps = self._decider.tokens(state.asked, seen, state.code, state.step)
+        tokens, steps = self._decider.tokens(state.return_to_go, seen, state.code, state.step)
         features, cache = self._streaming.stream(tokens, steps, state.cache)
-        if probe.heard():  # what acts is fused, this is the same neuron by neuron
+        if probe.heard():  # the fused network shows no neurons: run them one by one besides
             self._decider.network.stream(tokens, steps, state.cache)
         noise = None
         if rng is not None:
             draw = rng.gumbel if self._actions.discrete else rng.normal
             noise = torch.from_numpy(draw(size=self._actions.width).astype(np.float32))
         action = self._actions.action(self._decider.choose(features, noise).numpy())
-        code = torch.from_numpy(self._actions.code(action))  # of what is done, rounded as that is
-        return action, Memory(cache, state.asked, code, state.step + 1)
+        code = torch.from_numpy(self._actions.code(action))  # of the action that is taken, after rounding
+        return action, Memory(cache, state.return_to_go, code, state.step + 1)

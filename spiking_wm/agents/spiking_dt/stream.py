@@ -1,25 +1,25 @@
-"""A spiking decision transformer that goes on by a few tokens, driven by its spikes, compiled by numba.
+"""A streaming spiking decision transformer, driven by its spikes and compiled by numba.
 
-As `DecisionTransformer.stream`: neurons that do not fire cost nothing, those that do add their weights. Sums
-are taken in another order, so that a neuron right at its threshold may come out otherwise.
+Equal to `DecisionTransformer.stream`, but neurons that do not fire cost nothing, and those that do add their
+weights. Sums are taken in another order, so a neuron right at its threshold may come out differently.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numba import njit
-from torch import Tensor
+from torch import Tensor, nn
 
 from spiking_wm.agents.spiking_dt.network import Block, Cache, DecisionTransformer, Units
 from spiking_wm.neurons.compartments import TAU, THRESHOLD
 
 _RATE, _THRESHOLD, _ZERO, _ONE = map(np.float32, (1 / TAU, THRESHOLD, 0, 1))
-_compiled = {"cache": True, "nogil": True, "error_model": "numpy", "fastmath": True}
+_compiled: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy", "fastmath": True}
 
 
 class _Weights(NamedTuple):
-    """Of a block: gains and biases ``[2, P, N]`` of units, weights ``[inputs, outputs]``."""
+    """Parameters of a block: gains and biases of units ``[2, P, N]``, weights ``[inputs, outputs]``."""
 
     enter: np.ndarray
     ask: np.ndarray
@@ -35,8 +35,8 @@ class _Weights(NamedTuple):
 
 
 @njit(**_compiled)
-def _fire(currents, units, epsilon, ticks):
-    """Mean rates ``[P N]`` of LIF neurons for currents that are normalised by port."""
+def _fire(currents: np.ndarray, units: np.ndarray, epsilon: np.float32, ticks: int) -> np.ndarray:
+    """Mean rates ``[P N]`` of LIF neurons for currents ``[P N]``, which are normalised by port."""
     _, ports, neurons = units.shape
     rates = np.empty_like(currents)
     for p in range(ports):
@@ -58,7 +58,7 @@ def _fire(currents, units, epsilon, ticks):
 
 
 @njit(**_compiled)
-def _add(rates, weight, currents):
+def _add(rates: np.ndarray, weight: np.ndarray, currents: np.ndarray) -> None:
     """Add the weights ``[N, M]`` of neurons that fired to ``currents [M]``."""
     for n in range(len(rates)):
         if rates[n] > _ZERO:
@@ -67,7 +67,9 @@ def _add(rates, weight, currents):
 
 
 @njit(**_compiled)
-def _attend(query, keys, values, steps, step, context):
+def _attend(
+    query: np.ndarray, keys: np.ndarray, values: np.ndarray, steps: np.ndarray, step: int, context: int
+) -> np.ndarray:
     """What heads find, ``[H, D]``, for a query ``[H, D]`` among ``keys [H, m, D]`` of steps ``[m]``."""
     heads, tokens, width = keys.shape
     found = np.zeros((heads, width), np.float32)
@@ -84,8 +86,8 @@ def _attend(query, keys, values, steps, step, context):
 
 
 @njit(**_compiled)
-def _route(found, router):
-    """Let every head pass by what all of them find."""
+def _route(found: np.ndarray, router: np.ndarray) -> None:
+    """Gate what every head found, ``[H, D]``, by what all of them found."""
     heads = len(found)
     sums = np.array([found[h].sum() for h in range(heads)])
     for h in range(heads):
@@ -96,12 +98,22 @@ def _route(found, router):
 
 
 @njit(**_compiled)
-def _block(x, new, keys, values, steps, context, epsilon, ticks, w):
+def _block(
+    x: np.ndarray,
+    new: int,
+    keys: np.ndarray,
+    values: np.ndarray,
+    steps: np.ndarray,
+    context: int,
+    epsilon: np.float32,
+    ticks: int,
+    w: _Weights,
+) -> None:
     """Change a token ``x [d]``, the ``new``-th, as a block does; its key and value are filled in."""
     heads, _, size = keys.shape
-    asked = np.zeros(3 * len(x), np.float32)
-    _add(_fire(x, w.enter, epsilon, ticks), w.ask, asked)
-    attending = _fire(asked, w.attending, epsilon, ticks).reshape(3, heads, size)
+    currents = np.zeros(3 * len(x), np.float32)
+    _add(_fire(x, w.enter, epsilon, ticks), w.ask, currents)
+    attending = _fire(currents, w.attending, epsilon, ticks).reshape(3, heads, size)
     query = attending[0]
     keys[:, new], values[:, new] = attending[1], attending[2]
     if w.code.shape[1]:
@@ -119,7 +131,18 @@ def _block(x, new, keys, values, steps, context, epsilon, ticks, w):
 
 
 @njit(**_compiled)
-def _stream(x, seen, keys, values, steps, context, epsilon, ticks, blocks, leave):
+def _stream(
+    x: np.ndarray,
+    seen: int,
+    keys: np.ndarray,
+    values: np.ndarray,
+    steps: np.ndarray,
+    context: int,
+    epsilon: np.float32,
+    ticks: int,
+    blocks: tuple[_Weights, ...],
+    leave: np.ndarray,
+) -> np.ndarray:
     """Rates of the last units for the last of tokens ``x [n, d]``, which come after ``seen`` ones."""
     for n in range(len(x)):
         for layer in range(len(blocks)):
@@ -128,23 +151,25 @@ def _stream(x, seen, keys, values, steps, context, epsilon, ticks, blocks, leave
 
 
 class EventDrivenTransformer:
-    """The same network for acting.
+    """A spiking decision transformer for acting.
 
     Args:
-        network: that spikes; it is copied.
+        network: what it acts as; its weights are copied.
     """
 
     def __init__(self, network: DecisionTransformer):
-        self._sizes = network.sizes
+        self._options = network.options
         self._blocks = tuple(_weights(block) for block in network.blocks)
-        self._leave, self._epsilon = _units(network.leave), np.float32(network.leave.norm.epsilon)
+        leave = network.leave
+        assert isinstance(leave, Units)
+        self._leave, self._epsilon = _units(leave), np.float32(leave.norm.epsilon)
 
     def stream(self, x: Tensor, step: Tensor, cache: Cache) -> tuple[Tensor, Cache]:
         """As `DecisionTransformer.stream`."""
-        s, kept = self._sizes, int((cache.steps <= step[0] - self._sizes.context).sum())
+        o, kept = self._options, int((cache.steps <= step[0] - self._options.context).sum())
         seen, new = len(cache.steps) - kept, len(step)
         keys, values = (
-            np.empty((s.layers, s.heads, seen + new, s.width // s.heads), np.float32) for _ in range(2)
+            np.empty((o.layers, o.heads, seen + new, o.width // o.heads), np.float32) for _ in range(2)
         )
         keys[:, :, :seen], values[:, :, :seen] = (
             cache.keys.numpy()[:, :, kept:],
@@ -157,9 +182,9 @@ class EventDrivenTransformer:
             keys,
             values,
             steps,
-            s.context,
+            o.context,
             self._epsilon,
-            s.ticks,
+            o.ticks,
             self._blocks,
             self._leave,
         )
@@ -170,7 +195,8 @@ def _array(x: Tensor) -> np.ndarray:
     return np.ascontiguousarray(x.detach().numpy())
 
 
-def _units(units: Units) -> np.ndarray:
+def _units(units: nn.Module) -> np.ndarray:
+    assert isinstance(units, Units)
     return np.stack([_array(units.norm.gain), _array(units.norm.bias)])
 
 

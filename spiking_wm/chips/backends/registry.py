@@ -1,4 +1,4 @@
-"""Backends, found by the names of their folders."""
+"""Find backends by the names of their folders."""
 
 import importlib
 from pathlib import Path
@@ -9,12 +9,12 @@ from spiking_wm.core.options import suggestion
 
 
 def backends() -> list[str]:
-    """Names that ``policy_backend:=`` takes."""
+    """Names of all backends, for ``policy_backend:=``."""
     return sorted(path.parent.name for path in Path(__file__).parent.glob("*/backend.py"))
 
 
 def backend_options(name: str) -> type:
-    """``Options`` of a backend.
+    """The ``Options`` class of a backend.
 
     Raises:
         UserError: if there is no such backend.
@@ -23,7 +23,7 @@ def backend_options(name: str) -> type:
 
 
 def backend_class(name: str) -> Any:
-    """``Backend`` of a backend.
+    """The ``Backend`` class of a backend.
 
     Raises:
         UserError: if there is no such backend.

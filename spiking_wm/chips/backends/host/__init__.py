@@ -1,1 +1,1 @@
-"""Where the node itself computes: nothing to be done."""
+"""The host: the policy runs its own network."""

@@ -1,8 +1,8 @@
-"""Options of computing on the host."""
+"""Options of the host."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Options:
-    """There are none."""
+    """The host has no options."""

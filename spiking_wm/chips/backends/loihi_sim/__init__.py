@@ -1,1 +1,1 @@
-"""Intel's Lava: networks as Loihi 2 would run them, simulated on this machine (lava-nc 0.10.0)."""
+"""Loihi 2, simulated on this machine by Intel's Lava (lava-nc 0.10.0)."""

@@ -1,4 +1,4 @@
-"""Policies whose spiking network runs on the simulated chip; encoder and decoder stay on the host."""
+"""Backend that runs the networks of policies on simulated chips; encoder and decoder stay on the host."""
 
 import itertools
 from pathlib import Path
@@ -14,11 +14,11 @@ from spiking_wm.core.contract import Policy
 from spiking_wm.core.errors import UserError
 from spiking_wm.neurons import probe
 
-_REMEMBERED = 4  # courses of events that may go on at a time
+_REMEMBERED = 4  # courses that are kept at a time
 
 
 class Backend:
-    """Puts policies on chips, one each, which are begun while others still act."""
+    """Starts a chip for each policy; a new one can start while an older policy still acts."""
 
     def __init__(self, options: Options):
         self.options = options
@@ -26,10 +26,10 @@ class Backend:
         self._acting: Simulator | None = None
 
     def place(self, policy: Policy) -> None:
-        """Have the policy's network run on a chip of its own, which has started when this returns.
+        """Start a chip for the network of a policy, and wait until it runs.
 
         Raises:
-            UserError: if no chip runs such a network, or it does not start.
+            UserError: if chips do not run such a network, lava-nc is missing, or the chip does not start.
         """
         chip = Simulator(self._network(policy), self.options)
         try:
@@ -38,11 +38,11 @@ class Backend:
             chip.close()
             raise UserError(f"the simulated Loihi does not start ({error}): policy_backend:=host") from None
         self._chips[policy] = self._acting = chip
-        policy.elsewhere = _OnChip(chip, self.options.fallback)
+        policy.network_runner = _OnChip(chip, self.options.fallback)
 
     @property
     def fault(self) -> str:
-        """What is wrong with the newest chip; empty where nothing is."""
+        """What is wrong with the newest chip; empty if nothing is."""
         gone = self._acting.gone if self._acting else ""
         return f"the simulated Loihi is gone: {gone}" if gone else ""
 
@@ -60,13 +60,13 @@ class Backend:
         return given
 
     def retire(self, policy: Policy | None) -> None:
-        """End the chip of a policy that acts no more; all chips, for None."""
+        """Stop the chip of a policy that no longer acts; for None, all chips."""
         for placed in [policy] if policy else [*self._chips]:
             if placed in self._chips:
                 self._chips.pop(placed).close()
 
     def figures(self) -> dict[str, float | str]:
-        """For diagnostics."""
+        """Values for diagnostics: where the network runs, and the mean time of a decision in ms."""
         acting = self._acting.figures if self._acting else {"decisions": 0, "seconds": 0.0}
         mean = acting["seconds"] / max(acting["decisions"], 1)
         where = f"loihi_sim {self.options.precision}"
@@ -74,18 +74,19 @@ class Backend:
 
 
 class _OnChip:
-    """What runs a policy's network: the chip, and nothing once that is gone.
+    """Network runner on a chip; returns None once the chip is gone, so that the policy runs the network.
 
-    A state that no decision here has ended in is the beginning of a course of events: neurons rest then.
+    A course is a sequence of decisions, each from the policy state that the one before ended in. A state that
+    no decision ended in begins a new course, with neurons at rest.
     """
 
     def __init__(self, chip: Simulator, fallback: str):
         self._chip, self._fallback = chip, fallback
-        self._courses: dict[int, tuple[Any, int]] = {}  # by the identity of the state they have come to
+        self._courses: dict[int, tuple[Any, int]] = {}  # by the id of its policy state
         self._number = itertools.count()
 
     def __call__(self, inputs: np.ndarray, before: Any, after: Any) -> np.ndarray | None:
-        """Spikes ``[T, N]`` of the last layer."""
+        """Spikes ``[T, N]`` of the last layer; None if the chip is gone and ``fallback`` is host."""
         known, course = self._courses.pop(id(before), (None, 0))
         fresh = known is None
         if fresh:
@@ -95,7 +96,7 @@ class _OnChip:
         except ChipGone as error:
             if self._fallback == "none":
                 raise UserError(
-                    f"the simulated Loihi is gone: {error}; fallback:=host goes on without it"
+                    f"the simulated Loihi is gone: {error}; set fallback:=host to continue on the host"
                 ) from None
             return None
         if after is not None:

@@ -1,6 +1,6 @@
-"""The chip's own process: ``python -m spiking_wm.chips.backends.loihi_sim.child FILE-DESCRIPTOR``.
+"""The process of a chip: ``python -m spiking_wm.chips.backends.loihi_sim.child FILE-DESCRIPTOR``.
 
-`simulator` is the other end. Whatever Lava starts is in this process's group, and ends with it.
+`simulator` starts it and holds the other end of the pipe. Lava's processes are in its process group.
 """
 
 import os
@@ -9,12 +9,13 @@ import sys
 import threading
 import time
 from multiprocessing.connection import Connection
+from typing import Any
 
-_REMEMBERED = 4  # courses of events that have been left and may go on
+_REMEMBERED = 4  # courses whose state is kept while another one runs
 
 
 def main(descriptor: int) -> None:
-    """Build a chip of what comes first, then run what comes, until there is nobody any more."""
+    """Build a chip from the first message, then run requests until the pipe is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when this process ends
     threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
     pipe = Connection(descriptor)
@@ -23,7 +24,8 @@ def main(descriptor: int) -> None:
     network, options, probes = pipe.recv()
     chip = Chip(network, options, probes)
     pipe.send("ready")
-    kept, now = {}, None  # states by the course of events that they are of, and which one is on
+    kept: dict[int, Any] = {}  # states by course
+    now = None  # course of the state on the chip
     try:
         while True:
             if (request := pipe.recv()) == "saturated":
@@ -43,10 +45,10 @@ def main(descriptor: int) -> None:
 
 
 def _end_with_parent(parent: int) -> None:
-    """End it all when the parent is gone, also where a run hangs."""
+    """End the process group when the parent is gone, even if a run hangs."""
     while os.getppid() == parent:
         time.sleep(0.5)
-    time.sleep(2)  # by now it should have ended by itself
+    time.sleep(2)  # time to end by itself
     os.killpg(0, signal.SIGTERM)
 
 

@@ -1,8 +1,10 @@
 """A network as Lava processes: synapses are `Dense` or `Sparse`, neurons `processes.RestingLIF` or `Soma`.
 
-Synapses hand on what came a tick before, so layer ``k`` is ``k + 1`` ticks behind the input: a decision of
-``T`` ticks takes ``T + L``, and every layer is put to rest when the first spikes of a decision reach it.
+Synapses have a delay of one tick, so layer ``k`` is ``k + 1`` ticks behind the input. With ``L`` layers a
+decision of ``T`` ticks takes ``T + L``; every layer is reset when the first spikes of a decision reach it.
 """
+
+from typing import Any
 
 import numpy as np
 from scipy.sparse import csr_matrix, issparse, vstack
@@ -20,23 +22,25 @@ from spiking_wm.chips.backends.loihi_sim.options import Options
 from spiking_wm.chips.backends.loihi_sim.processes import RestingLIF, Soma, WholeInjector
 from spiking_wm.chips.network import ChipNetwork, Layer
 
-_MESSAGE_BITS = 16  # room for them
-_BEHIND = 2  # ticks: from an input to the first layer, counted from 1
+_MESSAGE_BITS = 16  # of messages with a value
+_BEHIND = 2  # ticks from an input to the first layer, counted from 1
 
 
 class Chip:
-    """Compiled, and running in processes of Lava's own.
+    """A compiled network that runs in processes of Lava.
 
     Args:
-        network: what is to run.
+        network: the network.
         options: precision and bits.
-        probes: give the spikes of every layer, not those of the last only.
+        probes: return the spikes of all layers, not only of the last.
     """
 
     def __init__(self, network: ChipNetwork, options: Options, probes: bool = False):
         self.network, self.options = network, options
         self._whole = options.precision == "fixed_pt"
-        self._fixed = fixed(network, options) if self._whole else len(network.layers) * [None]
+        self._fixed: list[FixedLayer | None] = [None] * len(network.layers)
+        if self._whole:
+            self._fixed = [*fixed(network, options)]
         self._unit = message_unit(network, options) if self._whole else 1.0
         self._steps = 1 if network.carried else network.ticks + len(network.layers)
         first = network.layers[0]
@@ -61,11 +65,13 @@ class Chip:
         }
         self._config = lava.Loihi2SimCfg(select_tag=options.precision, exception_proc_model_map=models)
         self._neurons[0].create_runtime(run_cfg=self._config)
-        self.run(np.zeros((1, first.inputs)))  # it starts with its first run, and takes states from then on
+        self.run(np.zeros((1, first.inputs)))  # starts the processes; states can be set from then on
 
-    def _connect(self, k: int, layer: Layer, whole: FixedLayer | None, source, fires_always: bool):
-        """Synapses and neurons of a layer that rests before each decision."""
-        weights = whole.weights if whole else with_bias(layer)
+    def _connect(
+        self, k: int, layer: Layer, whole: FixedLayer | None, source: Any, fires_always: bool
+    ) -> Any:
+        """Synapses and neurons of a layer that starts every decision at rest; returns the neurons."""
+        weights: Any = whole.weights if whole else with_bias(layer)
         graded = bool(self.network.reach) and k == 0
         kind = lava.Sparse if issparse(weights) else lava.Dense
         if fires_always:
@@ -89,8 +95,10 @@ class Chip:
         synapses.a_out.connect(neurons.a_in)
         return neurons
 
-    def _connect_soma(self, k: int, layer: Layer, whole: FixedLayer | None, source, fires_always: bool):
-        """Recurrent neurons that go on from decision to decision, with currents from outside."""
+    def _connect_soma(
+        self, k: int, layer: Layer, whole: FixedLayer | None, source: Any, fires_always: bool
+    ) -> Any:
+        """Recurrent neurons that keep their state between decisions and take currents; returns them."""
         constants = _constants(layer, whole)
         constants["v"] = whole.start if whole else layer.start
         taken = whole.reset if whole else layer.reset
@@ -103,13 +111,13 @@ class Chip:
         return neurons
 
     def run(self, inputs: np.ndarray) -> list[np.ndarray]:
-        """One decision.
+        """Run one decision.
 
         Args:
             inputs: spikes ``[T, inputs]``, or numbers or currents ``[1, inputs]``.
 
         Returns:
-            Spikes ``[T, N]`` of the last layer, or with ``probes`` of every layer.
+            Spikes ``[T, N]`` of the last layer; with ``probes`` of every layer.
         """
         for row in self._sent(inputs):
             self._input.send(row)
@@ -122,10 +130,10 @@ class Chip:
         return trains
 
     def _sent(self, inputs: np.ndarray) -> np.ndarray:
-        """What goes in at each of Lava's steps."""
-        reach, ticks = self.network.reach, self.network.ticks
-        if self._whole and self.network.carried:
-            inputs = np.round(inputs * self._fixed[0].scale)
+        """Inputs of each of Lava's steps, ``[steps, inputs]``."""
+        reach, ticks, whole = self.network.reach, self.network.ticks, self._fixed[0]
+        if whole and self.network.carried:
+            inputs = np.round(inputs * whole.scale)
         elif self._whole and reach:
             inputs = np.round(inputs.clip(-reach, reach) / self._unit)
         sent = np.zeros((self._steps, self._width), np.int32 if self._whole else float)
@@ -135,15 +143,15 @@ class Chip:
         return sent
 
     def saturated(self) -> list[int]:
-        """How often, so far, a potential of each layer was as large as potentials can be."""
+        """Number of saturated potentials of each layer so far."""
         return [int(neurons.saturated.get()[0]) for neurons in self._neurons]
 
     def state(self) -> list[np.ndarray]:
-        """Of neurons that go on from decision to decision."""
+        """State of neurons that keep it between decisions."""
         return [variable.get() for variable in self._variables()]
 
     def load(self, state: list[np.ndarray] | None) -> None:
-        """Go on from a `state`; from the beginning for None."""
+        """Continue from a `state`; ``None`` is rest."""
         if state is None:
             layer, whole = self.network.layers[0], self._fixed[0]
             start = whole.start if whole else layer.start
@@ -160,17 +168,20 @@ class Chip:
 
 
 def _synapses(whole: FixedLayer | None) -> dict:
-    """How synapses in whole numbers are held; mantissas have been rounded to their bits already."""
+    """Arguments of fixed-point synapses; mantissas are already rounded to their bits."""
     if not whole:
         return {}
     return {"weight_exp": whole.exponent, "num_weight_bits": 8, "sign_mode": lava.SignMode.MIXED}
 
 
 def _constants(layer: Layer, whole: FixedLayer | None) -> dict:
-    """Of neurons at rest, as lava names them."""
+    """Constants and initial state of neurons, by the names of Lava."""
+    decays: tuple[float, float]
+    numbers: tuple[Any, ...]
     if whole:
         exponents = np.full(layer.neurons, whole.bias_exponent)
-        numbers = (0, whole.current_decay, whole.membrane_decay, whole.threshold, whole.bias, exponents)
+        decays = whole.current_decay, whole.membrane_decay
+        numbers = (0, *decays, whole.threshold, whole.bias, exponents)
     else:
         bias = np.zeros(layer.neurons) if bias_by_neuron(layer) else layer.biases()
         decays = 1 - layer.current_decay, 1 - layer.membrane_decay
@@ -180,7 +191,7 @@ def _constants(layer: Layer, whole: FixedLayer | None) -> dict:
 
 
 def _with_row(weights: "np.ndarray | csr_matrix") -> "np.ndarray | csr_matrix":
-    """Room for a neuron that takes no input."""
+    """Add a row of zeros, for a neuron without inputs."""
     if issparse(weights):
         return vstack([weights, csr_matrix((1, weights.shape[1]), dtype=weights.dtype)]).tocsr()
     return np.vstack([weights, np.zeros((1, weights.shape[1]), weights.dtype)])

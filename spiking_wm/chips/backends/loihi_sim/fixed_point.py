@@ -1,8 +1,8 @@
-"""Networks in whole numbers, as Loihi 2 holds them.
+"""Networks in fixed point, as Loihi 2 holds them.
 
-A layer has one scale ``S``: currents, thresholds and biases are multiples of ``1 / S``. Weights are mantissas
-of some bits times a power of two that all of a layer share, so ``S`` follows from the largest weight
-(`chips.grid`) and from the exponent, which is the largest with which no sum of currents can overflow.
+A layer has one scale ``S``: currents, thresholds and biases are integer multiples of ``1 / S``. Weights are
+mantissas of a few bits times a power of two that the layer shares. ``S`` follows from the largest weight
+(`chips.grid`) and the exponent, the largest with which no sum of currents can overflow.
 """
 
 from typing import NamedTuple
@@ -15,15 +15,15 @@ from spiking_wm.chips.grid import MANTISSAS, binary_unit, finest_unit, step
 from spiking_wm.chips.network import ChipNetwork, Layer
 from spiking_wm.core.errors import UserError
 
-_CURRENT = 2**17  # currents and potentials lie below, before they are aligned
-_ALIGNED = 64  # what the chip multiplies currents and thresholds by
+_CURRENT = 2**17  # bound of currents and potentials before alignment
+_ALIGNED = 64  # alignment: the chip multiplies currents and thresholds by it
 MOST_BIAS = _BIAS, _BIAS_EXPONENT = 4095, 7  # largest mantissa and exponent
-_HIGHEST = (_BIAS << _BIAS_EXPONENT) // _ALIGNED - 1  # of thresholds: the largest bias is above
-_ROOM = 16  # for potentials, beside where they begin and what a spike takes
+_HIGHEST = (_BIAS << _BIAS_EXPONENT) // _ALIGNED - 1  # threshold; the largest bias exceeds it
+_ROOM = 16  # range of potentials, in multiples of the rest potential and of the reset
 
 
 class FixedLayer(NamedTuple):
-    """A layer in whole numbers."""
+    """A layer in integers."""
 
     weights: "np.ndarray | csr_matrix | None"  # mantissas
     recurrent: np.ndarray | None  # mantissas
@@ -31,36 +31,36 @@ class FixedLayer(NamedTuple):
     threshold: int
     bias: np.ndarray  # mantissas, [N]
     bias_exponent: int
-    current_decay: int  # of 4096
+    current_decay: int  # in 4096ths, as membrane_decay
     membrane_decay: int
     start: int
     reset: int
     scale: float
-    error: float  # of weights, as a share of their own size
+    error: float  # relative error of the weights (L2 norm)
 
 
 def fixed(network: ChipNetwork, options: Options) -> list[FixedLayer]:
-    """All layers in whole numbers."""
+    """Convert all layers to fixed point."""
     layers = []
     for k, layer in enumerate(network.layers):
         graded = bool(network.reach) and k == 0
-        most = 2**options.message_bits - 1 if graded else 1  # that an input sends
+        most = 2**options.message_bits - 1 if graded else 1  # largest value of an input
         layers.append(_fixed(layer, message_unit(network, options) if graded else 1.0, options, most))
     return layers
 
 
 def message_unit(network: ChipNetwork, options: Options) -> float:
-    """What a message of 1 to the first layer stands for."""
+    """Value of an integer message of 1 to the first layer."""
     return network.reach / (2**options.message_bits - 1) if network.reach else 1.0
 
 
 def with_bias(layer: Layer) -> "np.ndarray | csr_matrix":
-    """Weights ``[N, inputs]``, and, where biases are to be filtered as currents are, a column of them."""
+    """Weights ``[N, inputs]``, with the biases as one more column if `bias_by_neuron`."""
     return np.column_stack([layer.matrix(), layer.biases()]) if bias_by_neuron(layer) else layer.matrix()
 
 
 def bias_by_neuron(layer: Layer) -> bool:
-    """Whether biases are weights of a neuron that always fires, as they enter currents that last."""
+    """True if biases are weights of a neuron that always fires: they are filtered as currents are."""
     return layer.weights is not None and layer.current_decay > 0 and bool(layer.bias.any())
 
 
@@ -82,7 +82,7 @@ def _fixed(layer: Layer, message: float, options: Options, most: int) -> FixedLa
     whole = scale * 2.0**exponent
     if layer.threshold > 0 and whole * layer.threshold < 1:
         raise UserError(
-            "weights are too large beside the threshold for whole numbers: precision:=floating_pt"
+            "weights are too large relative to the threshold for fixed point: set precision:=floating_pt"
         )
     mantissas = [_mantissas(part, scale, bits) for part in parts]
     bias, bias_exponent = _bias(bias * whole * _ALIGNED)
@@ -99,7 +99,7 @@ def _fixed(layer: Layer, message: float, options: Options, most: int) -> FixedLa
         round(layer.start * whole * _ALIGNED),
         round(layer.reset * whole * _ALIGNED),
         whole,
-        float(np.linalg.norm(left) / max(np.linalg.norm(values), 1e-30)),
+        float(np.linalg.norm(left)) / max(float(np.linalg.norm(values)), 1e-30),
     )
 
 
@@ -111,14 +111,14 @@ def _unit(values: np.ndarray, bits: int) -> float:
 
 
 def _largest_sum(part: "np.ndarray | csr_matrix") -> float:
-    """Size of the largest sum of weights into a neuron that spikes can bring about."""
+    """Largest absolute input current of a neuron, over all spike patterns."""
     positive = abs(part)
     total, signed = (np.asarray(matrix.sum(1)).ravel() for matrix in (positive, part))
     return float(((total + np.abs(signed)) / 2).max())
 
 
 def _mantissas(part: "np.ndarray | csr_matrix", scale: float, bits: int) -> "np.ndarray | csr_matrix":
-    if issparse(part):
+    if isinstance(part, csr_matrix):
         return csr_matrix((_mantissas(part.data, scale, bits), part.indices, part.indptr), part.shape)
     most = MANTISSAS - step(bits)
     return (np.round(part * scale / step(bits)) * step(bits)).clip(-most, most).astype(np.int32)
@@ -131,6 +131,6 @@ def _bias(values: np.ndarray) -> tuple[np.ndarray, int]:
 
 
 def _decay(kept: float, options: Options) -> int:
-    """``1 - kept`` in 4096ths, in so many bits."""
+    """``1 - kept`` in 4096ths, rounded to ``decay_bits``."""
     step = 2 ** (12 - options.decay_bits)
     return int(np.clip(round((1 - kept) * 4096 / step) * step, 0, 4096))

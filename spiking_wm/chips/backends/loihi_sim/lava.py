@@ -1,14 +1,12 @@
-"""What is used of lava-nc, which 0.10.0 needs some help to be imported by Python 3.11."""
-
-# ruff: noqa: F401
+"""Imports from lava-nc 0.10.0, with what it needs to be imported by Python 3.11."""
 
 import dataclasses
 import functools
 import multiprocessing
 from unittest.mock import patch
 
-multiprocessing.set_start_method(None, force=True)  # lava chooses one, and must not find one chosen
-# it has default values without a hash, which Python 3.11 refuses
+multiprocessing.set_start_method(None, force=True)  # lava sets one, which fails if one is set
+# its dataclasses have defaults without a hash, which Python 3.11 refuses
 with patch.object(dataclasses, "dataclass", functools.partial(dataclasses.dataclass, unsafe_hash=True)):
     from lava.magma.core.decorator import implements, requires, tag
     from lava.magma.core.model.py.ports import PyInPort, PyOutPort
@@ -26,3 +24,29 @@ with patch.object(dataclasses, "dataclass", functools.partial(dataclasses.datacl
     from lava.proc.lif.process import AbstractLIF, LIFReset
     from lava.proc.sparse.process import Sparse
     from lava.utils.weightutils import SignMode
+
+__all__ = [
+    "CPU",
+    "AbstractLIF",
+    "AbstractPyLifModelFixed",
+    "AbstractPyLifModelFloat",
+    "Dense",
+    "Extractor",
+    "InPort",
+    "Injector",
+    "LIFReset",
+    "LavaPyType",
+    "Loihi2SimCfg",
+    "LoihiProtocol",
+    "PyInPort",
+    "PyLoihiExtractorModel",
+    "PyLoihiInjectorModel",
+    "PyOutPort",
+    "RunSteps",
+    "SignMode",
+    "Sparse",
+    "Var",
+    "implements",
+    "requires",
+    "tag",
+]

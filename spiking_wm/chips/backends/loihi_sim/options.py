@@ -7,7 +7,7 @@ from spiking_wm.core.options import option
 
 @dataclass(frozen=True)
 class Options:
-    """How a policy's network is put on the chip, and what happens when that fails."""
+    """How a network is mapped to the chip, and what happens if the chip fails."""
 
     precision: str = option(
         "fixed_pt",

@@ -1,10 +1,11 @@
-"""Processes for Lava that it has none of.
+"""Processes that Lava lacks.
 
-`RestingLIF` are its own LIF neurons put to rest in intervals, which count how often a potential is as large
-as potentials can be; a spike may take something from a potential there too. `Soma` are neurons that its LIF
-is not: with currents from outside too, not filtered, and a reset that subtracts. `WholeInjector` sends whole
-numbers, which synapses in whole numbers need.
+`RestingLIF` are Lava's LIF neurons, reset to rest at fixed intervals, with an optional reset by subtraction
+and a counter of saturated potentials. `Soma` are LIF neurons with a second, unfiltered input current and a
+reset by subtraction. `WholeInjector` sends integers, which fixed-point synapses need.
 """
+
+from typing import Any
 
 import numpy as np
 
@@ -29,12 +30,12 @@ from spiking_wm.chips.backends.loihi_sim.lava import (
 
 
 class RestingLIF(LIFReset):
-    """As lava's, with a counter.
+    """Lava's LIF neurons that are reset to rest, where potentials are ``start``.
 
-    At rest potentials are at ``start``. A spike takes ``taken`` from its potential, or with 0 puts it to 0.
+    A spike subtracts ``taken`` from the potential; with 0 it sets the potential to 0.
     """
 
-    def __init__(self, *, start: float, taken: float, **constants):
+    def __init__(self, *, start: float, taken: float, **constants: Any) -> None:
         super().__init__(**constants)
         self.proc_params["start"], self.proc_params["taken"] = start, taken
         self.saturated = Var(shape=(1,), init=0)
@@ -44,23 +45,23 @@ class RestingLIF(LIFReset):
 @requires(CPU)
 @tag("floating_pt")
 class RestingFloat(AbstractPyLifModelFloat):
-    """In floating point, where nothing is too large."""
+    """`RestingLIF` in floating point, which never saturates."""
 
     s_out: PyOutPort = LavaPyType(PyOutPort.VEC_DENSE, float)
     vth: float = LavaPyType(float, float)
     saturated: np.ndarray = LavaPyType(np.ndarray, float)
 
     def run_spk(self) -> None:
-        """One tick."""
+        """Run one tick."""
         _rest_if_due(self)
         super().run_spk()
 
     def spiking_activation(self) -> np.ndarray:
-        """Which neurons fire."""
+        """Neurons that spike (bool)."""
         return self.v > self.vth
 
     def reset_voltage(self, spike_vector: np.ndarray) -> None:
-        """What a spike does to the potential."""
+        """Reset the potentials of neurons that spiked."""
         _reset(self, spike_vector)
 
 
@@ -68,31 +69,31 @@ class RestingFloat(AbstractPyLifModelFloat):
 @requires(CPU)
 @tag("fixed_pt")
 class RestingFixed(AbstractPyLifModelFixed):
-    """In whole numbers."""
+    """`RestingLIF` in fixed point."""
 
     s_out: PyOutPort = LavaPyType(PyOutPort.VEC_DENSE, np.int32, precision=24)
     vth: int = LavaPyType(int, np.int32, precision=17)
     saturated: np.ndarray = LavaPyType(np.ndarray, np.int32, precision=24)
 
     def run_spk(self) -> None:
-        """One tick."""
+        """Run one tick."""
         _rest_if_due(self)
         super().run_spk()
 
     def scale_threshold(self) -> None:
-        """Align it with potentials."""
+        """Align the threshold with potentials."""
         self.effective_vth, self.isthrscaled = np.left_shift(self.vth, self.vth_shift), True
 
     def spiking_activation(self) -> np.ndarray:
-        """Which neurons fire."""
+        """Neurons that spike (bool)."""
         return self.v > self.effective_vth
 
     def reset_voltage(self, spike_vector: np.ndarray) -> None:
-        """What a spike does to the potential."""
+        """Reset the potentials of neurons that spiked."""
         _reset(self, spike_vector)
 
     def subthr_dynamics(self, activation_in: np.ndarray) -> None:
-        """Currents and potentials of one tick."""
+        """Integrate currents and potentials for one tick, and count saturated potentials."""
         super().subthr_dynamics(activation_in)
         self.saturated[:] += np.count_nonzero(np.abs(self.v) >= self.max_uv_val - 1)
 
@@ -110,12 +111,12 @@ def _reset(model: "RestingFloat | RestingFixed", fired: np.ndarray) -> None:
 
 
 class Soma(AbstractLIF):
-    """LIF neurons; a spike takes ``taken`` from the potential.
+    """LIF neurons; a spike subtracts ``taken`` from the potential.
 
-    ``a_in`` are currents that the synapses' decay filters, ``i_in`` currents that last one tick.
+    ``a_in`` are currents that are filtered by the synaptic decay, ``i_in`` currents that last one tick.
     """
 
-    def __init__(self, *, shape: tuple[int, ...], vth: float, taken: float, **constants):
+    def __init__(self, *, shape: tuple[int, ...], vth: float, taken: float, **constants: Any) -> None:
         super().__init__(shape=shape, vth=vth, taken=taken, name="", log_config=None, **constants)
         self.i_in = InPort(shape=shape)
         self.saturated = Var(shape=(1,), init=0)
@@ -125,14 +126,14 @@ class Soma(AbstractLIF):
 @requires(CPU)
 @tag("floating_pt")
 class SomaFloat(AbstractPyLifModelFloat):
-    """In floating point."""
+    """`Soma` in floating point."""
 
     i_in: PyInPort = LavaPyType(PyInPort.VEC_DENSE, float)
     s_out: PyOutPort = LavaPyType(PyOutPort.VEC_DENSE, float)
     saturated: np.ndarray = LavaPyType(np.ndarray, float)
 
     def run_spk(self) -> None:
-        """One tick."""
+        """Run one tick."""
         self.subthr_dynamics(self.a_in.recv())
         self.v[:] += self.i_in.recv()
         spikes = self.v > self.proc_params["vth"]
@@ -144,14 +145,14 @@ class SomaFloat(AbstractPyLifModelFloat):
 @requires(CPU)
 @tag("fixed_pt")
 class SomaFixed(AbstractPyLifModelFixed):
-    """In whole numbers, as lava's LIF does it bit by bit."""
+    """`Soma` in fixed point, bit by bit as Lava's LIF."""
 
     i_in: PyInPort = LavaPyType(PyInPort.VEC_DENSE, np.int32, precision=24)
     s_out: PyOutPort = LavaPyType(PyOutPort.VEC_DENSE, np.int32, precision=24)
     saturated: np.ndarray = LavaPyType(np.ndarray, np.int32, precision=24)
 
     def run_spk(self) -> None:
-        """One tick."""
+        """Run one tick."""
         self.scale_bias()
         self.subthr_dynamics(self.a_in.recv().astype(np.int32))
         aligned = np.left_shift(self.i_in.recv().astype(np.int32), self.act_shift)
@@ -165,7 +166,7 @@ class SomaFixed(AbstractPyLifModelFixed):
 @implements(proc=Injector, protocol=LoihiProtocol)
 @requires(CPU)
 class WholeInjector(PyLoihiInjectorModel):
-    """Lava's own, of other numbers."""
+    """Lava's injector, of integers."""
 
     in_port: PyInPort = LavaPyType(PyInPort.VEC_DENSE, np.int32)
     out_port: PyOutPort = LavaPyType(PyOutPort.VEC_DENSE, np.int32)

@@ -1,4 +1,4 @@
-"""A simulated chip in a process of its own, which may crash or hang without harm."""
+"""A simulated chip in its own process, so that a crash or hang does not affect the caller."""
 
 import contextlib
 import os
@@ -8,41 +8,53 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from spiking_wm.chips.backends.loihi_sim.options import Options
 from spiking_wm.chips.network import ChipNetwork
+from spiking_wm.core.errors import UserError
 
+# no extra brings them: lava-nc declares Python below 3.11 and NumPy below 2, and runs with newer ones
+_PACKAGES = "lava-nc==0.10.0 asteval"
 _CHILD = "spiking_wm.chips.backends.loihi_sim.child"
-_START, _END, _LAST = 30.0, 3.0, 1.0  # seconds to start in, to end in, and to end in when told twice
-_CLEANS_UP = b"resource_tracker"  # frees shared memory when all others are gone
+_START, _END, _LAST = 30.0, 3.0, 1.0  # seconds to start, to end, and to end after each signal
+_CLEANS_UP = b"resource_tracker"  # process of Python that frees shared memory after all others ended
 
 
 class ChipGone(RuntimeError):
-    """The chip crashed or hangs; its text says which."""
+    """The chip crashed or hangs; the message says which."""
 
 
 class Simulator:
-    """The parent's end.
+    """Starts the process of a chip and sends it requests.
 
     Args:
-        network: what the chip is to run.
-        options: how.
-        probes: give the spikes of every layer.
+        network: the network to run.
+        options: precision, bits and patience.
+        probes: return the spikes of all layers, not only of the last.
+
+    Raises:
+        UserError: if lava-nc is not installed.
     """
 
     def __init__(self, network: ChipNetwork, options: Options, probes: bool = False):
+        try:  # only the child uses it, but would end with a traceback
+            import lava  # noqa: F401
+        except ModuleNotFoundError:
+            raise UserError(f"the simulated Loihi needs Lava: pip install --no-deps {_PACKAGES}") from None
         self.options, self.figures = options, {"decisions": 0, "seconds": 0.0}
         ours, theirs = socket.socketpair()
-        # for sockets of Lava's memory, whose paths may not be longer than 107 characters
+        # for the sockets of Lava's shared memory, whose paths are limited to 107 characters
         self._temporary = tempfile.TemporaryDirectory(prefix=f"loihi_sim{os.getpid()}_", dir="/tmp")
         environment = os.environ | {
             "TMPDIR": self._temporary.name,
             "OMP_NUM_THREADS": "1",
-            "PYTHONWARNINGS": "ignore:resource_tracker",  # says what it cleans up after a crash
+            "PYTHONWARNINGS": "ignore:resource_tracker",  # it warns of what it frees after a crash
         }
         self._process = subprocess.Popen(
             [sys.executable, "-m", _CHILD, str(theirs.fileno())],
@@ -55,18 +67,18 @@ class Simulator:
         self._pipe = Connection(ours.detach())
         self._pipe.send((network, options, probes))
         self._started = False
-        self.gone = ""  # why it is, once it is
+        self.gone = ""  # why the chip is gone; empty while it runs
 
     def run(self, inputs: np.ndarray, course: int = 0, fresh: bool = False) -> list[np.ndarray]:
-        """One decision, as `Chip.run`.
+        """Run one decision, as `Chip.run`.
 
         Args:
             inputs: spikes, numbers or currents.
-            course: of events, of which neurons that are carried remember each one apart.
-            fresh: whether it begins here.
+            course: number of a course (a sequence of decisions); carried neurons have a state in each.
+            fresh: True at the first decision of a course: neurons start from rest.
 
         Raises:
-            ChipGone: if it crashed, or did not answer within ``patience``.
+            ChipGone: if the chip crashed, or did not answer within ``patience`` seconds.
         """
         self.wait()
         began = time.perf_counter()
@@ -76,25 +88,25 @@ class Simulator:
         return answer
 
     def saturated(self) -> list[int]:
-        """How often, so far, a potential of each layer was as large as potentials can be.
+        """Number of saturated potentials of each layer so far.
 
         Raises:
-            ChipGone: as `run`.
+            ChipGone: as in `run`.
         """
         self.wait()
         return self._ask("saturated", self.options.patience)
 
     def wait(self) -> None:
-        """Until it has started.
+        """Wait until the chip has started.
 
         Raises:
-            ChipGone: if it does not.
+            ChipGone: if it does not start.
         """
         if not self._started:
             self._ask(None, _START)
             self._started = True
 
-    def _ask(self, request: tuple | str | None, patience: float):
+    def _ask(self, request: tuple | str | None, patience: float) -> Any:
         if self.gone:
             raise ChipGone(self.gone)
         try:
@@ -113,7 +125,7 @@ class Simulator:
         raise ChipGone(self.gone)
 
     def close(self) -> None:
-        """End it and all that it started; leaves no process, shared memory or socket."""
+        """End the chip and all its processes; leaves no process, shared memory or socket behind."""
         self._pipe.close()
         os.close(self._died)
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -125,7 +137,7 @@ class Simulator:
             for member in members:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(member, number)
-                    os.kill(member, signal.SIGCONT)  # one that is stopped ends too
+                    os.kill(member, signal.SIGCONT)  # so that a stopped one ends too
             _wait_until(lambda: not _members(group), seconds if members else 0)
         self._process.wait()
         _wait_until(lambda: not _members(group, all_of_them=True), _END)
@@ -133,7 +145,7 @@ class Simulator:
 
 
 def _members(group: int, all_of_them: bool = False) -> list[int]:
-    """Processes of a session that still run, by default but for the one that frees shared memory."""
+    """Process ids of a session, by default without the one that frees shared memory."""
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError, IndexError):
@@ -144,7 +156,7 @@ def _members(group: int, all_of_them: bool = False) -> list[int]:
     return found
 
 
-def _wait_until(true, seconds: float) -> None:
+def _wait_until(true: Callable[[], bool], seconds: float) -> None:
     end = time.monotonic() + seconds
     while not true() and time.monotonic() < end:
         time.sleep(0.01)

@@ -1,0 +1,268 @@
+"""What users call: the same code that the command line and the ROS graph run."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import gymnasium as gym
+
+from spiking_wm.core.contract import Budget
+from spiking_wm.core.errors import UserError
+from spiking_wm.core.options import override
+from spiking_wm.core.presets import Setup, resolve
+from spiking_wm.envs.make import EnvLike, EnvSource, make_env, source_of
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+    from spiking_wm.core.player import Player
+    from spiking_wm.runs.folder import Run
+    from spiking_wm.training.evaluation import Returns
+
+_EVALUATION_SEED = 8_000_009  # of the first episode
+
+
+def make(env: EnvLike) -> gym.Env:
+    """Make an environment: one of ours, of Gymnasium, or of your own.
+
+    Args:
+        env: a Gymnasium id, ``module:Id-v0`` or ``module:function``, a function that makes an environment, or
+            an environment.
+
+    Raises:
+        UserError: if there is none of that name, or the extra that it needs is missing.
+    """
+    return make_env(env)
+
+
+def train(
+    algorithm: str,
+    env: EnvLike,
+    *,
+    steps: int | None = None,
+    seed: int | None = None,
+    run: str | Path | None = None,
+    progress: bool = True,
+    **options: Any,
+) -> "Run":
+    """Train an agent in an environment, awake and in dreams, and keep everything in a run folder.
+
+    An interrupt (Ctrl-C, or a notebook's stop) ends it cleanly; a run that is there goes on by `resume`.
+
+    Args:
+        algorithm: name of a preset, as ``popsan_dream``, or of a registered agent.
+        env: as in `make`. An environment that was given as it is can be evaluated in only if Gymnasium can
+            make a second one like it.
+        steps: environment steps of training; default: the preset's.
+        seed: of everything random.
+        run: folder of the run; default: a new one in ``runs/``.
+        progress: show a progress bar.
+        options: of the algorithm and the schedule, groups as dictionaries or with ``_`` for the dot:
+            ``critic={"lr": 1e-4}`` or ``critic_lr=1e-4``.
+
+    Returns:
+        The run: its ``evaluations``, ``episodes``, `Run.plot` and more.
+
+    Raises:
+        UserError: for anything that could not run, before anything is written.
+    """
+    from spiking_wm.runs.config import has_begun
+    from spiking_wm.runs.folder import Run, new_run_path
+
+    given = options | {k: v for k, v in (("steps", steps), ("seed", seed)) if v is not None}
+    source = source_of(env)
+    setup = _without_evaluations(resolve(algorithm, source.name, given), source, given)
+    path = Path(run) if run else new_run_path(setup, source.name)
+    if has_begun(path):
+        raise UserError(f"{path} is a run already: choose another run, or spiking_wm.resume('{path}')")
+    return _train(Run.create(path, setup, source.name), None, setup, env, progress)
+
+
+def resume(
+    run: "str | Path | Run",
+    *,
+    steps: int | None = None,
+    env: EnvLike | None = None,
+    progress: bool = True,
+    **options: Any,
+) -> "Run":
+    """Go on with a run from its newest checkpoint, with the options it had but for those given.
+
+    Args:
+        run: the run, its folder, or a checkpoint in it; what came after an older checkpoint is given up.
+        steps: environment steps of the whole run.
+        env: what environments are made from, if that is no name that the run could keep.
+        progress: show a progress bar.
+        options: as in `train`.
+
+    Raises:
+        UserError: if there is no checkpoint, or all steps are done.
+    """
+    from spiking_wm.core.files import newest_checkpoint
+    from spiking_wm.runs.config import done, read_config
+    from spiking_wm.runs.folder import Run
+
+    checkpoint = newest_checkpoint(_path(run)).resolve()
+    path = checkpoint.parent.parent
+    config = read_config(path)
+    setup = config.resolve(options | ({} if steps is None else {"steps": steps}))
+    if done(checkpoint, setup.schedule):
+        raise UserError(f"{path} has done its {setup.schedule.steps} steps: give more steps")
+    created = Run.create(path, setup, config.env)
+    return _train(created, checkpoint, setup, config.env if env is None else env, progress)
+
+
+def _train(run: "Run", checkpoint: Path | None, setup: Setup, env: EnvLike, progress: bool) -> "Run":
+    from spiking_wm.core.process import interrupted
+    from spiking_wm.runs.config import has_begun
+    from spiking_wm.runs.in_process import train as train_here
+
+    steps = setup.schedule.steps
+    try:
+        with interrupted() as stopped, _bar(progress) as bar:
+            updating = bar.add_task("demonstrations", total=None, visible=False)
+            training = bar.add_task(f"{setup.algorithm} in {run.config.env}", total=steps)
+            train_here(
+                run,
+                checkpoint,
+                lambda step: bar.update(training, completed=step),
+                lambda updates, of: bar.update(updating, completed=updates, total=of, visible=of > 0),
+                stopped,
+                env,
+            )
+    except UserError:
+        if not has_begun(run.path):  # it could not start: nothing is left of it
+            shutil.rmtree(run.path, ignore_errors=True)
+        raise
+    return run
+
+
+def _without_evaluations(setup: Setup, source: EnvSource, given: dict[str, Any]) -> Setup:
+    """Of an environment that there is only one of, nothing is evaluated unless that was asked for."""
+    asked = setup.origins.get("evaluation.every") == "command line"
+    if not source.single or asked:
+        return setup
+    schedule = override(setup.schedule, {"evaluation.every": 0})
+    origins = {**setup.origins, "evaluation.every": "a single environment"}
+    return Setup(setup.algorithm, setup.agent, setup.agent_options, schedule, origins)
+
+
+def dream(
+    run: "str | Path | Run",
+    *,
+    rollouts: int | None = None,
+    updates: int | None = None,
+    seconds: float | None = None,
+    progress: bool = True,
+) -> "Run":
+    """Dream from the newest checkpoint of a run, with no environment, and save.
+
+    Args:
+        run: the run, or its folder.
+        rollouts: imagined rollouts at most.
+        updates: policy updates at most.
+        seconds: time at most. With no bound at all, as many rollouts as a scheduled dream has.
+        progress: show a progress bar.
+
+    Raises:
+        UserError: if there is no checkpoint, or no world model to dream in.
+    """
+    from spiking_wm.runs.folder import Run
+    from spiking_wm.runs.in_process import dream as dream_here
+
+    found = Run(_path(run))
+    budget = Budget(rollouts, updates, seconds)
+    if budget == Budget():
+        budget = Budget(rollouts=found.config.resolve().schedule.dream.rollouts)
+    with _bar(progress) as bar:
+        total = budget.rollouts or budget.updates
+        task = bar.add_task("dreaming", total=total)
+
+        def show(rollouts: int, updates: int) -> None:
+            bar.update(task, completed=rollouts if budget.rollouts else updates)
+
+        dream_here(found, budget, show)
+    return found
+
+
+def load_policy(policy: "str | Path | Run") -> "Player":
+    """The policy of a run's newest checkpoint, of a checkpoint, or of a policy bundle, ready to act.
+
+    Call `Player.reset` at the start of an episode and `Player.act` at every step; for policies that go by
+    rewards (decision transformers), `Player.rewarded` after each.
+
+    Raises:
+        UserError: if there is none, or it is damaged.
+    """
+    from spiking_wm.core.files import newest_checkpoint
+    from spiking_wm.core.player import Player
+    from spiking_wm.core.spaces import Spaces
+    from spiking_wm.runs.bundle import load_bundle, make_policy
+    from spiking_wm.runs.config import is_run, read_config
+
+    path = _path(policy).resolve()
+    if path.is_file():
+        file, folder = path, next((parent for parent in path.parents if is_run(parent)), None)
+    else:
+        checkpoint = newest_checkpoint(path)
+        file, folder = checkpoint / "policy.safetensors", checkpoint.parent.parent
+    bundle = load_bundle(file)
+    player = Player(make_policy(bundle, Spaces.from_json(bundle.facts["spaces"])))
+    player.env = read_config(folder).env if folder is not None else None
+    player.reset()
+    return player
+
+
+def evaluate(
+    policy: "str | Path | Run | Player",
+    *,
+    episodes: int = 10,
+    env: EnvLike | None = None,
+    seed: int = _EVALUATION_SEED,
+) -> "Returns":
+    """Play greedy episodes.
+
+    Args:
+        policy: from `load_policy`, or what that takes.
+        episodes: how many.
+        env: as in `make`; default: the environment of the policy's run.
+        seed: of the first episode's start; the others follow.
+
+    Returns:
+        ``returns`` and ``lengths`` of all episodes, their ``mean`` and ``std``.
+
+    Raises:
+        UserError: if the environment is not known, or the policy was made for other spaces.
+    """
+    from spiking_wm.core.player import Player
+    from spiking_wm.core.spaces import Spaces
+    from spiking_wm.runs.bundle import check_spaces
+    from spiking_wm.training.evaluation import evaluate as play
+
+    player = policy if isinstance(policy, Player) else load_policy(policy)
+    where = player.env if env is None else env
+    if where is None:
+        raise UserError("this policy's run is not known: give env=")
+    made = make_env(where)
+    try:
+        check_spaces(player.policy.spaces.to_json(), Spaces.of(made), "policy")
+        return play(player.policy, made, range(seed, seed + episodes))
+    finally:
+        if made is not where:
+            made.close()
+
+
+def _path(run: "str | Path | Run") -> Path:
+    return Path(run) if isinstance(run, str | os.PathLike) else run.path
+
+
+@contextmanager
+def _bar(shown: bool) -> "Iterator[Progress]":
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, refresh_per_second=2, disable=not shown) as bar:
+        yield bar

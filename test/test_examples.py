@@ -1,0 +1,34 @@
+"""The examples run as they are."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+TOLD = {
+    "load_a_policy": "spikes in",
+    "own_algorithm": "step 2000: mean return",
+    "own_environment": "mean return before",
+    "own_robot": "3 observed values",
+    "train_from_python": "Returns(",
+}
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
+def test_it_runs_and_tells_what_came_of_it(example, tmp_path):
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-W", "error::DeprecationWarning:spiking_wm", str(example)]
+    told = subprocess.run(command, env=environment, cwd=tmp_path, text=True, capture_output=True, timeout=240)
+    assert told.returncode == 0, told.stderr
+    assert TOLD[example.stem] in told.stdout
+
+
+def test_they_import_public_names_only():
+    for file in [*EXAMPLES, *(ROOT / "experiments").glob("*.py"), *(ROOT / "bench").glob("*.py")]:
+        for line in file.read_text().splitlines():
+            if line.strip().startswith(("from spiking_wm", "import spiking_wm")):
+                assert " _" not in line and "._" not in line, (file.name, line)
