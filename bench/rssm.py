@@ -1,7 +1,7 @@
 """Updates and decisions of Spiking-WM beside its control with a GRU, on one thread, in one run.
 
-Run as ``./swm bench rssm``. Sizes of observations and actions are those of walker-walk. A form is measured in
-a process of its own (peak memory is a process's), in turns with the GRU's, and the fastest turn of each counts.
+Run as ``./swm bench rssm``. Observations and actions have the sizes of walker-walk. Each form is measured in
+a process of its own (peak memory is a process's), in turns with the GRU; the fastest turn of each counts.
 """
 
 import json

@@ -38,7 +38,7 @@ class Options:
 def rates(weights: Tensor, observation: np.ndarray, ticks: int) -> Tensor:
     """Firing rates ``[N]`` of current-based LIF neurons that see an observation ``[D]``."""
     drive = weights @ torch.cat([torch.as_tensor(observation), torch.ones(1)])
-    spikes, _ = clif(drive.expand(ticks, 1, -1))
+    spikes, _ = clif(drive.expand(1, 1, -1), ticks)  # a drive that does not change
     return spikes.mean(0)[0]
 
 

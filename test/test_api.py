@@ -158,7 +158,8 @@ def test_an_entry_point_brings_an_agent(monkeypatch, tmp_path):
     (package / "entry_points.txt").write_text("[spiking_wm.agents]\nof_others = test.own_agent:Guesser\n")
     command = (
         "import spiking_wm; from spiking_wm.core.presets import algorithms;"
-        " assert 'of_others' in algorithms(); run = spiking_wm.train('of_others', 'CartPole-v1', steps=20, run='run', evaluate_every=0,"
+        " assert 'of_others' in algorithms();"
+        " run = spiking_wm.train('of_others', 'CartPole-v1', steps=20, run='run', evaluate_every=0,"
         " progress=False); print(run.config.algorithm)"
     )
     paths = f"{tmp_path}:{spiking_wm.__file__.rsplit('/', 2)[0]}"

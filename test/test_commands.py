@@ -1,9 +1,11 @@
 """`./swm` as a user types it, bad input first."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -52,7 +54,10 @@ def bare_clone(folder: Path) -> Path:
         (("train", "params_file:=/nowhere.yaml"), "does not exist"),
         (("evaluate",), "checkpoint:= is missing"),
         (("evaluate", "checkpoint:=/nowhere"), "no checkpoint in /nowhere"),
-        (("train", "--in-process", "env:=Rover-v0", "battery:=own"), "battery:=own means nothing here"),
+        (
+            ("train", "--in-process", "env:=Rover-v0", "battery:=own"),
+            "battery:=own has no effect without nodes",
+        ),
         (("dream", "checkpoint:=/nowhere"), "no checkpoint in /nowhere"),
         (("launch", "trian.launch.py"), "did you mean 'train.launch.py'"),
         (("bench", "popsam"), "did you mean 'popsan'"),
@@ -133,9 +138,38 @@ def test_training_in_one_process_that_is_stopped_keeps_what_it_has(tmp_path):
 
 def test_arguments_are_listed():
     shown = swm("train", "--show-args").stdout
-    for name in ("algorithm", "env", "resume", "popsan_dream", "updates_per_step", "uncertainty_threshold"):
+    for name in ("algorithm", "env", "resume", "popsan_dream", "updates_per_step", "dream.threshold"):
         assert name in shown
     assert "checkpoint" in swm("launch", "evaluate.launch.py", "--show-args").stdout
+
+
+def test_options_are_listed_with_values_and_where_they_come_from():
+    """From the command line, also by a flat name; from a preset; from its environment's file; defaults."""
+    given = ("algorithm:=popsan_dream", "critic.lr:=1e-4", "evaluate_every:=70", "capacity_j:=20")
+    lines = swm("train", "--show-args", *given).stdout.splitlines()
+    # one space before an option, more before the next line of a description
+    shown = {
+        found[1]: " ".join(found[2].split()) for line in lines if (found := re.match(r" (\S+)(.*)", line))
+    }
+    assert re.match(r"0\.0001 0\.\.1 command line learning rate of the critics", shown["critic.lr"])
+    assert re.match(r"70 .*command line", shown["evaluation.every"])
+    assert re.match(r"20\.0 .*command line", shown["capacity_j"])
+    assert re.match(r"\d+ .*(preset popsan_dream|in InvertedPendulum-v5)", shown["dream.every"])
+    assert re.match(r"\d+ 1\.\. all in InvertedPendulum-v5", shown["steps"])
+    assert re.match(r"0\.99 0\.\.1 default", shown["discount"])
+    refused = swm("train", "--show-args", "critic.rl:=1")
+    assert refused.returncode == 2 and "did you mean 'critic.lr'" in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("node", "module", "extra"), [("recorder", "mcap", "bags"), ("viewer", "nicegui", "viewer")]
+)
+def test_a_node_names_the_extra_that_it_lacks(tmp_path, node, module, extra):
+    code = f"import sys; sys.modules['{module}'] = None; from spiking_wm_ros.nodes.{node} import main; main()"
+    arguments = ["--ros-args", "-p", f"folder:={tmp_path}"] if node == "recorder" else []
+    ended = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True)
+    assert ended.returncode == 2 and ended.stderr.count("\n") == 1, ended.stderr
+    assert f"{module} is not installed: pip install 'spiking_wm_ros[{extra}]'" in ended.stderr
 
 
 def test_train_ends_with_pictures_and_says_where_they_are(tmp_path):

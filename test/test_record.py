@@ -69,7 +69,7 @@ def test_what_is_written_is_read_in_order_from_files_split_by_size(tmp_path):
     figures = bag.figures()
     assert figures["messages"] == 2000 and figures["files"] == len(files)
     assert figures["bytes"] == sum(file.stat().st_size for file in files)
-    with pytest.raises(UserError, match="record elsewhere"):
+    with pytest.raises(UserError, match="choose another folder"):
         Bag(tmp_path / "bag", 1, 1)
 
 

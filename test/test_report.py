@@ -11,11 +11,12 @@ import pytest
 
 from spiking_wm.core.errors import UserError
 from spiking_wm.core.presets import resolve
-from spiking_wm.training.evaluation import episode_return
 from spiking_wm.runs.bundle import load_bundle
 from spiking_wm.runs.folder import Run
 from spiking_wm.runs.in_process import train
-from spiking_wm.runs.report import _far_apart_first, report, write_report
+from spiking_wm.runs.report import _far_apart_first, report
+from spiking_wm.training.evaluation import episode_return
+from spiking_wm_ros.cli.report import write_reports
 from test.chips import policy_of
 from test.conftest import ENV
 
@@ -110,7 +111,7 @@ def test_the_command_is_kept_and_reported(tmp_path):
     assert done.returncode == 0 and (path / "report.html").exists()
     for wrong in ([], [str(tmp_path)]):
         with pytest.raises(UserError):
-            write_report(wrong)
+            write_reports(wrong)
 
 
 def test_a_resumed_run_of_before_gets_the_new_columns(dreamt, tmp_path):

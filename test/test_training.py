@@ -90,7 +90,7 @@ def test_a_run_that_is_stopped_in_a_dream_wakes_saves_and_goes_on(tmp_path, tiny
 
 def test_a_run_that_is_done_is_gone_on_with_only_for_more_steps(tmp_path, tiny):
     train(start(tmp_path, tiny))
-    with pytest.raises(UserError, match="has done its 120 steps: give steps:= more"):
+    with pytest.raises(UserError, match="has done its 120 steps: give a larger steps:="):
         resolve_graph("train", {"resume": str(tmp_path)})
     assert resolve_graph("train", {"resume": str(tmp_path), "steps": "121"}).steps == 121
 

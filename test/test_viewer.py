@@ -239,7 +239,7 @@ def test_the_page_shows_a_run_and_its_buttons_act(tmp_path, tiny):
         written = text(driver)
         for name in ("bridge", "policy", "dreamer", "manager", "viewer"):
             assert name in written
-        until(driver, lambda d: re.search(r"layer 2: \d+ neurons, 5 ticks, rate 0\.\d+", text(d)))
+        until(driver, lambda d: re.search(r"layer 2: \d+ neurons, 5 time steps, rate 0\.\d+", text(d)))
         assert len(driver.find_elements("css selector", "canvas")) >= 2  # charts
         for source in ("data:image/jpeg", "data:image/png"):  # camera, spikes
             until(driver, lambda d, s=source: d.find_elements("css selector", f'img[src^="{s}"]'))

@@ -1,1 +1,1 @@
-"""ROS 2 nodes: bridge, policy and dreamer. What they know of agents is the contract."""
+"""ROS 2 nodes. Of algorithms they use the contract (`spiking_wm.core.contract`) only."""

@@ -1,4 +1,4 @@
-"""The environment on the wire: publishes observations and transitions, applies actions, rests."""
+"""The bridge to a Gymnasium environment: publishes observations and transitions, applies actions, rests."""
 
 import sys
 import time
@@ -43,14 +43,14 @@ class BridgeOptions:
     steps: int = option(0, "training steps; 0 for evaluation only", 0)
     evaluation: EvaluationSchedule = group(EvaluationSchedule(every=0))
     rate_hz: float = option(0.0, "steps per second of wall time; 0 for lock-step", 0, 10_000)
-    resume: str = option("", "checkpoint whose episode to go on with")
+    resume: str = option("", "checkpoint whose episode is continued")
     battery: str = option(NONE, "battery: the environment's own, or a virtual one", choices=BATTERIES)
 
 
 class Bridge(ManagedNode):
     """Steps an environment in lock-step with the policy, or at a fixed rate.
 
-    Training never runs ahead of the learner: steps wait for a policy version that covers them. In
+    Training never runs ahead of the learner: a step waits for the policy version that covers it. In
     every phase but awake the robot rests: the episode ends with the rest action, then only time passes.
     """
 
@@ -60,11 +60,11 @@ class Bridge(ManagedNode):
         self._battery_options = declare(self, BatteryOptions)
         refuse_unknown(self, BridgeOptions)
         self._session: Session | None = None
-        self._time = 0.0  # of the simulation; never goes back
+        self._time = 0.0  # simulation time in seconds; never decreases
         self._returns: list[float] = []  # of evaluation episodes, the running one last
 
     def configure(self) -> None:
-        """Make the environment; configured again, it goes on in the same one."""
+        """Make the environment; after a cleanup the same one is used again."""
         if self._session is None:
             self._session = self._make_session()
             self._time = self._session.training_step * self._session.spaces.period
@@ -75,7 +75,7 @@ class Bridge(ManagedNode):
         self._periods: deque[float] = deque(maxlen=1000)  # between observations, in seconds
         self._answer: Action | None = None
         self._applied, self._missed, self._waited_for = 0, 0, "policy and dreamer"
-        self._phase, self._lies_down, self._resting = Phase.AWAKE, False, False
+        self._phase, self._begins_rest, self._resting = Phase.AWAKE, False, False
 
         self._observations = self.create_publisher(Observation, "observation", qos.OFFERED_NEWEST)
         self._transitions = self.create_publisher(TransitionMessage, "transition", qos.EVERY)
@@ -98,7 +98,7 @@ class Bridge(ManagedNode):
 
     def _make_session(self) -> Session:
         o = self.options
-        # with no training steps, one evaluation is all there is to do
+        # without training steps, there is one evaluation
         evaluate_every = o.evaluation.every if o.steps else 1
         session = Session(o.env, o.seed, o.steps, evaluate_every, o.evaluation.episodes)
         if o.resume:
@@ -108,19 +108,19 @@ class Bridge(ManagedNode):
         return session
 
     def activate(self) -> None:
-        """Go on where it stopped; the start itself waits for everybody to be there."""
+        """Go on after a stop; the first observation waits for the other nodes (`_look_after`)."""
         if self._started:
             self._send()
 
     def deactivate(self) -> None:
-        """Take no answer any more to what was asked."""
+        """Ignore actions that answer earlier observations."""
         self._sent = self._answer = None
         self._waited_for = "activation"
 
     # --- what may be sent, and sending it ---
 
     def _covered(self) -> bool:
-        """Whether the policy version at hand is the one that has to answer now."""
+        """Whether the newest policy version covers the present step."""
         policy = self._policy
         return bool(policy.version) and policy.first_step <= self._session.training_step < policy.until_step
 
@@ -129,20 +129,20 @@ class Bridge(ManagedNode):
         return not pending.evaluation and pending.step >= self.options.steps
 
     def _send(self) -> None:
-        """Publish what waits for an action, if the learner and the phase allow it."""
+        """Publish the pending observation, if the learner and the phase allow it."""
         self._sent = None
-        if not self.active or self._lies_down or self._resting:
+        if not self.active or self._begins_rest or self._resting:
             return
         if self._over():
             self._waited_for = "nothing: all steps are done"
             if not self.options.steps:
-                raise SystemExit(0)  # an evaluation was all there was to do
+                raise SystemExit(0)  # the evaluation is over
             return
         if not self._covered():
             self._waited_for = "the learner"
             return
         if not self._may_act():
-            self._lie_down()
+            self._begin_rest()
             return
         self._waited_for = ""
         self._sent = self._session.pending()
@@ -172,7 +172,7 @@ class Bridge(ManagedNode):
             self._send()
 
     def _look_after(self) -> None:
-        """Start once everybody is there; repeat an observation that nobody answered."""
+        """Start once the other nodes are there; repeat an observation that was not answered."""
         if not self.active:
             return
         if not self._started:
@@ -190,36 +190,36 @@ class Bridge(ManagedNode):
     def _on_phase(self, message: Phase) -> None:
         self._phase = message.phase
         if self._resting and self._may_act():
-            self._session.begin_again()  # the battery has changed meanwhile
-            self._tell_resting(False)
+            self._session.begin_again()  # the battery has changed during the rest
+            self._publish_resting(False)
             self._send()
         elif self._sent and not self._may_act():
-            self._lie_down()
+            self._begin_rest()
 
     def _may_act(self) -> bool:
-        """Whether the phase lets it act; an evaluation is finished before the robot goes to its dock."""
+        """Whether the phase allows acting; an evaluation is finished before the robot rests."""
         finishes = self._session.evaluating and self._phase != Phase.STOPPED
         return self._phase == Phase.AWAKE or finishes
 
-    def _lie_down(self) -> None:
-        """Give the rest command, which ends a training episode; a stopped evaluation stands still."""
-        self._lies_down, self._answer = True, None
+    def _begin_rest(self) -> None:
+        """Apply the rest action, which ends a training episode; an evaluation is only paused."""
+        self._begins_rest, self._answer = True, None
         if not self._session.pending().evaluation:
             self._session.end_episode()
             self._rest_step()
-        self._sent, self._lies_down = None, False
-        self._tell_resting(True)
+        self._sent, self._begins_rest = None, False
+        self._publish_resting(True)
 
     def _rest_step(self) -> None:
         action = to_array(self._session.rest_action())
         self._apply(Action(action=action, policy_version=self._policy.version))
 
-    def _tell_resting(self, resting: bool) -> None:
+    def _publish_resting(self, resting: bool) -> None:
         self._resting, self._waited_for = resting, "the robot to wake" if resting else ""
         self._rests.publish(Bool(data=resting))
 
     def _pass_time(self) -> None:
-        """Publish the battery; while the robot rests, let the simulation's time pass as it does here."""
+        """Publish the battery; while the robot rests, advance simulation time with wall time."""
         battery = self._session.battery
         if self._resting:
             self._time += _REST_TICK
@@ -255,20 +255,20 @@ class Bridge(ManagedNode):
         self._time += self._dt
         awake = self._may_act()
         if awake:
-            self._send()  # first: the policy can think while the rest is packed, for those who listen
+            self._send()  # first: the policy decides while the other messages are built
         if self._clock_publisher.get_subscription_count():
             self._clock_publisher.publish(Clock(clock=to_header(self._time).stamp))
         if self._transitions.get_subscription_count():
             self._transitions.publish(to_transition(transition, stamp))
         if not awake:
-            self._send()  # after its transition: lying down makes one of its own
+            self._send()  # after the transition: a rest begins with a transition of its own
 
     def _tally(self, transition: Transition) -> None:
         if transition.step == 0:
             self._returns = [0.0]
         self._returns[-1] += transition.reward
         if transition.done:
-            # in training the dreamer tells
+            # in training the dreamer logs the result
             if len(self._returns) == self.options.evaluation.episodes and not self.options.steps:
                 mean, std = np.mean(self._returns), np.std(self._returns)
                 print(
@@ -279,9 +279,9 @@ class Bridge(ManagedNode):
             self._returns.append(0.0)
 
     def _tick(self) -> None:
-        """One period of real time: apply the action that came, else a rest action."""
+        """One period at a fixed rate: apply the action that has arrived, else the rest action."""
         if self._sent is None or (self._answer is None and not self._applied):
-            return  # time starts with the first action
+            return  # the clock starts with the first action
         answer, self._answer = self._answer, None
         if answer is None:
             self._missed += 1

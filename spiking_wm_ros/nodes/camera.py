@@ -1,4 +1,4 @@
-"""Pictures of a node's simulation for those who look; where nobody does, nothing is drawn."""
+"""Camera images of a node's simulation; without subscribers nothing is rendered."""
 
 import socket
 import subprocess
@@ -23,20 +23,20 @@ _EVERY = 0.4  # seconds
 
 
 class CameraPublisher:
-    """Publishes JPEG pictures on ``camera/image_raw/compressed``; `camera_child` draws them.
+    """Publishes JPEG images on ``camera/image_raw/compressed``; `camera_child` renders them.
 
     Args:
-        node: whose; its executor takes snapshots.
-        env: gives what is to be looked at now.
+        node: the node; its executor takes snapshots of the simulation.
+        env: returns the environment that is to be rendered now.
     """
 
     def __init__(self, node: Node, env: Callable[[], gym.Env]):
         self._node, self._env = node, env
-        self._cameras: dict[int, Camera] = {}  # by the identity of what they look at
+        self._cameras: dict[int, Camera] = {}  # by the identity of their environment
         topic = "camera/image_raw/compressed"
         self._publisher = node.create_publisher(CompressedImage, topic, qos.OFFERED_SENSOR)
         self._child: subprocess.Popen | None = None
-        self._ready, self._stamp = False, None  # the child; of what is being drawn
+        self._ready, self._stamp = False, None  # of the child; of the image that is being rendered
         node.create_timer(_EVERY, self._look)
 
     def _look(self) -> None:
@@ -53,7 +53,7 @@ class CameraPublisher:
         if not self._ready:
             return
         self._stamp = self._node.get_clock().now().to_msg()
-        with suppress(OSError):  # it has ended, which is told
+        with suppress(OSError):  # the child has ended; `_receive` warns of that
             self._pipe.send(seen)
 
     def _start(self, camera: Camera) -> None:
@@ -65,27 +65,27 @@ class CameraPublisher:
         self._pipe = Connection(ours.detach())
         threading.Thread(target=self._receive, args=(camera,), daemon=True).start()
 
-    def _receive(self, camera: Camera) -> None:  # in a thread that waits
+    def _receive(self, camera: Camera) -> None:  # in a thread of its own
         try:
-            self._pipe.send((camera.model, camera.name))  # until the child has loaded all that it needs
+            self._pipe.send((camera.model, camera.name))  # blocks until the child has started
             self._ready = True
             while True:
                 picture = self._pipe.recv_bytes()
                 self._node.call_soon(partial(self._publish, picture))
         except (EOFError, OSError):
-            if self._child:  # nobody has ended it
-                self._node.get_logger().warning("no pictures of the simulation: see above")
+            if self._child:  # it was not ended by `close`
+                self._node.get_logger().warning("no camera images: see the error above")
 
     def _publish(self, picture: bytes) -> None:
-        if self._child is None:  # it was on its way when the publisher went
+        if self._child is None:  # it arrived after `close`
             return
         header = Header(stamp=self._stamp, frame_id="camera")
-        data = array("B", picture)  # bytes would be looked at one by one
+        data = array("B", picture)  # with bytes, rclpy would check each value
         self._publisher.publish(CompressedImage(header=header, format="jpeg", data=data))
         self._stamp = None
 
     def close(self) -> None:
-        """End the drawing."""
+        """End the child."""
         child, self._child = self._child, None
         if child:
             child.kill()

@@ -1,4 +1,4 @@
-"""The safety gate on the robot's side of the link: between the policy's actions and the actuators."""
+"""The safety gate on the robot, between the policy's actions and the actuators."""
 
 import sys
 import time
@@ -22,22 +22,22 @@ from spiking_wm_ros.nodes.messages import PHASES, from_array
 from spiking_wm_ros.nodes.parameters import declare, refuse_unknown
 from spiking_wm_ros.nodes.robot_messages import check_messages, command_writer, message_type
 
-_REMEMBERED = 10  # observations whose time is known, to tell the age of what answers them
+_REMEMBERED = 10  # observations whose times are kept, for the age of the actions that answer them
 
 
 @dataclass(frozen=True)
 class GateNodeOptions:
-    """Parameters of the gate; what it lets through is in the robot's file."""
+    """Parameters of the gate; its limits are in the robot's file."""
 
     robot: str = option("rover", "name of a file in config/robots, or path of one")
 
 
 class GateNode(ManagedNode):
-    """Commands what the policy asks for while everything is right, else the safe action.
+    """Passes the policy's actions on as commands while all checks pass, else commands the safe action.
 
-    A command goes out as soon as it comes; twice in every control period the gate looks whether one
-    is missing. Time is the steady clock's throughout: the age of an action counts from when the gate
-    saw the observation that it answers.
+    A command is sent as soon as its action arrives; twice in every control period the gate checks
+    whether one is missing. All times are of the monotonic clock: the age of an action counts from when
+    the gate received the observation that it answers.
     """
 
     def __init__(self):
@@ -55,7 +55,7 @@ class GateNode(ManagedNode):
         self._followed: tuple[int, int] | None = None
         self._version = 0
         self._button, self._phase = False, Phase()
-        self._told, self._resting = "", False
+        self._reported, self._resting = "", False
         self._passed, self._trips = 0, 0
         self._passed_at, self._periods = 0.0, deque(maxlen=1000)
 
@@ -70,16 +70,16 @@ class GateNode(ManagedNode):
         self.create_service(Trigger, "~/resume", self._on_resume)
         self.create_timer(robot.period / 2, self._look)
         self._health = Health(self, self._report)
-        self._heed()
+        self._update()
         self.act_in_real_time()
 
     def activate(self) -> None:
         """Follow commands."""
-        self._heed()
+        self._update()
 
     def deactivate(self) -> None:
-        """Command the safe action, whatever comes."""
-        self._heed()
+        """Command the safe action from here on."""
+        self._update()
 
     # --- commands ---
 
@@ -87,7 +87,7 @@ class GateNode(ManagedNode):
         self._sensed.append(((message.episode, message.step), time.monotonic()))
 
     def _on_action(self, message: Action) -> None:
-        """Follow the answer to an observation, once; one to none that is known is as good as none."""
+        """Follow the answer to an observation, once; ignore an answer to an unknown observation."""
         key = (message.episode, message.step)
         sensed_at = next((at for known, at in reversed(self._sensed) if known == key), None)
         if sensed_at is None or key == self._followed:
@@ -104,21 +104,21 @@ class GateNode(ManagedNode):
             self._passed, self._passed_at = self._passed + 1, now
 
     def _look(self) -> None:
-        """Command the safe action, over and over, while there is a reason to."""
+        """Repeat the safe action while there is a reason for it."""
         if self._gate.output(time.monotonic()).reason:
             self._put_out()
 
     def _put_out(self) -> bool:
-        """Send what is to be commanded now; whether it is what the policy asked for."""
+        """Send the present command; True if it is the policy's, not the safe action."""
         output = self._gate.output(time.monotonic())
         self._commands.publish(self._write(output.action, self.get_clock().now()))
-        self._tell(output.reason)
+        self._report_change(output.reason)
         return not output.reason
 
-    def _tell(self, reason: str) -> None:
-        if reason == self._told:
+    def _report_change(self, reason: str) -> None:
+        if reason == self._reported:
             return
-        self._told = reason
+        self._reported = reason
         if self._gate.tripped:
             self._trips += 1
             self.get_logger().error(f"safe action: {reason}")
@@ -128,18 +128,18 @@ class GateNode(ManagedNode):
 
     def _on_emergency_stop(self, message: Bool) -> None:
         self._button = message.data
-        self._heed()
+        self._update()
 
     def _on_phase(self, message: Phase) -> None:
         self._phase = message
-        self._heed()
+        self._update()
         resting = message.phase != Phase.AWAKE
         if resting != self._resting:
             self._resting = resting
             self._rests.publish(Bool(data=resting))
 
-    def _heed(self) -> None:
-        """Rest or stop if anything asks for it."""
+    def _update(self) -> None:
+        """Rest or stop if the phase, the emergency stop or the node's state require it."""
         if not self.active:
             self._gate.rest("inactive")
         elif self._phase.phase != Phase.AWAKE:
@@ -155,7 +155,7 @@ class GateNode(ManagedNode):
     def _on_stop(self, _, response: Trigger.Response) -> Trigger.Response:
         self._gate.emergency_stop()
         self._put_out()
-        self._heed()  # the call is over; the gate stays tripped
+        self._update()  # the button is not pressed: the gate can be resumed, but stays tripped until then
         response.success, response.message = True, self._gate.reason
         return response
 
@@ -170,7 +170,7 @@ class GateNode(ManagedNode):
         figures = {"commands": self._passed, "trips": self._trips, "policy_version": self._version}
         figures |= spread("period", self._periods)
         level = DiagnosticStatus.ERROR if self._gate.tripped else DiagnosticStatus.OK
-        return level, self._told or "passing commands", figures
+        return level, self._reported or "passing commands", figures
 
     def release(self) -> None:
         """Leave the robot with the safe action."""

@@ -1,4 +1,4 @@
-"""Diagnostics at 1 Hz (REP-107): figures for people and tools, never a keep-alive."""
+"""Diagnostics at 1 Hz (REP-107), for people and tools. No node relies on them to detect failures."""
 
 from collections.abc import Callable, Sequence
 
@@ -8,7 +8,7 @@ from rclpy.node import Node
 
 
 def spread(name: str, seconds: Sequence[float]) -> dict[str, float]:
-    """Median and 99th percentile of some times as figures, in milliseconds; none of none."""
+    """Median and 99th percentile of some times as figures, in milliseconds; empty if there are none."""
     if not seconds:
         return {}
     median, p99 = np.percentile(seconds, (50, 99)) * 1e3
@@ -19,7 +19,7 @@ class Health:
     """Publishes one status of a node every second.
 
     Args:
-        node: whose status.
+        node: the node.
         report: returns a level (`DiagnosticStatus.OK`, …), a message, and figures by name.
     """
 

@@ -1,4 +1,4 @@
-"""How every node starts, and ends: cleanly on SIGINT and SIGTERM, with one line on bad input."""
+"""The start and end of every node: cleanly on SIGINT and SIGTERM, with one line on bad input."""
 
 import fcntl
 import gc
@@ -16,30 +16,30 @@ from spiking_wm.core.errors import UserError
 from spiking_wm_ros.nodes.node import Node
 
 BAD_INPUT = 2  # exit code
-_LISTENS_EVERY = 0.2  # seconds between looks at signals, at the longest
+_SIGNALS_EVERY = 0.2  # seconds between two checks for signals, at most
 
 
 def run(make_node: Callable[[], Node]) -> int:
-    """Spin a node until it ends or its process is asked to; 0, or 2 after bad input.
+    """Spin a node until it ends or its process gets a signal; returns 0, or 2 after bad input.
 
-    A node ends itself by raising `SystemExit`; its ``end`` is called however it ends. rclpy's own
-    signal handlers would invalidate everything in the middle of a callback, so ours only take note.
+    A node ends itself by raising `SystemExit`; its ``end`` is always called. rclpy's own signal handlers
+    shut the context down in the middle of a callback; the handlers here only set a flag.
     """
-    asked_to_end = []
+    signals = []
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: asked_to_end.append(True))
+        signal.signal(number, lambda *_: signals.append(True))
     node = lock = None
     try:
         rclpy.init(args=sys.argv, signal_handler_options=SignalHandlerOptions.NO)
         node = make_node()
         lock = _claim_name(node)
-        # the default executor looks at everything the node has on every turn of its loop, which costs
-        # more than a message does; this one is told what came
+        # the default executor polls every entity of the node in every turn of its loop, which costs more
+        # than a message does; this one gets events
         executor = EventsExecutor()
         executor.add_node(node)
-        gc.freeze()  # what is loaded stays; looking through it over and over stalls the loop
-        while not asked_to_end:
-            executor.spin_once(timeout_sec=_LISTENS_EVERY)
+        gc.freeze()  # loaded modules stay; collections that scan them would stall the loop
+        while not signals:
+            executor.spin_once(timeout_sec=_SIGNALS_EVERY)
             if node.raised:
                 raise node.raised
     except UserError as error:
@@ -58,7 +58,7 @@ def run(make_node: Callable[[], Node]) -> int:
 
 
 def _end(node: Node) -> None:
-    """Whatever its end has to say, what comes after it is done."""
+    """End a node; bad input at its end is printed, so that the rest of the shutdown goes on."""
     try:
         node.end()
     except UserError as error:
@@ -66,9 +66,9 @@ def _end(node: Node) -> None:
 
 
 def _claim_name(node: Node) -> int:
-    """Lock a node's name on this machine; two of one name would mix up their messages.
+    """Lock a node's name on this machine; two nodes of one name would mix up their messages.
 
-    The graph itself cannot tell: a killed node is listed for another 20 seconds.
+    The ROS graph cannot be used for that: it lists a killed node for another 20 seconds.
 
     Raises:
         UserError: if a node of that name runs already.

@@ -1,4 +1,4 @@
-"""Nodes that are brought up in order and can be stopped without ending: ROS 2 managed nodes."""
+"""ROS 2 managed (lifecycle) nodes: activated in order, and stopped without ending."""
 
 from collections.abc import Callable
 
@@ -11,12 +11,12 @@ _ENTITIES = ("publisher", "subscription", "timer", "service", "client")
 
 
 class ManagedNode(LifecycleNodeMixin, Node):
-    """A node with the states of a ROS 2 lifecycle; `manager` brings it up.
+    """A node with the states of a ROS 2 lifecycle; `manager` configures and activates it.
 
-    A subclass declares its parameters when it is made. `configure` creates all else, `release` lets go
-    of what ROS does not know of, and both can happen again; what has to outlast that (what is learned,
-    where an episode is) is let go of in `close`. What moves or learns asks `active`, or overrides
-    `activate` and `deactivate`. An exception in any of them ends the node.
+    A subclass declares its parameters in its constructor. `configure` creates all else, `release` frees
+    what ROS does not destroy by itself, and both can happen again. State that outlasts them (what is
+    learned, the episode) is freed in `close`. Callbacks that move or learn check `active`, or `activate`
+    and `deactivate` are overridden. An exception in any of these methods ends the node.
     """
 
     def __init__(self, name: str):
@@ -33,18 +33,18 @@ class ManagedNode(LifecycleNodeMixin, Node):
         """Create publishers, subscriptions, timers, and what they need."""
 
     def activate(self) -> None:
-        """Begin to act; `active` is true already."""
+        """Start acting; `active` is true already."""
 
     def deactivate(self) -> None:
         """Stop acting; `active` is false already."""
 
     def release(self) -> None:
-        """Let go of what `configure` made and ROS does not know of."""
+        """Free what `configure` made, except publishers, subscriptions, timers, services and clients."""
 
     def hearing(self, callback: Callable) -> Callable:
-        """A callback that is not called any more once what `configure` made is gone.
+        """A callback that does nothing once its configuration has been cleaned up.
 
-        The executor may have a message in hand for a subscription that is destroyed before its turn comes.
+        The executor may hold a message for a subscription that is destroyed before the callback runs.
         """
         kept, made_in = self.keeping(callback), self._configurations
 
@@ -55,11 +55,11 @@ class ManagedNode(LifecycleNodeMixin, Node):
         return call
 
     def end(self) -> None:
-        """Stop acting and let go of everything, as far as there is anything."""
-        self._let_go()
+        """Stop acting and free everything."""
+        self._stop_and_release()
         self.close()
 
-    def _let_go(self) -> None:
+    def _stop_and_release(self) -> None:
         if self.active:
             self.active = False
             self.deactivate()
@@ -70,7 +70,7 @@ class ManagedNode(LifecycleNodeMixin, Node):
     # --- transitions ---
 
     def _on_change_state(self, request: ChangeState.Request, response: ChangeState.Response):
-        """Refuse a transition that the present state does not have; rclpy would raise, which ends a node."""
+        """Refuse a transition that the present state does not have, where rclpy would raise."""
         try:
             return self._change_state(request, response)
         except Exception as error:
@@ -101,11 +101,11 @@ class ManagedNode(LifecycleNodeMixin, Node):
         return self._try(self._clean_up)
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Any state to finalized: all that is left is to end the process."""
+        """Any state to finalized."""
         return self._try(self._clean_up)
 
     def _clean_up(self) -> None:
-        self._let_go()
+        self._stop_and_release()
         for kind in _ENTITIES:
             for entity in list(getattr(self, f"{kind}s")):
                 if entity not in self._kept:
@@ -114,7 +114,7 @@ class ManagedNode(LifecycleNodeMixin, Node):
     def _try(self, transition: Callable[[], None]) -> TransitionCallbackReturn:
         try:
             transition()
-        except BaseException as error:  # rclpy would swallow it
+        except BaseException as error:  # rclpy would discard it
             self.raised = error
             return TransitionCallbackReturn.ERROR
         return TransitionCallbackReturn.SUCCESS

@@ -1,4 +1,4 @@
-"""Brings the managed nodes of a graph up in order, and deactivates them when one of them is gone."""
+"""Configures and activates the managed nodes of a graph, and deactivates them when one is gone."""
 
 import sys
 import time
@@ -18,9 +18,9 @@ from spiking_wm_ros.nodes.main import run
 from spiking_wm_ros.nodes.node import Node
 from spiking_wm_ros.nodes.parameters import declare, refuse_unknown
 
-_LOOKS_EVERY, _ASKS_EVERY, _A_MOMENT, _ANSWERS = 0.05, 0.5, 0.1, 1.0  # seconds
+_CHECK_EVERY, _REQUEST_EVERY, _RETRY_AFTER, _TIMEOUT = 0.05, 0.5, 0.1, 1.0  # seconds
 _PRIMARY = (State.PRIMARY_STATE_UNCONFIGURED, State.PRIMARY_STATE_INACTIVE, State.PRIMARY_STATE_ACTIVE)
-# transition, the state that it starts from, and what it is called
+# transition, the state that it starts from, its past participle
 _UP = (
     (Transition.TRANSITION_CONFIGURE, State.PRIMARY_STATE_UNCONFIGURED, "configured"),
     (Transition.TRANSITION_ACTIVATE, State.PRIMARY_STATE_INACTIVE, "activated"),
@@ -32,14 +32,14 @@ class ManagerOptions:
     """Parameters of the manager."""
 
     nodes: str = option("", "names of the managed nodes in the order in which they are activated")
-    spare: str = option("", "names of those among them without which the others go on")
+    spare: str = option("", "names of those among them that the others do not need")
     patience: float = option(10.0, "seconds without an answer after which a node counts as gone", 0.1)
 
 
 class Manager(Node):
-    """First configures all nodes, then activates all; when one is gone the others are deactivated.
+    """Configures all nodes, then activates all; when one is gone, the others are deactivated.
 
-    Unless it is a spare one: then that is told, and the others go on.
+    If a spare node is gone, that is reported and the others go on.
     """
 
     def __init__(self):
@@ -51,18 +51,18 @@ class Manager(Node):
         self._change = {name: self.create_client(ChangeState, f"{name}/change_state") for name in self._names}
         self._get = {name: self.create_client(GetState, f"{name}/get_state") for name in self._names}
         self._deadlines: list[tuple[float, Future]] = []
-        self._unanswered: dict[str, int] = {}  # questions in a row, of nodes that have been brought up
+        self._unanswered: dict[str, int] = {}  # requests in a row without an answer, by node
         self._state, self._busy = "starting", True
-        self.create_timer(_LOOKS_EVERY, self._look)
-        self.create_timer(_ASKS_EVERY, self._ask)
+        self.create_timer(_CHECK_EVERY, self._check)
+        self.create_timer(_REQUEST_EVERY, self._request_states)
         self.create_service(Trigger, "~/bring_up", self._on_bring_up)
         self._health = Health(self, self._report)
         self._begun = False
 
     def _run(self, work: Generator[Future, Any, None]) -> None:
-        """Go through work that yields what it waits for.
+        """Run a generator that yields the futures it waits for.
 
-        rclpy's own coroutines would do, but the executor asks over and over whether they can go on.
+        rclpy has coroutines, but its executor polls them continuously.
         """
 
         def go_on(done: Future | None = None) -> None:
@@ -80,47 +80,47 @@ class Manager(Node):
     def _bring_up(self) -> Generator[Future, Any, None]:
         self._busy = True
         for transition, start, done in _UP:
-            # what is heard is made first, who hears it is activated first
+            # publishers of what others need are configured first, its subscribers are activated first
             backwards = transition == Transition.TRANSITION_CONFIGURE
             for name in reversed(self._names) if backwards else self._names:
                 self._state = f"bringing up, waiting for {name}"
                 if not (yield from self._transit(name, transition, start)):
-                    self._tell(f"{name} could not be {done}, see what it says; call ~/bring_up to go on")
+                    self._conclude(f"{name} could not be {done}, see its log; call ~/bring_up to go on")
                     return
         self._missing = {name for name in self._missing if not self._get[name].service_is_ready()}
         self._unanswered = {name: 0 for name in self._names if name not in self._missing}
         without = f" but {', '.join(self._missing)}" if self._missing else ""
-        self._tell(f"all nodes{without} are active")
+        self._conclude(f"all nodes{without} are active")
 
     def _transit(self, name: str, transition: int, start: int) -> Generator[Future, Any, bool]:
-        """Have a node make a transition if it is where that starts; whether it did not refuse."""
+        """Change a node's state if it is in the state ``start``; False if the node refuses."""
         change = ChangeState.Request(transition=Transition(id=transition))
         while True:
             if not self._get[name].service_is_ready():
                 if name in self._missing:
                     return True
-                yield self._within(_A_MOMENT)
+                yield self._within(_RETRY_AFTER)
                 continue
-            # a node that has not discovered us yet, or is busy with a transition, answers late or never
-            found = yield self._within(_ANSWERS, self._get[name].call_async(GetState.Request()))
+            # a node that has not discovered this one yet, or is in a transition, answers late or never
+            found = yield self._within(_TIMEOUT, self._get[name].call_async(GetState.Request()))
             if found is None or found.current_state.id not in _PRIMARY:
-                yield self._within(_A_MOMENT)
+                yield self._within(_RETRY_AFTER)
             elif found.current_state.id != start:
                 return True
             else:
-                reply = yield self._within(_ANSWERS, self._change[name].call_async(change))
+                reply = yield self._within(_TIMEOUT, self._change[name].call_async(change))
                 if reply is not None and not reply.success:
                     return False
 
     def _within(self, seconds: float, reply: Future | None = None) -> Future:
-        """What a reply brings, or None after some seconds."""
+        """A future of the reply's result, or of None after some seconds."""
         outcome = Future()
         self._deadlines.append((time.monotonic() + seconds, outcome))
         if reply:
             reply.add_done_callback(lambda done: outcome.done() or outcome.set_result(done.result()))
         return outcome
 
-    def _look(self) -> None:
+    def _check(self) -> None:
         if not self._begun:
             self._begun = True
             self._run(self._bring_up())
@@ -130,7 +130,7 @@ class Manager(Node):
             if at <= now and not outcome.done():
                 outcome.set_result(None)
 
-    def _tell(self, state: str) -> None:
+    def _conclude(self, state: str) -> None:
         self._busy, self._state = False, state
         self.get_logger().info(state)
         self._health.publish()
@@ -144,13 +144,13 @@ class Manager(Node):
 
     # --- gone ---
 
-    def _ask(self) -> None:
-        """Ask every node for a sign of life; when one misses too many the others are deactivated.
+    def _request_states(self) -> None:
+        """Request every node's state; when one misses too many requests, the others are deactivated.
 
-        Questions are counted, not seconds: a manager that was itself held up blames nobody.
+        Requests are counted, not seconds: a delay of the manager itself is no failure of a node.
         """
         gone = [
-            name for name, asked in self._unanswered.items() if asked * _ASKS_EVERY > self.options.patience
+            name for name, count in self._unanswered.items() if count * _REQUEST_EVERY > self.options.patience
         ]
         self._do_without([name for name in gone if name in self._spare])
         if not set(gone) <= set(self._spare):

@@ -1,4 +1,4 @@
-"""Between ROS messages and what agents and environments use."""
+"""Conversions between ROS messages and the types of agents and environments."""
 
 import array
 from collections.abc import Mapping, Sequence
@@ -55,7 +55,7 @@ def to_decision(
 
 
 def spike_trains(message: msg.Decision) -> list[np.ndarray]:
-    """Those of every layer, ``[T, N]``."""
+    """Spike trains of every layer, ``[T, N]``; undoes `to_decision`."""
     spikes, trains = np.array(message.spikes, np.uint8), []
     for ticks, neurons in zip(message.ticks, message.neurons):
         trains.append(spikes[: ticks * neurons].reshape(ticks, neurons))
@@ -64,7 +64,7 @@ def spike_trains(message: msg.Decision) -> list[np.ndarray]:
 
 
 def to_segment(segment: Mapping[str, np.ndarray], header: Header) -> msg.Segment:
-    """What `Agent.dream_against_reality` gives as a message."""
+    """The arrays of `Agent.dream_against_reality` as a message."""
     return msg.Segment(header=header, **{name: to_array(values) for name, values in segment.items()})
 
 
@@ -75,7 +75,7 @@ def to_header(seconds: float) -> Header:
 
 
 def to_battery_state(percentage: float, charging: bool, seconds: float) -> BatteryState:
-    """A battery's charge, 0 to 1, as a message; what is not known is NaN."""
+    """A battery's charge, 0 to 1, as a message; unknown fields are NaN."""
     nan = float("nan")
     return BatteryState(
         header=to_header(seconds),

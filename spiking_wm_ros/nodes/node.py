@@ -1,4 +1,4 @@
-"""What all nodes share."""
+"""The base class of all nodes."""
 
 from collections.abc import Callable
 
@@ -8,9 +8,9 @@ from spiking_wm.core.process import act_in_real_time
 
 
 class Node(rclpy.node.Node):
-    """A node that ends by an exception in any of its callbacks; `main.run` raises it again.
+    """A node that an exception in any of its callbacks ends; `main.run` raises it again.
 
-    The executor itself would log its own account of an exception first, and loses those of tasks.
+    The executor itself would log exceptions in its own way, and discards those of tasks.
     """
 
     raised: BaseException | None = None
@@ -24,25 +24,25 @@ class Node(rclpy.node.Node):
         return super().create_timer(timer_period_sec, self.hearing(callback), **kwargs)
 
     def call_soon(self, callback: Callable[[], None]) -> None:
-        """Have the node's executor call it; for other threads."""
+        """Schedule ``callback`` on the node's executor. Thread-safe."""
         self.executor.create_task(self.keeping(callback))
 
     def act_in_real_time(self) -> None:
-        """Run ahead of ordinary processes, or say that this is not allowed."""
+        """Use real-time scheduling, or log a warning if it is not allowed."""
         if not act_in_real_time():
             self.get_logger().warning(
                 "no right to real-time scheduling (rtprio): periods will jitter under load"
             )
 
     def close(self) -> None:
-        """Let go of what the node holds."""
+        """Free what the node holds."""
 
     def end(self) -> None:
-        """Called once, however the node ends."""
+        """Called once at the end of the node, also after an exception."""
         self.close()
 
     def hearing(self, callback: Callable) -> Callable:
-        """What a subscription or a timer calls for a callback."""
+        """Wrap the callback of a subscription or timer."""
         return self.keeping(callback)
 
     def keeping(self, callback: Callable) -> Callable:

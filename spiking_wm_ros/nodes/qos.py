@@ -2,18 +2,18 @@
 
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 
-# Observations and actions: only the newest matters. Our nodes ask for no acknowledgements, which would
-# cross in the middle of each control step; in lock-step the bridge repeats an observation that nobody
-# answered. Publishers offer reliability all the same, so that any subscriber can listen.
+# Observations and actions: only the newest matters. Our nodes request no acknowledgements, which would
+# add traffic to each control step; in lock-step the bridge repeats an observation that is not answered.
+# Publishers offer reliability all the same, so that any subscriber can listen.
 NEWEST = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT, durability=DurabilityPolicy.VOLATILE)
 OFFERED_NEWEST = QoSProfile(
     depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.VOLATILE
 )
 
-# What answers are matched with: the newest, and those just before it.
+# Observations that actions are matched with: the newest, and those just before it.
 RECENT = QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT, durability=DurabilityPolicy.VOLATILE)
 
-# Commands to actuators, as ros2_control's controllers hear them: the newest counts, resent every period.
+# Commands to actuators, as for ros2_control's controllers: the newest counts, resent every period.
 COMMAND = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.VOLATILE)
 
 # As REP-2003 has it for sensors: fresh rather than complete. Offered reliably, as above.

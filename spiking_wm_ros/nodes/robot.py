@@ -1,4 +1,4 @@
-"""A robot's senses on the wire: standard topics in, one observation per control period out."""
+"""A robot's sensors: standard topics in, one observation per control period out."""
 
 import sys
 import time
@@ -19,7 +19,7 @@ from spiking_wm_ros.nodes.messages import to_array
 from spiking_wm_ros.nodes.parameters import declare, refuse_unknown
 from spiking_wm_ros.nodes.robot_messages import message_type
 
-_PATIENCE = 5.0  # seconds before a sensor that is silent from the start is complained of
+_PATIENCE = 5.0  # seconds after the start before a silent sensor is reported
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class RobotOptions:
 
 
 class RobotNode(ManagedNode):
-    """Publishes an observation in every control period in which all sensors are in order."""
+    """Publishes an observation in every control period in which no sensor has a fault."""
 
     def __init__(self):
         super().__init__("robot")
@@ -38,7 +38,7 @@ class RobotNode(ManagedNode):
         refuse_unknown(self)
 
     def configure(self) -> None:
-        """Listen to the sensors."""
+        """Subscribe to the sensors."""
         self._senses = Senses(self._robot)
         self._fault, self._began = "", time.monotonic()
         self._awake, self._gap = True, True  # no observation was published in the last period
@@ -64,11 +64,11 @@ class RobotNode(ManagedNode):
     def _sense(self) -> None:
         now = time.monotonic()
         fault = self._senses.fault(now)
-        self._tell(fault, now)
+        self._report_fault(fault, now)
         if fault or not self._awake or not self.active:
             self._gap = True
             return
-        if self._gap:  # what the policy remembers is of another situation
+        if self._gap:  # the policy's recurrent state is out of date
             self._episode += 1
         else:
             self._periods.append(now - self._sent_at)
@@ -83,10 +83,10 @@ class RobotNode(ManagedNode):
         self._observations.publish(message)
         self._gap, self._sent_at, self._step = False, now, self._step + 1
 
-    def _tell(self, fault: str, now: float) -> None:
-        """Log that something is wrong, or right again; diagnostics say what is wrong at any time."""
+    def _report_fault(self, fault: str, now: float) -> None:
+        """Log the start and the end of a fault; diagnostics always contain it."""
         if fault and not self._step and now - self._began < _PATIENCE:
-            return  # sensors may take their time
+            return  # sensors may still be starting
         before, self._fault = self._fault, fault
         if fault and not before:
             self.get_logger().error(f"no observation, the robot rests: {fault}")

@@ -1,6 +1,6 @@
-"""The rover's driver, with MuJoCo for hardware: it speaks the topics of ``config/robots/rover.yaml``.
+"""The rover's driver, with MuJoCo for hardware: it has the topics of ``config/robots/rover.yaml``.
 
-It knows nothing of this package's own messages, so a policy meets it as it meets a real robot.
+It uses standard messages only, as the driver of a real robot does.
 """
 
 import math
@@ -37,7 +37,7 @@ class DriverOptions:
 
 
 class RoverDriver(Node):
-    """A rover that obeys wheel speeds, and stops when they stop coming."""
+    """A rover that follows commanded wheel speeds, and stops if no command arrives in time."""
 
     def __init__(self):
         super().__init__("rover_driver")
@@ -64,7 +64,7 @@ class RoverDriver(Node):
         )
         self._camera = CameraPublisher(self, lambda: self._rover)
         self.create_timer(self._rover.dt, self._step)
-        self.act_in_real_time()  # as the hardware would
+        self.act_in_real_time()  # as hardware does
 
     def _on_command(self, message: Float64MultiArray) -> None:
         speeds = np.array(message.data)
@@ -83,7 +83,7 @@ class RoverDriver(Node):
         self._camera.close()
 
     def _publish(self, seen: np.ndarray) -> None:
-        """Publish what the rover measures; ``seen`` is as its environment's table has it."""
+        """Publish the rover's measurements; ``seen`` is an observation of `spiking_wm.envs.rover`."""
         stamp = self.get_clock().now().to_msg()
         scan = LaserScan(angle_min=-math.pi / 2, angle_max=math.pi / 2, angle_increment=math.pi / 6)
         scan.range_max, scan.ranges = 3.0, [r if r < 3 else math.inf for r in seen[:7]]  # REP-117

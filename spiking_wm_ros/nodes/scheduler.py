@@ -1,4 +1,4 @@
-"""Phases on the wire: when the robot acts, rests and dreams."""
+"""The scheduler node: publishes the robot's phase, and starts and ends dreams."""
 
 import sys
 import time
@@ -19,12 +19,12 @@ from spiking_wm_ros.nodes.main import run
 from spiking_wm_ros.nodes.node import Node
 from spiking_wm_ros.nodes.parameters import declare, refuse_unknown
 
-_EVERY = 0.1  # seconds between two looks at the battery
-_SILENT = 60.0  # seconds after which a dream of which nothing is heard is given up
+_TICK = 0.1  # seconds
+_SILENT = 60.0  # seconds without feedback after which a dream counts as lost
 
 
 class SchedulerNode(Node):
-    """Tells the robot its phase, and has the dreamer dream once the robot is at rest."""
+    """Publishes the robot's phase, and sends the dreamer a goal once the robot is at rest."""
 
     def __init__(self):
         super().__init__("scheduler")
@@ -35,8 +35,8 @@ class SchedulerNode(Node):
         self._changes = 0
         self._resting = False
         self._charge = float("nan")
-        self._asked: object | None = None  # stands for the goal on its way to the dreamer, or under way
-        self._heard = 0.0  # when the dreamer last said something of it
+        self._request: object | None = None  # identifies the goal that is being sent or under way
+        self._heard = 0.0  # time of its last feedback
         self._goal = None
 
         self._phases = self.create_publisher(PhaseMessage, "phase", qos.LATCHED)
@@ -47,7 +47,7 @@ class SchedulerNode(Node):
         for name in ("sleep", "wake", "stop", "resume"):
             self.create_service(Trigger, f"~/{name}", getattr(self, f"_on_{name}"))
         self._dreams = ActionClient(self, Dream, "dreamer/dream_phase")
-        self.create_timer(_EVERY, self._look)
+        self.create_timer(_TICK, self._tick)
         Health(self, self._report)
 
     def _on_options(self, options: PhaseOptions) -> None:
@@ -56,7 +56,7 @@ class SchedulerNode(Node):
     def _on_bounds(self, bounds: DreamBounds) -> None:
         self._bounds = bounds
 
-    # --- what comes in ---
+    # --- inputs ---
 
     def _on_battery(self, message: BatteryState) -> None:
         self._charge = message.percentage
@@ -64,7 +64,7 @@ class SchedulerNode(Node):
 
     def _on_resting(self, message: Bool) -> None:
         self._resting = message.data
-        self._look()
+        self._tick()
 
     def _on_emergency_stop(self, message: Bool) -> None:
         if message.data:  # False does not resume: that takes ~/resume
@@ -89,20 +89,20 @@ class SchedulerNode(Node):
         response.success, response.message = not refusal, refusal or self._scheduler.decision.reason
         return response
 
-    # --- what follows ---
+    # --- outputs ---
 
-    def _look(self) -> None:
+    def _tick(self) -> None:
         now, there = time.monotonic(), self._dreams.server_is_ready()
-        silent = now - self._heard > _SILENT  # it died, and another one came before that could be seen
-        if self._asked and (silent or not there):
-            self._goal = self._asked = None
+        silent = now - self._heard > _SILENT  # the dreamer was replaced before its end was noticed
+        if self._request and (silent or not there):
+            self._goal = self._request = None
             self._scheduler.dream_ended("the dreamer is gone", now)
         self._scheduler.can_dream = there
         self._scheduler.tick(now)
         self._follow()
 
     def _follow(self) -> None:
-        """Publish a new phase, and start or end the dream that it asks for."""
+        """Publish a new phase, and start or end the dream that belongs to it."""
         decision = self._scheduler.decision
         if decision != self._published:
             self._changes += self._published is None or decision.phase is not self._published.phase
@@ -112,37 +112,37 @@ class SchedulerNode(Node):
             self._phases.publish(message)
             self.get_logger().info(f"{decision.phase}: {decision.reason}")
         if decision.phase is Phase.DREAMING:
-            if self._resting and not self._asked:
-                self._ask()
+            if self._resting and not self._request:
+                self._send_goal()
         elif self._goal is not None:
             goal, self._goal = self._goal, None
             goal.cancel_goal_async()
 
-    def _ask(self) -> None:
-        asked = self._asked = object()
+    def _send_goal(self) -> None:
+        request = self._request = object()
         self._heard = time.monotonic()
         b = self._bounds
         goal = Dream.Goal(rollouts=b.rollouts, updates=b.updates, seconds=b.seconds, joules=b.joules)
         sent = self._dreams.send_goal_async(goal, feedback_callback=self._on_feedback)
-        sent.add_done_callback(partial(self._on_goal, asked))
+        sent.add_done_callback(partial(self._on_goal, request))
 
     def _on_feedback(self, _) -> None:
         self._heard = time.monotonic()
 
-    def _on_goal(self, asked: object, future) -> None:
+    def _on_goal(self, request: object, future) -> None:
         goal = future.result()
-        if asked is not self._asked:  # given up meanwhile
+        if request is not self._request:  # it counts as lost
             goal.cancel_goal_async()
             return
         self._goal, self._heard = goal, time.monotonic()
-        goal.get_result_async().add_done_callback(partial(self._on_result, asked))
-        self._follow()  # the phase may have changed meanwhile
+        goal.get_result_async().add_done_callback(partial(self._on_result, request))
+        self._follow()  # the phase may have changed
 
-    def _on_result(self, asked: object, future) -> None:
-        if asked is not self._asked:
+    def _on_result(self, request: object, future) -> None:
+        if request is not self._request:
             return
         result = future.result().result
-        self._goal = self._asked = None
+        self._goal = self._request = None
         dreamt = f"dreamt {result.rollouts} rollouts, {result.updates} updates"
         self._scheduler.dream_ended(result.message or dreamt, time.monotonic())
         self._follow()

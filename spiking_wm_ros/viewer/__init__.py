@@ -1,1 +1,1 @@
-"""A page on this machine that shows what a graph does; knows nothing of ROS."""
+"""The viewer's web page; it does not use ROS."""

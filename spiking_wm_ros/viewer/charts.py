@@ -1,4 +1,4 @@
-"""What is watched, as options of ECharts and as pictures. Times are seconds before now."""
+"""Charts of the watched state, as ECharts options and as images. Times are seconds before now."""
 
 import base64
 import math
@@ -36,20 +36,20 @@ def line(points: list, name: str = "", **more) -> dict:
 
 
 def phases(watched: Watched) -> dict:
-    """Which phase when."""
+    """Phases over time."""
     told = [(when, PHASES.index(phase)) for when, phase, _ in list(watched.phases) if phase in PHASES]
     now = _now(watched, told[0][0]) if told else 0.0
     points = [[min(when - now, 0.0), level] for when, level in told]
     if points:
         points.append([0, points[-1][1]])
     axis = {"type": "category", "data": list(PHASES)}
-    # beside an axis of names, "start" is where ECharts goes on until the next point
+    # with a category axis, "start" is the mode in which a value lasts until the next point
     series = [line([[round(t, 2), k] for t, k in points], step="start")]
     return blank("phase", yAxis=axis, series=series)
 
 
 def _now(watched: Watched, since: float) -> float:
-    """The time in steps that can be seen, so that what does not change is not drawn again."""
+    """The time, rounded to steps that are visible, so that an unchanged chart is not drawn again."""
     step = 2.0 ** math.floor(math.log2(max(watched.clock() - since, 64.0) / 64))
     return step * math.floor(watched.clock() / step)
 
@@ -63,7 +63,7 @@ def battery(watched: Watched) -> dict:
 
 
 def returns(watched: Watched) -> dict:
-    """Of episodes and evaluations, over environment steps."""
+    """Returns of episodes and evaluations, over environment steps."""
     looks = {"episode": {"lineStyle": {"width": 1, "opacity": 0.5}}, "evaluation": {"showSymbol": True}}
     series = [line([list(p) for p in watched.returns.get(kind, [])], kind, **looks[kind]) for kind in looks]
     return blank("return", x="steps", legend=_LEGEND, series=series)
@@ -88,7 +88,7 @@ def actions(watched: Watched, dimension: int = 0) -> dict:
 
 
 def dream(watched: Watched) -> dict:
-    """Real and imagined observations, those dimensions that change most."""
+    """Real and imagined observations: the dimensions that change most."""
     segment, series = watched.segment, []
     if segment and segment["real"].ndim == 2:
         real, imagined = segment["real"], segment["dream"]

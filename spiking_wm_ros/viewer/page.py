@@ -1,4 +1,4 @@
-"""The page: everything at a glance, and the buttons."""
+"""The page: charts, status and buttons."""
 
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -10,7 +10,7 @@ from spiking_wm_ros.viewer.watched import Watched
 
 _WORDS_EVERY, _PICTURES_EVERY = 0.4, 0.8  # seconds between two updates; browsers are slow to draw
 _SHARP = "image-rendering: pixelated; border: 1px solid #ddd"
-_CELL = 6  # pixels of the screen for a neuron and tick
+_CELL = 6  # pixels for a neuron and time step
 _LEVELS = {0: "positive", 1: "warning", 2: "negative"}  # colours by level of diagnostics
 _FIGURES = (  # what is shown beside charts: node, figure, unit
     ("policy", "latency_median_ms", "ms"),
@@ -31,12 +31,12 @@ def page(
     came: Callable[[str], None],
     went: Callable[[str], None],
 ) -> Callable:
-    """What builds the page for a visitor.
+    """A function that builds the page for a visitor.
 
     Args:
-        watched: what is shown.
-        buttons: what they do, by their labels.
-        came, went: called for each visitor, with a name of its own, whenever it connects or is gone.
+        watched: the state that is shown.
+        buttons: functions by the labels of their buttons.
+        came, went: called with a visitor's name when it connects or disconnects.
     """
 
     def build() -> None:
@@ -115,7 +115,7 @@ def _camera(watched: Watched) -> Callable[[], None]:
     with ui.card().classes("w-full p-1"):
         ui.label("camera").classes("text-sm font-bold")
         image = ui.element("img").classes("w-full max-w-sm").mark("camera")
-        none = ui.label("no pictures: the environment draws none, or none have come").classes("text-xs")
+        none = ui.label("no images: the environment has no camera, or none have arrived").classes("text-xs")
 
     def update() -> None:
         none.visible = not watched.picture
@@ -128,7 +128,7 @@ def _camera(watched: Watched) -> Callable[[], None]:
 
 def _spikes(watched: Watched) -> Callable[[], None]:
     with ui.card().classes("w-full p-1"):
-        ui.label("spikes of the policy's last decision, ticks downwards").classes("text-sm font-bold")
+        ui.label("spikes of the policy's last decision, time steps downwards").classes("text-sm font-bold")
         column = ui.column().classes("w-full gap-1")
     rows: list[tuple[ui.label, ui.html]] = []
 
@@ -145,7 +145,7 @@ def _spikes(watched: Watched) -> Callable[[], None]:
         for number, (layer, (label, image)) in enumerate(zip(layers, rows)):
             ticks, neurons = layer.train.shape
             label.text = (
-                f"layer {number}: {neurons} neurons, {ticks} ticks, rate {layer.rate:.3f} spikes a tick,"
+                f"layer {number}: {neurons} neurons, {ticks} time steps, rate {layer.rate:.3f} per step,"
                 f" {layer.silent} silent, {layer.saturated} saturated"
             )
             height = _CELL * ticks * -(-neurons // charts.WIDEST)
@@ -156,7 +156,7 @@ def _spikes(watched: Watched) -> Callable[[], None]:
 
 
 def _frames(watched: Watched) -> Callable[[], None]:
-    """Dream and reality where observations are pictures."""
+    """Dream and reality of image observations."""
     with ui.card().classes("w-full p-1") as card:
         ui.label("dream (below) beside reality").classes("text-sm font-bold")
         strips = [ui.html("", sanitize=False).classes("w-full") for _ in range(2)]
@@ -173,7 +173,7 @@ def _frames(watched: Watched) -> Callable[[], None]:
 
 def _words(watched: Watched) -> Callable[[], None]:
     with ui.card().classes("w-full p-1"):
-        ui.label("why, and how fast").classes("text-sm font-bold")
+        ui.label("phases, figures and problems").classes("text-sm font-bold")
         reasons = ui.label().classes("text-xs whitespace-pre-line").mark("reasons")
         figures = ui.label().classes("text-xs whitespace-pre-line").mark("figures")
         problems = ui.label().classes("text-xs whitespace-pre-line text-negative")

@@ -1,4 +1,4 @@
-"""Serves the page, on this machine alone."""
+"""The web server of the page, on 127.0.0.1 only."""
 
 import socket
 import threading
@@ -14,21 +14,21 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from spiking_wm.core.errors import UserError
 
 ADDRESS = "127.0.0.1"
-_NAMES = ["127.0.0.1", "localhost"]  # that a browser here calls it by
+_HOSTS = ["127.0.0.1", "localhost"]  # host names that are served
 _UNFRAMED = (b"content-security-policy", b"frame-ancestors 'none'")
 
 
 class OwnOriginOnly:
-    """Refuses what other pages of the same browser send here, and to be shown within one of them.
+    """Refuses requests of other web pages, and to be shown in a frame of one.
 
-    A robot can be stopped from this page, and resumed.
+    The page can stop and resume a robot, so no other page may call it.
     """
 
     def __init__(self, app: ASGIApp):
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass on, or answer 403."""
+        """Pass a request on, or answer 403."""
         headers = dict(scope.get("headers", ()))
         origin, host = (headers.get(name, b"").decode() for name in (b"origin", b"host"))
         if scope["type"] in ("http", "websocket") and origin and urlsplit(origin).netloc != host:
@@ -48,15 +48,15 @@ class OwnOriginOnly:
 
 
 class Server:
-    """A thread that serves what has been declared with NiceGUI.
+    """A thread that serves a NiceGUI page.
 
     Args:
         port: of 127.0.0.1.
         title: of the page.
-        build: what builds it for a visitor.
+        build: builds the page for a visitor.
 
     Raises:
-        UserError: if something else has the port.
+        UserError: if the port is in use.
     """
 
     def __init__(self, port: int, title: str, build: Callable[[], None]):
@@ -64,14 +64,14 @@ class Server:
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             self._socket.bind((ADDRESS, port))
-            self._socket.listen()  # who comes before the server is up waits for it
+            self._socket.listen()  # early connections wait until the server is up
         except OSError as error:
             self._socket.close()
-            reason = f"port {port} of {ADDRESS} cannot be had ({error.strerror})"
+            reason = f"port {port} of {ADDRESS} cannot be used ({error.strerror})"
             raise UserError(f"{reason}: give another viewer_port:=") from None
         app = FastAPI()
         ui.run_with(app, root=build, title=title, show_welcome_message=False, reconnect_timeout=10)
-        app.add_middleware(TrustedHostMiddleware, allowed_hosts=_NAMES)
+        app.add_middleware(TrustedHostMiddleware, allowed_hosts=_HOSTS)
         app.add_middleware(OwnOriginOnly)
         config = uvicorn.Config(app, log_level="warning", ws="websockets-sansio", timeout_graceful_shutdown=1)
         self._server = uvicorn.Server(config)
@@ -82,11 +82,11 @@ class Server:
 
     @property
     def address(self) -> str:
-        """Where the page is."""
+        """URL of the page."""
         return f"http://{ADDRESS}:{self._socket.getsockname()[1]}"
 
     def close(self) -> None:
-        """End it."""
+        """End the server."""
         self._server.should_exit = True
         self._thread.join(3)
         self._socket.close()

@@ -1,4 +1,4 @@
-"""What is known of a graph that is watched: the newest of everything, and short histories."""
+"""The state of a watched graph: newest values and short histories."""
 
 import time
 from collections import deque
@@ -7,14 +7,14 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-_PHASES, _CHARGES, _SAMPLES, _RETURNS = 500, 1000, 300, 5000  # how much is remembered
-_DECISIONS = 50  # over which a neuron is called silent or saturated
-STALE = 3.0  # seconds after which a node that says nothing counts as gone
+_PHASES, _CHARGES, _SAMPLES, _RETURNS = 500, 1000, 300, 5000  # lengths of histories
+_DECISIONS = 50  # over which silent and saturated neurons are counted
+STALE = 3.0  # seconds without diagnostics after which a node counts as gone
 
 
 @dataclass
 class Status:
-    """What a node said of itself."""
+    """The newest diagnostics of a node."""
 
     level: int  # as in diagnostics: 0 is fine, 1 a warning, 2 an error
     message: str
@@ -24,20 +24,20 @@ class Status:
 
 @dataclass(frozen=True)
 class LayerActivity:
-    """Of a layer of the policy, over the last decisions that were heard."""
+    """Activity of a layer of the policy over its last published decisions."""
 
-    train: np.ndarray  # of the last one, [T, N]
-    rate: float  # spikes per neuron and tick
+    train: np.ndarray  # spikes of the last decision, [T, N]
+    rate: float  # spikes per neuron and time step
     silent: int  # neurons that never fired
-    saturated: int  # that fired at every tick
+    saturated: int  # neurons that fired at every time step
 
 
 @dataclass
 class Watched:
-    """All of it. Written by one thread, and read by another: histories as copies (``list``), at one stroke.
+    """Everything that the page shows. One thread writes, another reads histories as copies (``list``).
 
     Args:
-        clock: seconds that only go up.
+        clock: a monotonic clock, in seconds.
     """
 
     clock: Callable[[], float] = time.monotonic
@@ -50,12 +50,12 @@ class Watched:
     segment: dict[str, np.ndarray] = field(default_factory=dict)  # as `Agent.dream_against_reality`
     picture: bytes = b""  # JPEG
     policy_version: int = 0
-    said: str = ""  # the answer to the last button
+    said: str = ""  # the answers to the last button
 
     def __post_init__(self):
         self._spikes: deque[list[np.ndarray]] = deque(maxlen=_DECISIONS)
 
-    # --- what comes in ---
+    # --- inputs ---
 
     def health(self, name: str, level: int, message: str, figures: Mapping[str, str]) -> None:
         """A node's diagnostics."""
@@ -76,24 +76,24 @@ class Watched:
         if not curve or (step > curve[-1][0] and (kind == "evaluation" or value != curve[-1][1])):
             curve.append((step, value))
         if len(curve) > _RETURNS:
-            del curve[1:-1:2]  # every second, so that what is kept covers all of it
+            del curve[1:-1:2]  # every second one, so that the rest covers the whole run
 
     def phase(self, phase: str, reason: str) -> None:
-        """The robot is in a phase; what it was in already changes nothing."""
+        """The robot is in a phase; the same phase again changes nothing."""
         if not self.phases or self.phases[-1][1] != phase:
             self.phases.append((self.clock(), phase, reason))
 
     def charge(self, percentage: float) -> None:
-        """The battery's, 0 to 1."""
+        """Charge of the battery, 0 to 1."""
         if not self.battery or self.clock() - self.battery[-1][0] > 0.5:
             self.battery.append((self.clock(), percentage))
 
     def action(self, values: Sequence[float]) -> None:
-        """The policy's, before the gate."""
+        """Action of the policy, before the gate."""
         self.actions.append((self.clock(), list(values)))
 
     def command(self, values: Sequence[float]) -> None:
-        """What went to the actuators, after the gate."""
+        """Command to the actuators, after the gate."""
         self.commands.append((self.clock(), list(values)))
 
     def fired(self, trains: list[np.ndarray]) -> None:
@@ -102,10 +102,10 @@ class Watched:
             self._spikes.clear()  # another network
         self._spikes.append(trains)
 
-    # --- what is shown ---
+    # --- outputs ---
 
     def layers(self) -> list[LayerActivity]:
-        """What the policy's layers do."""
+        """Activity of every layer of the policy."""
         heard = list(self._spikes)
         found = []
         for trains in zip(*heard):
@@ -115,7 +115,7 @@ class Watched:
         return found
 
     def alive(self, name: str) -> bool:
-        """Whether a node has said something lately."""
+        """Whether a node has published diagnostics within `STALE` seconds."""
         return name in self.nodes and self.clock() - self.nodes[name].when < STALE
 
     def figure(self, node: str, name: str) -> str:

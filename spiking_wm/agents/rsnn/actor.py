@@ -203,7 +203,7 @@ class Stream:
                 self.traces[name].add(*factors)
         elif "value" in self.traces:
             self.traces["value"].add(a.readout, alive)
-        self._acted = np.ones((), bool)
+        self._acted.fill(True)
 
     def end(self, reward: Array, inputs: Array | None = None) -> None:
         """End with the last rewards; ``inputs`` follow after truncation, nothing after termination."""

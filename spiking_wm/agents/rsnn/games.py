@@ -53,9 +53,11 @@ class Games:
     def play(self) -> Array:
         """One episode in every realisation, learning; returns ``[R]``."""
         networks, returns = self.networks, np.zeros(len(self._envs), np.float32)
+        following: NDArray[Any] | None = None  # what all see, stacked once a step
 
         def act(_: list[int], seen: list[Any]) -> NDArray[Any]:
-            outputs, at = networks.see(np.stack(seen)), int(networks.steps)
+            outputs = networks.see(np.stack(seen) if following is None else following)
+            at = int(networks.steps)
             noise = [
                 exploration.at(at).random(networks.head.noise_width) for exploration in self._explorations
             ]

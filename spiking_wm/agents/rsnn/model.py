@@ -127,8 +127,9 @@ class Model:
             self.traces["input"].add(a.input_trace, learning)
         self.traces["change"].add(a.readout, score)
         self.traces["reward"].add(a.readout, reward_error)
+        ones = np.ones(len(reward), np.float32)
         for trace in self.traces.values():
-            trace.credit(np.ones(len(reward), np.float32))
+            trace.credit(ones)
         self.steps += 1
         learns = not o.stop_after or self.steps <= o.stop_after
         if learns and self.steps % o.every == 0:

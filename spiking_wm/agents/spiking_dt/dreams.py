@@ -80,7 +80,7 @@ class Dreams(nn.Module):
 
     def against_reality(self, replay: Replay) -> dict[str, np.ndarray]:
         """The newest held-out segment of 15 steps, or of 5, with its prediction."""
-        return self.dynamics.longest_held_out(replay, 15) or self.dynamics.longest_held_out(replay, 5)
+        return self.dynamics.longest_held_out(replay, 15, 5)
 
 
 def _noise(decider: Decider, count: int, generator: Generator) -> Tensor:
