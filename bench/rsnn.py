@@ -2,9 +2,9 @@
 
 Run as ``./swm bench rsnn``. Training with everything in it: the emulator, both networks' learning, and
 dreams, as ``rsnn_dream`` does; the other rows leave something out. Dreams become rarer in training, so
-its speed is measured of games with a dream after them and of games with none, and the last row of
-``rsnn_dream`` is the mean over the whole run, each kind of game as often as there it comes. The last line
-gives that one for ten realisations.
+games with a dream after them and games without are measured apart. The last row of ``rsnn_dream`` is the
+mean over the whole run, weighted by how often each kind comes. The last line gives it as JSON, for one and
+for ten realisations.
 """
 
 import json

@@ -1,7 +1,7 @@
 """Spiking agents that learn awake, and in dreams of the spiking world models that they learn.
 
-`make` an environment, `train` (and `resume`), `dream`, `evaluate`, and `load_policy` to act. Algorithms of your
-own are subclasses of `Agent` and `Policy`, made known by `register_agent`. This package knows no ROS.
+`make` an environment, `train` (and `resume`), `dream`, `evaluate`, and `load_policy` to act. Algorithms of
+your own are subclasses of `Agent` and `Policy`, made known by `register_agent`. This package knows no ROS.
 """
 
 from importlib import import_module

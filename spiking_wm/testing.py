@@ -8,8 +8,8 @@ In a test file of your own::
         algorithm, env = "my_agent", "CartPole-v1"
         options = {"batch": 16, "warmup": 40}  # small enough for a test
 
-pytest finds the tests of the class. `pytest.register_assert_rewrite("spiking_wm.testing")`, in ``conftest.py``
-before the import, has it show values where an assertion fails.
+pytest finds the tests of the class. `pytest.register_assert_rewrite("spiking_wm.testing")` has it show values
+where an assertion fails, if it comes before the import.
 """
 
 from collections.abc import Mapping

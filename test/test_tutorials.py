@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import pytest
 
-pytestmark = [pytest.mark.ros, pytest.mark.slow]
+pytestmark = [pytest.mark.ros, pytest.mark.slow, pytest.mark.timeout(600)]
 ROOT = Path(__file__).resolve().parent.parent
 TUTORIALS = sorted(p for p in (ROOT / "docs" / "tutorials").glob("*.md") if p.stem != "index")
 _BLOCK = re.compile(r"^```(.*?)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -34,7 +34,7 @@ def blocks(page: Path) -> Iterator[Block]:
 
 def run_command(line: str, folder: Path) -> None:
     # own time limit: a graph that does not end must not outlive the test
-    limit = ["timeout", "--kill-after=10", "120"]
+    limit = ["timeout", "--kill-after=10", "280"]
     done = subprocess.run([*limit, "bash", "-c", line], cwd=folder, capture_output=True, text=True)
     fine = (0, _ENDED_BY_TIMEOUT) if line.startswith("timeout ") else (0,)
     assert done.returncode in fine, f"{line}\n{done.stdout[-3000:]}{done.stderr[-3000:]}"

@@ -203,7 +203,7 @@ class Agent(ABC):
         return {}
 
     def dream_against_reality(self) -> dict[str, np.ndarray]:
-        """A held-out stretch (``real [H, D]``) and its open-loop prediction (``dream [H, D]``).
+        """A held-out segment (``real [H, D]``) and its open-loop prediction (``dream [H, D]``).
 
         Where several models predict, ``uncertainty [H, D]`` is the standard deviation between them.
         Pictures are ``[H, height, width, C]``, of 0 to 255 (uint8).

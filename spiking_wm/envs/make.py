@@ -54,13 +54,22 @@ def make_env(env: EnvLike) -> gym.Env:
     """
     name, factory, _ = source_of(env)
     try:
-        with missing_extra(), without_known_warnings():
-            made = factory()
+        with missing_extra():
+            _load(name)
+            with without_known_warnings():
+                made = factory()
     except gym.error.Error as error:
         raise UserError(f"environment '{name}' cannot be made: {error}") from None
     if not isinstance(made, gym.Env):
         raise UserError(f"'{name}' makes no Gymnasium environment but {type(made).__name__}")
     return made
+
+
+def _load(name: str) -> None:
+    """Import the module of a registered environment: then it is known whether MuJoCo is needed."""
+    entry = getattr(gym.registry.get(name), "entry_point", None)
+    if isinstance(entry, str):
+        importlib.import_module(entry.partition(":")[0])
 
 
 def check_env(env_id: str) -> None:

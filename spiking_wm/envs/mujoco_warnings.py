@@ -11,7 +11,13 @@ _KNOWN = "compiler attribute 'settotalmass' is deprecated"
 
 @contextmanager
 def without_known_warnings() -> Iterator[None]:
-    """Drop the warning about ``settotalmass`` while models are compiled; others are printed as before."""
+    """Drop the warning about ``settotalmass`` while models are compiled; others are printed as before.
+
+    Only where MuJoCo is loaded already: loading it takes 30 MB, which Atari has no use for.
+    """
+    if "mujoco" not in sys.modules:
+        yield
+        return
     import mujoco
 
     before = mujoco.get_mju_user_warning()

@@ -1,4 +1,4 @@
-"""Gradients by synapses from what is local to them, and the steps up those gradients.
+"""Eligibility traces: gradients from what is local to a synapse; and Adam steps up those gradients.
 
 ``R`` realisations side by side, ``B`` courses of events abreast in each, as in `neurons.recurrent`.
 """
@@ -11,16 +11,16 @@ from spiking_wm.neurons.recurrent import Array
 
 
 class CreditedTrace:
-    """A gradient that what comes later may be credited to: ``sum_t delta_t sum_t'<=t d^(t-t') G_t'``.
+    """A gradient whose credit arrives later: ``sum_t delta_t sum_t'<=t d^(t-t') G_t'``.
 
-    Every ``G_t = pre_t post_t^T`` is of rank 1, so a few steps are kept as their factors and folded
-    into the decaying trace as one product; memory does not depend on how many steps there are.
+    Every ``G_t = pre_t post_t^T`` has rank 1, so a chunk of steps is kept as factors and folded into the
+    decaying trace as one product. Memory does not grow with the number of steps.
 
     Args:
         shape: of the gradient, ``[R, pre, post]``.
         decay: of the trace per step; 0 credits the last step alone.
         chunk: steps kept as factors.
-        abreast: courses of events in each realisation, ``B``; several may not be longer than a chunk.
+        abreast: courses of events in each realisation, ``B``; if several, not longer than a chunk.
     """
 
     def __init__(self, shape: tuple[int, int, int], decay: float, chunk: int = 128, abreast: int = 1):
@@ -36,11 +36,11 @@ class CreditedTrace:
         self._course, self._courses = np.zeros(chunk, np.int64), np.zeros((), np.int64)
 
     def start(self) -> None:
-        """Forget the trace (what follows is not credited to what was before), not the gradient."""
+        """Start a new course of events: earlier steps get no more credit. The gradient so far is kept."""
         self._courses += 1
 
     def add(self, pre: Array, post: Array) -> None:
-        """Take in this step's factors ``[R B, pre]`` and ``[R B, post]``."""
+        """Add a step by its factors ``[R B, pre]`` and ``[R B, post]``."""
         if self._filled == self._chunk:
             if self._abreast > 1 and self._course[-1] == self._courses:
                 raise ValueError(f"courses abreast may not be longer than a chunk of {self._chunk} steps")
@@ -69,7 +69,7 @@ class CreditedTrace:
         return self._taken
 
     def state(self) -> dict[str, np.ndarray]:
-        """The arrays that it goes on from, themselves."""
+        """The arrays that it goes on from, not copied."""
         for array, used in ((self._gradient, self._credited), (self._trace, self._traced)):
             if not used:
                 array[...] = 0
@@ -138,7 +138,7 @@ class Adam:
     """Adam (Kingma & Ba 2014) on an array of any shape, in place.
 
     Args:
-        values: what it changes.
+        values: the array that it changes.
         rate: learning rate.
         epsilon: added to the root of the mean square.
         synapses: flat indices, in each realisation, of the values that learn, ``[R, S]``; None: all.
@@ -169,6 +169,6 @@ class Adam:
             kernels.adam_at(self.synapses, *rows, *numbers)
 
     def state(self) -> dict[str, np.ndarray]:
-        """The arrays that it goes on from, themselves."""
+        """The arrays that it goes on from, not copied."""
         state = {"mean": self.mean, "square": self.square, "steps": self.steps}
         return state if self.synapses is None else state | {"synapses": self.synapses}

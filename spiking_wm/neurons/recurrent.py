@@ -1,8 +1,8 @@
-"""Recurrent LIF networks, and the traces that plasticity local in space and time asks for.
+"""Recurrent LIF networks, with the traces for plasticity that is local in space and time.
 
-``R`` realisations (seeds) stand side by side in every array and never meet: each gives, to the bit,
-what it gives alone. Each may live several courses of events abreast, ``B``, as rows one after the other
-where an array has ``R B`` rows. ``N`` neurons, ``D`` inputs, one tick per environment step (Capone &
+``R`` realisations (seeds) are side by side in every array and independent: each gives, to the bit,
+what it gives alone. Each may live several courses of events side by side, ``B``: arrays with ``R B`` rows
+hold those of a realisation one after the other. ``N`` neurons, ``D`` inputs, one tick per environment step (Capone &
 Paolucci; eligibility traces as in Bellec et al. 2020).
 """
 
@@ -53,7 +53,7 @@ class Activity:
     inputs: Array  # of the tick, [R B, D]; infinite before the first
 
     def copy(self) -> "Activity":
-        """The same state, apart."""
+        """A copy."""
         return replace(self, **{name: value.copy() for name, value in vars(self).items()})
 
 
@@ -110,11 +110,11 @@ class RecurrentNetwork:
             self.synapses = np.stack([np.flatnonzero(mask) for mask in there]).astype(np.int32)
 
     def state(self) -> dict[str, np.ndarray]:
-        """Its weights, themselves."""
+        """Its weights, not copied."""
         return {"weights": self.weights, "input_weights": self.input_weights}
 
     def at_rest(self, abreast: int = 1) -> Activity:
-        """Neurons that have not been active yet, of so many courses of events in each realisation."""
+        """The state at the start of an episode, for ``abreast`` courses of events in each realisation."""
         rows, (wide, neurons) = self.weights.shape[0] * abreast, self.input_weights.shape[1:]
         widths = [neurons] * (len(fields(Activity)) - 2) + [wide]
         states = [np.zeros((rows, width), np.float32) for width in widths]
@@ -126,7 +126,7 @@ class RecurrentNetwork:
     def tick(self, activity: Activity, inputs: Array, learning: bool = True) -> Array:
         """Go on by one tick, in place, with inputs ``[R B, D]``; returns the filtered spikes ``[R B, N]``.
 
-        Without ``learning``, what only plasticity asks for stays as it was.
+        Without ``learning``, the traces for plasticity stay as they were.
         """
         *states, last = vars(activity).values()
         seen = self._see(inputs, last)

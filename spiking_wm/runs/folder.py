@@ -172,10 +172,10 @@ class Run:
 
     # --- dream against reality ---
 
-    def keep_segment(self, stretch: Mapping[str, np.ndarray]) -> None:
-        """Keep a held-out stretch and its prediction, for the picture."""
-        if stretch:
-            write_atomically(self.path / "dream.safetensors", pack(stretch, {}))
+    def keep_segment(self, segment: Mapping[str, np.ndarray]) -> None:
+        """Keep a held-out segment and its prediction, for the picture."""
+        if segment:
+            write_atomically(self.path / "dream.safetensors", pack(segment, {}))
 
     def dream_against_reality(self) -> dict[str, np.ndarray]:
         """What `keep_segment` kept; empty if nothing was."""

@@ -6,6 +6,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from spiking_wm.core.errors import UserError
+from spiking_wm.core.extras import missing_extra
 from spiking_wm.core.options import suggestion
 from spiking_wm.envs.demonstrations import collect
 from spiking_wm.envs.make import check_env
@@ -14,12 +15,13 @@ _DEFAULTS = {"env": "CartPole-v1", "seed": "0", "episodes": "100"}
 
 
 def collect_demonstrations(given: dict[str, str]) -> None:
-    """Train an expert and keep what it and others do, with bars, and a table of what came of it.
+    """Train an expert, keep episodes of it and of weaker policies, and print a table of the data sets.
 
     Raises:
         UserError: for an unknown argument or environment, or numbers that are none.
     """
-    import minari
+    with missing_extra():
+        import minari
 
     for name in given:
         if name not in _DEFAULTS:

@@ -1,4 +1,4 @@
-"""Learning and dreaming on the wire; the work itself is in `learner_process`."""
+"""The dreamer node: learning and dreaming; the work itself is done in `learner_process`."""
 
 import signal
 import sys
@@ -60,7 +60,7 @@ TRAIN, ONCE, AT_REST = "train", "once", "at_rest"
 
 @dataclass(frozen=True)
 class DreamerOptions:
-    """Parameters of the dreamer besides those of its algorithm and of the run."""
+    """Parameters of the dreamer, in addition to the options of its algorithm and of the schedule."""
 
     algorithm: str = option("popsan_dream", "name of a file in config/algorithms")
     env: str = option("InvertedPendulum-v5", "environment that the run is about")
@@ -68,21 +68,19 @@ class DreamerOptions:
     resume: str = option("", "checkpoint to go on from")
     mode: str = option(
         TRAIN,
-        "learn from transitions; or from a checkpoint alone: dream once, save and end; or dream when asked",
+        "train: learn from transitions; once: dream from a checkpoint and end; at_rest: dream on request",
         choices=(TRAIN, ONCE, AT_REST),
     )
     rollouts: int = option(0, "of the one dream: imagined rollouts at most; 0: no bound", 0)
     updates: int = option(0, "of the one dream: policy updates at most; 0: no bound", 0)
     seconds: float = option(0.0, "of the one dream: time at most; 0: no bound", 0)
     joules: float = option(0.0, "of the one dream: energy of computing at most; 0: no bound", 0)
-    bag: str = option(
-        "", "of the one dream: recorded transitions to learn from before it, a folder of MCAP files"
-    )
+    bag: str = option("", "of the one dream: folder of MCAP files with transitions to learn from first")
     computing_w: float = option(3.0, "draw of computing while it dreams, in watts", 1e-6)
 
 
 class Dreamer(ManagedNode):
-    """Learns from transitions, dreams when asked or by schedule, publishes policy versions."""
+    """Learns from transitions, dreams on request or by schedule, publishes policy versions."""
 
     def __init__(self):
         super().__init__("dreamer")

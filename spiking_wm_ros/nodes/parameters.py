@@ -58,7 +58,7 @@ def refuse_unknown(node: Node, *options_classes: type) -> None:
 
     Args:
         node: the node.
-        options_classes: those whose flat and former names are told with the present one.
+        options_classes: for their flat and former names the error gives the present one.
 
     Raises:
         UserError: for a parameter that it does not have, naming the nearest one.
