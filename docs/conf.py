@@ -11,7 +11,13 @@ author = "spiking_wm_ros developers"
 project_copyright = author
 version = release = "0.2.0"
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.mathjax", "reference"]
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "sphinx-mathjax-offline",
+    "reference",
+]
 source_suffix = {".md": "markdown"}
 exclude_patterns = ["_build", "reference/generated/presets-*.md"]  # these are included by other pages
 

@@ -2,8 +2,8 @@
 
 ``R`` realisations (seeds) are side by side in every array and independent: each gives, to the bit,
 what it gives alone. Each may live several courses of events side by side, ``B``: arrays with ``R B`` rows
-hold those of a realisation one after the other. ``N`` neurons, ``D`` inputs, one tick per environment step (Capone &
-Paolucci; eligibility traces as in Bellec et al. 2020).
+hold those of a realisation one after the other. ``N`` neurons, ``D`` inputs, one tick per environment
+step (Capone & Paolucci; eligibility traces as in Bellec et al. 2020).
 """
 
 from collections.abc import Sequence
