@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 import gymnasium as gym
 import numpy as np
 
+from spiking_wm.core.errors import UserError
+
 
 class Step(NamedTuple):
     """One step of an episode; ``game`` says which of the environments played side by side."""
@@ -26,10 +28,38 @@ class Step(NamedTuple):
 
 
 def take_step(env: gym.Env, observation: Any, action: Any, game: int = 0) -> Step:
-    """Step an environment; a NumPy scalar is given to it as a plain number."""
+    """Step an environment; a NumPy scalar is given to it as a plain number.
+
+    Raises:
+        UserError: if it does not return what Gymnasium's environments return.
+    """
     given = action[()] if isinstance(action, np.ndarray) and not action.ndim else action
-    following, reward, terminated, truncated, info = env.step(given)
-    return Step(game, observation, action, float(reward), following, bool(terminated), bool(truncated), info)
+    returned = env.step(given)
+    try:
+        following, reward, terminated, truncated, info = returned
+        number = float(reward)
+    except (TypeError, ValueError) as error:
+        raise UserError(
+            f"step() of {type(env.unwrapped).__name__} must return (observation, reward, terminated,"
+            f" truncated, info), the reward a number: {error}"
+        ) from None
+    return Step(game, observation, action, number, following, bool(terminated), bool(truncated), info)
+
+
+def begin(env: gym.Env, seed: int, options: dict[str, Any] | None = None) -> Any:
+    """Reset an environment; returns its first observation.
+
+    Raises:
+        UserError: if it takes no seed and options, or returns something else than Gymnasium's do.
+    """
+    try:
+        observation, _ = env.reset(seed=seed, options=options)
+    except (TypeError, ValueError) as error:
+        raise UserError(
+            f"reset() of {type(env.unwrapped).__name__} must take seed= and options=, and return"
+            f" (observation, info): {error}"
+        ) from error
+    return observation
 
 
 def play(
@@ -49,7 +79,7 @@ def play(
     Yields:
         The steps of all games that still go on, in their order.
     """
-    seen = [env.reset(seed=int(seed))[0] for env, seed in zip(envs, seeds)]
+    seen = [begin(env, int(seed)) for env, seed in zip(envs, seeds)]
     on = list(range(len(envs)))
     for _ in range(longest):
         if not on:

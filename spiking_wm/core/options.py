@@ -112,11 +112,18 @@ def canonical(options_class: type, name: str) -> str | None:
 
 
 def flattened(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested mappings, as YAML has groups, as one of dotted names."""
+    """Nested mappings, as YAML has groups, as one of dotted names.
+
+    Raises:
+        UserError: for a name that comes twice, nested and dotted.
+    """
     flat: dict[str, Any] = {}
     for key, value in nested.items():
         name = f"{prefix}{key}"
-        flat |= flattened(value, f"{name}.") if isinstance(value, Mapping) else {name: value}
+        inner = flattened(value, f"{name}.") if isinstance(value, Mapping) else {name: value}
+        for twice in flat.keys() & inner.keys():
+            raise UserError(f"'{twice}' comes twice: give it by one name")
+        flat |= inner
     return flat
 
 
@@ -202,7 +209,7 @@ def _replaced(options: Any, changes: Mapping[str, Any]) -> Any:
 
 def suggestion(name: str, names: Iterable[str]) -> str:
     """``; did you mean 'x'?`` where a name is close, else the list of all."""
-    close = difflib.get_close_matches(name, list(names), n=1)
+    close = difflib.get_close_matches(name.lower(), list(names), n=1)
     return f"; did you mean '{close[0]}'?" if close else f"; known: {', '.join(sorted(names))}"
 
 

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 from spiking_wm.core.data import data_folder
 from spiking_wm.core.errors import UserError
 from spiking_wm.core.options import canonical, flattened, known, override, read_yaml, suggestion
-from spiking_wm.core.registry import options_class, registered_presets
+from spiking_wm.core.registry import options_class, registered, registered_preset
 from spiking_wm.core.schedule import Schedule
 
 _FACTS = ("agent", "extends", "published")  # keys of a preset that are no options
@@ -50,7 +50,7 @@ class Preset(NamedTuple):
 def algorithms() -> list[str]:
     """Names that ``algorithm:=`` takes."""
     files = (data_folder("config") / "algorithms").glob("*.yaml")
-    return sorted({path.stem for path in files} | registered_presets().keys())
+    return sorted({*(path.stem for path in files), *registered()})
 
 
 def agent_of(algorithm: str) -> str:
@@ -62,12 +62,20 @@ def agent_of(algorithm: str) -> str:
     return _chain(algorithm)[0]
 
 
+def is_published(algorithm: str) -> bool:
+    """True for a preset with ``published: true``, or one that extends such a preset.
+
+    Raises:
+        UserError: for an unknown algorithm.
+    """
+    return _chain(algorithm)[2]
+
+
 def _read(algorithm: str) -> dict[str, Any]:
-    if algorithm in (registered := registered_presets()):
-        return dict(registered[algorithm])
     if algorithm not in algorithms():
-        raise UserError(f"unknown algorithm '{algorithm}'{suggestion(algorithm, algorithms())}")
-    return read_yaml(data_folder("config") / "algorithms" / f"{algorithm}.yaml")
+        raise UserError(f"unknown algorithm '{algorithm}'{suggestion(str(algorithm), algorithms())}")
+    file = data_folder("config") / "algorithms" / f"{algorithm}.yaml"
+    return read_yaml(file) if file.exists() else registered_preset(algorithm)
 
 
 def _chain(algorithm: str) -> tuple[str, list[Preset], bool]:
@@ -87,16 +95,15 @@ def _chain(algorithm: str) -> tuple[str, list[Preset], bool]:
     return agent, chain, published
 
 
-def _tuning(env_id: str) -> dict[str, Preset]:
-    """Sections for an environment by their names; those of its own file go before its namespace's."""
-    sections: dict[str, Preset] = {}
+def _tuning(env_id: str) -> list[tuple[str, Preset]]:
+    """Sections for an environment with their names, those of its namespace first."""
+    sections = []
     for name in dict.fromkeys((env_id.partition("/")[0], env_id.replace("/", "-"))):
         file = data_folder("config") / "envs" / f"{name}.yaml"
         for section, said in (read_yaml(file) if file.exists() else {}).items():
             if not isinstance(said, dict):
                 raise UserError(f"{file}: '{section}' stands alone: put it into the section 'all:'")
-            before = sections[section].values if section in sections else {}
-            sections[section] = Preset(f"{section} in {name}", before | flattened(said))
+            sections.append((section, Preset(f"{section} in {name}", said)))
     return sections
 
 
@@ -105,11 +112,34 @@ def _layers(algorithm: str, env_id: str) -> tuple[str, list[Preset]]:
     agent, chain, published = _chain(algorithm)
     if published:
         return agent, chain
-    sections = _tuning(env_id)
+    sections = [("all", Preset("all", {})), *((preset.name, preset) for preset in chain), *_tuning(env_id)]
     names = ["all", *(preset.name for preset in chain)]
-    own = {preset.name: preset for preset in chain}
-    layers = [part[name] for name in names for part in (own, sections) if name in part]
-    return agent, layers
+    return agent, [section for name in names for of, section in sections if of == name]
+
+
+def by_dotted_name(agent: str, given: Mapping[str, Any], layer: str = GIVEN) -> dict[str, Any]:
+    """Options of an agent and of the schedule by their dotted names.
+
+    Args:
+        agent: its name.
+        given: values by dotted, flat or former names, or nested.
+        layer: where they come from.
+
+    Raises:
+        UserError: for a name that is not known, or an option that comes twice.
+    """
+    of_agent = options_class(agent)
+    named: dict[str, Any] = {}
+    where = "" if layer == GIVEN else f" in the preset '{layer}'"
+    for name, value in flattened(given).items():
+        found = canonical(of_agent, name) or canonical(Schedule, name)
+        if found is None:
+            names = [*known(of_agent), *known(Schedule)]
+            raise UserError(f"unknown parameter '{name}'{where}{suggestion(name, names)}")
+        if found in named:
+            raise UserError(f"'{found}' comes twice{where}, once as '{name}': give it by one name")
+        named[found] = value
+    return named
 
 
 def resolve(algorithm: str, env_id: str, given: Mapping[str, Any]) -> Setup:
@@ -121,19 +151,16 @@ def resolve(algorithm: str, env_id: str, given: Mapping[str, Any]) -> Setup:
         given: values by dotted, flat or former names, or nested.
 
     Raises:
-        UserError: for an unknown algorithm or option, or a value out of range.
+        UserError: for an unknown algorithm or option, one that comes twice, or a value out of range.
     """
     agent, layers = _layers(algorithm, env_id)
     of_agent = options_class(agent)
     chosen: dict[str, Any] = {}
     origins: dict[str, str] = {}
     for layer in [*layers, Preset(GIVEN, dict(given))]:
-        for name, value in flattened(layer.values).items():
-            found = canonical(of_agent, name) or canonical(Schedule, name)
-            if found is None:
-                names = [*known(of_agent), *known(Schedule)]
-                raise UserError(f"unknown parameter '{name}'{suggestion(name, names)}")
-            chosen[found], origins[found] = value, layer.name
+        named = by_dotted_name(agent, layer.values, layer.name)
+        chosen |= named
+        origins |= dict.fromkeys(named, layer.name)
     return Setup(
         algorithm,
         agent,

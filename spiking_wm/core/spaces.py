@@ -27,7 +27,7 @@ class Spaces(NamedTuple):
         Raises:
             UserError: for an observation space other than Box, or an action space other than Box or Discrete.
         """
-        observation, action = env.observation_space, env.action_space
+        observation, action = (getattr(env, f"{what}_space", None) for what in ("observation", "action"))
         name = env.spec.id if env.spec else type(env.unwrapped).__name__
         if not isinstance(observation, gym_spaces.Box):
             raise UserError(f"{name} has observations {observation}; wrap it to give one array (Box)")
@@ -45,9 +45,12 @@ class Spaces(NamedTuple):
         """The observation, converted to the type of the observation space.
 
         Raises:
-            UserError: for a wrong shape, NaN or infinity.
+            UserError: for a wrong shape, NaN or infinity, or what is no array of numbers.
         """
-        observation = np.asarray(observation, self.observation.dtype)
+        try:
+            observation = np.asarray(observation, self.observation.dtype)
+        except (TypeError, ValueError) as error:
+            raise UserError(f"observation is no array of numbers ({error}): check the environment") from None
         if observation.shape != self.observation.shape:
             raise UserError(
                 f"observation has shape {observation.shape}, the policy was made for"

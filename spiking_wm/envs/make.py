@@ -1,8 +1,10 @@
 """Environments by id, by ``module:name``, by a function that makes them, or as they are."""
 
+import dataclasses
 import difflib
 import importlib
 from collections.abc import Callable
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 import gymnasium as gym
@@ -30,20 +32,35 @@ def source_of(env: EnvLike) -> EnvSource:
     """What `make_env` makes environments from.
 
     Args:
-        env: an id, ``module:Id-v0`` or ``module:function``, a function that makes one, or an environment.
+        env: an id, ``module:Id-v0`` or ``module:function``, a function that makes one, or an environment. Of
+            an environment that Gymnasium knows how to make, with its wrappers, new ones are made.
 
     Raises:
-        UserError: for an id that Gymnasium does not know.
+        UserError: for an id that Gymnasium does not know, or what makes no environments.
     """
     if isinstance(env, str):
         return EnvSource(env, _by_name(env))
     if isinstance(env, gym.Env):
-        if (spec := env.spec) is not None:
-            return EnvSource(spec.id, lambda: gym.make(spec))
-        kind = type(env.unwrapped)
-        return EnvSource(f"{kind.__module__}:{kind.__qualname__}", lambda: env, single=True)
-    name = getattr(env, "__qualname__", type(env).__qualname__)
-    return EnvSource(f"{getattr(env, '__module__', '?')}:{name}", env)
+        spec = env.spec
+        if spec is None or any(wrapper.kwargs is None for wrapper in spec.additional_wrappers):
+            return EnvSource(_name_of(type(env)), lambda: env, single=True)
+        return EnvSource(spec.id if _as_registered(spec) else f"{spec.id} (changed)", lambda: gym.make(spec))
+    if isinstance(env, gym.vector.VectorEnv) or not callable(env):
+        raise UserError(
+            f"env is {type(env).__name__}: give an id, 'module:name', a function that makes an environment, or"
+            f" a Gymnasium environment (not a vectorised one)"
+        )
+    return EnvSource(_name_of(env if hasattr(env, "__qualname__") else type(env)), env)
+
+
+def _name_of(factory: Any) -> str:
+    return f"{factory.__module__}:{factory.__qualname__}"
+
+
+def _as_registered(spec: Any) -> bool:
+    """Whether an environment is what its id makes: no other wrappers or arguments, but for rendering."""
+    kwargs = {name: value for name, value in spec.kwargs.items() if name != "render_mode"}
+    return dataclasses.replace(spec, kwargs=kwargs) == gym.registry.get(spec.id)
 
 
 def make_env(env: EnvLike) -> gym.Env:
@@ -58,11 +75,18 @@ def make_env(env: EnvLike) -> gym.Env:
             _load(name)
             with without_known_warnings():
                 made = factory()
-    except gym.error.Error as error:
-        raise UserError(f"environment '{name}' cannot be made: {error}") from None
+    except UserError:
+        raise
+    except Exception as error:  # of Gymnasium, or of whoever wrote the environment
+        raise UserError(f"environment '{name}' cannot be made: {_told(error)}") from error
     if not isinstance(made, gym.Env):
         raise UserError(f"'{name}' makes no Gymnasium environment but {type(made).__name__}")
     return made
+
+
+def _told(error: BaseException) -> str:
+    text = " ".join(str(error).split())
+    return text if isinstance(error, gym.error.Error) else f"{type(error).__name__}: {text}"
 
 
 def _load(name: str) -> None:
@@ -90,13 +114,21 @@ def _by_name(env_id: str) -> Callable[[], gym.Env]:
     try:
         with missing_extra():
             module: Any = importlib.import_module(module_name)
+    except UserError:
+        raise
     except ModuleNotFoundError as error:
         raise UserError(
             f"env:={env_id}: there is no module '{error.name}': install it, or set PYTHONPATH"
         ) from None
+    except (Exception, SystemExit) as error:
+        raise UserError(f"env:={env_id}: '{module_name}' cannot be imported: {_told(error)}") from error
     if name in gym.registry:
         return lambda: gym.make(name)
-    if callable(factory := getattr(module, name, None)):
+    try:
+        factory = attrgetter(name)(module)
+    except AttributeError:
+        factory = None
+    if callable(factory):
         return factory
     raise UserError(
         f"env:={env_id}: '{module_name}' registers no environment '{name}' and has no such function"

@@ -51,7 +51,7 @@ def bundle_facts(path: Path) -> dict[str, Any]:
         UserError: if it is missing, damaged, or no bundle.
     """
     facts = load_facts(path)
-    if "agent" not in facts or "version" not in facts or '"period"' not in facts["spaces"]:
+    if not {"agent", "version", "options"} <= facts.keys() or '"period"' not in facts.get("spaces", ""):
         raise UserError(f"{path} is no policy bundle, or of an older kind: train it again")
     return facts
 

@@ -1,13 +1,24 @@
-"""Figures about a run; whoever asks for one saves or shows it."""
+"""Figures about a run; whoever asks for one saves or shows it, notebooks by themselves."""
+
+import io
 
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure as PlainFigure
 
 from spiking_wm.runs.folder import Run
 
 _ASLEEP = "tab:purple"
+
+
+class Figure(PlainFigure):
+    """A figure that notebooks show; pyplot, which keeps windows and figures, is not needed for that."""
+
+    def _repr_png_(self) -> bytes:
+        file = io.BytesIO()
+        self.savefig(file, format="png")
+        return file.getvalue()
 
 
 def _figure(height: float = 3.6, columns: int = 1) -> tuple[Figure, np.ndarray]:

@@ -1,5 +1,6 @@
 """A training run's view of its environment: episodes, seeds, evaluations, and going on after a stop."""
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -7,7 +8,7 @@ import gymnasium as gym
 import numpy as np
 
 from spiking_wm.core.contract import Transition
-from spiking_wm.core.episodes import take_step
+from spiking_wm.core.episodes import begin, take_step
 from spiking_wm.core.errors import UserError
 from spiking_wm.core.spaces import Spaces
 from spiking_wm.energy.battery import BatteryOptions
@@ -106,12 +107,14 @@ class Session:
         """Answer `pending` with an action.
 
         Raises:
-            UserError: for an action outside the action space, or an environment that returns NaN.
+            UserError: for an action outside the action space, or an environment that returns NaN or infinity.
         """
         pending = self.pending()
         env = self._evaluation if pending.evaluation else self._training
         action = self.spaces.check_action(action)
         step = take_step(env, pending.observation, action)
+        if not math.isfinite(step.reward):
+            raise UserError(f"the reward of step {pending.step} is {step.reward}: check the environment")
         transition = Transition(
             pending.observation,
             action,
@@ -163,7 +166,7 @@ class Session:
 
     def _reset(self, env: gym.Env, seed: int, episode: int, step: int, evaluation: bool) -> Pending:
         options = self.battery.reset_options() if self.battery and not evaluation else None
-        observation, _ = env.reset(seed=seed % 2**31, options=options)
+        observation = begin(env, seed % 2**31, options)
         return Pending(self.spaces.check_observation(observation), episode, step, 0, evaluation)
 
     def begin_again(self) -> None:
