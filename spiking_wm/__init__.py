@@ -48,11 +48,11 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Load what is used, when it is used: torch takes two seconds."""
+    """Import names on first use: importing torch takes two seconds."""
     if name in _HOMES:
         return getattr(import_module(f"spiking_wm.{_HOMES[name]}"), name)
     raise AttributeError(f"module 'spiking_wm' has no attribute '{name}'")
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return [*__all__, "__version__"]

@@ -1,5 +1,6 @@
 """What users call: the same code that the command line and the ROS graph run."""
 
+import operator
 import os
 import shutil
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from spiking_wm.core.errors import UserError
 from spiking_wm.core.options import override
 from spiking_wm.core.presets import Setup, resolve
 from spiking_wm.envs.make import EnvLike, EnvSource, make_env, source_of
+from spiking_wm.runs.config import has_begun, is_run
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -30,10 +32,11 @@ def make(env: EnvLike) -> gym.Env:
 
     Args:
         env: a Gymnasium id, ``module:Id-v0`` or ``module:function``, a function that makes an environment, or
-            an environment.
+            an environment. Of one that `gymnasium.make` made, with whatever wrappers and arguments, a new one
+            is made; any other is taken as it is.
 
     Raises:
-        UserError: if there is none of that name, or the extra that it needs is missing.
+        UserError: if there is none of that name, it cannot be made, or the extra that it needs is missing.
     """
     return make_env(env)
 
@@ -54,11 +57,10 @@ def train(
 
     Args:
         algorithm: name of a preset, as ``popsan_dream``, or of a registered agent.
-        env: as in `make`. An environment that was given as it is can be evaluated in only if Gymnasium can
-            make a second one like it.
+        env: as in `make`. An environment that is taken as it is cannot be evaluated in: there is only one.
         steps: environment steps of training; default: the preset's.
         seed: of everything random.
-        run: folder of the run; default: a new one in ``runs/``.
+        run: folder of the run, new or empty; default: a new one in ``runs/``.
         progress: show a progress bar.
         options: of the algorithm and the schedule, groups as dictionaries or with ``_`` for the dot:
             ``critic={"lr": 1e-4}`` or ``critic_lr=1e-4``.
@@ -69,16 +71,54 @@ def train(
     Raises:
         UserError: for anything that could not run, before anything is written.
     """
-    from spiking_wm.runs.config import has_begun
     from spiking_wm.runs.folder import Run, new_run_path
 
     given = options | {k: v for k, v in (("steps", steps), ("seed", seed)) if v is not None}
     source = source_of(env)
     setup = _without_evaluations(resolve(algorithm, source.name, given), source, given)
-    path = Path(run) if run else new_run_path(setup, source.name)
-    if has_begun(path):
-        raise UserError(f"{path} is a run already: choose another run, or spiking_wm.resume('{path}')")
-    return _train(Run.create(path, setup, source.name), None, setup, env, progress)
+    if run is None:
+        path = _empty(new_run_path(setup, source.name).absolute(), numbered=True)
+    else:
+        path = _empty(_path(run))
+    try:
+        return _train(Run.create(path, setup, source.name), None, setup, env, progress)
+    except BaseException:
+        if not has_begun(path):  # it could not start: nothing is left of it
+            shutil.rmtree(path, ignore_errors=True)
+        raise
+
+
+def _empty(path: Path, numbered: bool = False) -> Path:
+    """Make the folder of a new run, which nobody else has; nothing that is there is touched.
+
+    Args:
+        path: the folder.
+        numbered: make one beside it, with a number, if it is there.
+
+    Raises:
+        UserError: if it is there and not empty, or cannot be made.
+    """
+    from spiking_wm.core.files import CheckpointFolder
+
+    folder, number = path, 1
+    while True:
+        try:
+            folder.mkdir(parents=True)
+            return folder
+        except FileExistsError:
+            if numbered:
+                number += 1
+                folder = path.with_name(f"{path.name}_{number}")
+                continue
+            if path.is_dir() and not any(path.iterdir()):
+                return path
+        except (OSError, ValueError) as error:
+            raise UserError(f"run {path} cannot be made ({error}): choose another folder") from None
+        if not is_run(path):
+            raise UserError(f"{path} holds something else: choose a new or an empty folder for the run")
+        saved = CheckpointFolder(path / "checkpoints").all()
+        goes_on = f", or spiking_wm.resume('{path}')" if saved else ""
+        raise UserError(f"{path} is a run already: choose another folder{goes_on}")
 
 
 def resume(
@@ -111,32 +151,29 @@ def resume(
     setup = config.resolve(options | ({} if steps is None else {"steps": steps}))
     if done(checkpoint, setup.schedule):
         raise UserError(f"{path} has done its {setup.schedule.steps} steps: give more steps")
+    source_of(_known(config.env) if env is None else env)  # refuses what cannot be, before anything changes
     created = Run.create(path, setup, config.env)
     return _train(created, checkpoint, setup, config.env if env is None else env, progress)
 
 
 def _train(run: "Run", checkpoint: Path | None, setup: Setup, env: EnvLike, progress: bool) -> "Run":
     from spiking_wm.core.process import interrupted
-    from spiking_wm.runs.config import has_begun
     from spiking_wm.runs.in_process import train as train_here
 
     steps = setup.schedule.steps
-    try:
-        with interrupted() as stopped, _bar(progress) as bar:
-            updating = bar.add_task("demonstrations", total=None, visible=False)
-            training = bar.add_task(f"{setup.algorithm} in {run.config.env}", total=steps)
-            train_here(
-                run,
-                checkpoint,
-                lambda step: bar.update(training, completed=step),
-                lambda updates, of: bar.update(updating, completed=updates, total=of, visible=of > 0),
-                stopped,
-                env,
-            )
-    except UserError:
-        if not has_begun(run.path):  # it could not start: nothing is left of it
-            shutil.rmtree(run.path, ignore_errors=True)
-        raise
+    with _threads_kept(), interrupted() as stopped, _bar(progress) as bar:
+        updating = bar.add_task("demonstrations", total=None, visible=False)
+        training = bar.add_task(f"{setup.algorithm} in {run.config.env}", total=steps)
+        learner = train_here(
+            run,
+            checkpoint,
+            lambda step: bar.update(training, completed=step),
+            lambda updates, of: bar.update(updating, completed=updates, total=of, visible=of > 0),
+            stopped,
+            env,
+        )
+        if not learner.finished:
+            print(f"stopped after {learner.step} steps: spiking_wm.resume('{run.path}') goes on")
     return run
 
 
@@ -160,6 +197,8 @@ def dream(
 ) -> "Run":
     """Dream from the newest checkpoint of a run, with no environment, and save.
 
+    An interrupt ends it early; what was learned until then is saved.
+
     Args:
         run: the run, or its folder.
         rollouts: imagined rollouts at most.
@@ -168,23 +207,30 @@ def dream(
         progress: show a progress bar.
 
     Raises:
-        UserError: if there is no checkpoint, or no world model to dream in.
+        UserError: if there is no checkpoint, or no world model to dream in, or a bound is none.
     """
+    from spiking_wm.core.process import interrupted
     from spiking_wm.runs.folder import Run
     from spiking_wm.runs.in_process import dream as dream_here
 
     found = Run(_path(run))
-    budget = Budget(rollouts, updates, seconds)
+    if seconds is not None and not (isinstance(seconds, int | float) and seconds > 0):
+        raise UserError(f"seconds={seconds!r} is no time: give a number above 0")
+    budget = Budget(
+        None if rollouts is None else _whole("rollouts", rollouts, 1),
+        None if updates is None else _whole("updates", updates, 1),
+        seconds,
+    )
     if budget == Budget():
         budget = Budget(rollouts=found.config.resolve().schedule.dream.rollouts)
-    with _bar(progress) as bar:
+    with _threads_kept(), interrupted() as stopped, _bar(progress) as bar:
         total = budget.rollouts or budget.updates
         task = bar.add_task("dreaming", total=total)
 
         def show(rollouts: int, updates: int) -> None:
             bar.update(task, completed=rollouts if budget.rollouts else updates)
 
-        dream_here(found, budget, show)
+        dream_here(found, budget, show, stopped)
     return found
 
 
@@ -243,20 +289,60 @@ def evaluate(
     from spiking_wm.training.evaluation import evaluate as play
 
     player = policy if isinstance(policy, Player) else load_policy(policy)
-    where = player.env if env is None else env
-    if where is None:
+    if env is None and player.env is None:
         raise UserError("this policy's run is not known: give env=")
-    made = make_env(where)
+    first = _whole("seed", seed, 0)
+    seeds = range(first, first + _whole("episodes", episodes, 1))
+    made = make_env(_known(str(player.env)) if env is None else env)
     try:
         check_spaces(player.policy.spaces.to_json(), Spaces.of(made), "policy")
-        return play(player.policy, made, range(seed, seed + episodes))
+        return play(player.policy, made, seeds)
     finally:
-        if made is not where:
+        if made is not env:
             made.close()
 
 
 def _path(run: "str | Path | Run") -> Path:
-    return Path(run) if isinstance(run, str | os.PathLike) else run.path
+    """The folder or file, wherever the working directory goes from here."""
+    path = getattr(run, "path", run)
+    if not isinstance(path, str | os.PathLike):
+        raise UserError(f"{run!r} is no run: give its folder, or what spiking_wm.train returned")
+    return Path(path).expanduser().absolute()
+
+
+def _known(env: str) -> str:
+    """The environment that a run keeps the name of.
+
+    Raises:
+        UserError: if the name is not enough to make it again.
+    """
+    try:
+        source_of(env)
+    except UserError as error:
+        raise UserError(f"the run's environment is not known by its name here ({error}): give env=") from None
+    return env
+
+
+def _whole(name: str, number: Any, least: int) -> int:
+    try:
+        whole = operator.index(number)
+    except TypeError:
+        whole = least - 1
+    if isinstance(number, bool) or whole < least:
+        raise UserError(f"{name}={number!r} is no whole number from {least} on")
+    return whole
+
+
+@contextmanager
+def _threads_kept() -> Iterator[None]:
+    """Within it learning has as many threads as its options say; the caller's torch gets its own back."""
+    import torch
+
+    threads = torch.get_num_threads()
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 @contextmanager

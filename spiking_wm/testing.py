@@ -1,4 +1,4 @@
-"""What every algorithm must do, as tests that its package can run.
+"""Conformance tests that every algorithm must pass; packages can run them on their own agents.
 
 In a test file of your own::
 
@@ -8,8 +8,8 @@ In a test file of your own::
         algorithm, env = "my_agent", "CartPole-v1"
         options = {"batch": 16, "warmup": 40}  # small enough for a test
 
-pytest finds the tests of the class. `pytest.register_assert_rewrite("spiking_wm.testing")` has it show values
-where an assertion fails, if it comes before the import.
+pytest collects the tests of the class. Call `pytest.register_assert_rewrite("spiking_wm.testing")` before the
+import to see values in failed assertions.
 """
 
 from collections.abc import Mapping
@@ -27,11 +27,11 @@ from spiking_wm.core.presets import Setup, resolve
 from spiking_wm.core.registry import agent_class
 from spiking_wm.training.session import Session
 
-_STEPS = 10_000  # more than any test makes
+_STEPS = 10_000  # more steps than any test makes
 
 
 def experience(agent: Agent, session: Session, steps: int) -> list[Transition]:
-    """Let an agent act, with exploration, and observe for some steps."""
+    """Let an agent act with exploration and observe for some steps; returns the transitions."""
     player, exploration, seen = Player(policy_of(agent)), Exploration(0), []
     player.reset()
     for _ in range(steps):
@@ -52,18 +52,18 @@ def policy_of(agent: Agent) -> Policy:
 
 
 def same(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> bool:
-    """Whether all tensors are equal, to the bit."""
+    """True if all tensors are bit-identical."""
     return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
 
 
 class AgentConformance:
-    """Tests of one algorithm in one environment; subclass it, and say which.
+    """Tests of one algorithm in one environment. Subclass it and set the attributes.
 
     Attributes:
         algorithm: name of a preset or of a registered agent.
-        env: an environment that it serves, an id or ``module:function``.
-        options: values that make it small enough for a test.
-        bootstraps: whether ends by time are learned from otherwise than ends of the task.
+        env: an environment that it supports, an id or ``module:function``.
+        options: options that make it small enough for a test.
+        bootstraps: True if learning must distinguish truncated from terminated episodes.
     """
 
     algorithm: ClassVar[str]
@@ -81,7 +81,7 @@ class AgentConformance:
         return agent_class(setup.agent)(setup.agent_options, session.spaces, seed), session
 
     def test_acts_within_the_space_and_the_greedy_action_is_a_function_of_what_was_observed(self) -> None:
-        """Two policies with the same weights do the same, inside the action space."""
+        """Two policies with the same weights choose the same actions, inside the action space."""
         agent, session = self.make()
         experience(agent, session, 60)
         one, two = Player(policy_of(agent)), Player(policy_of(agent))
@@ -96,7 +96,7 @@ class AgentConformance:
             two.rewarded(reward)
 
     def test_exploration_comes_from_the_given_generator_alone(self) -> None:
-        """Global generators play no part; other steps give other actions."""
+        """Global generators are not used; different steps give different actions."""
         agent, session = self.make()
         policy, observation = policy_of(agent), session.pending().observation
         np.random.seed(0)
@@ -109,7 +109,7 @@ class AgentConformance:
         assert not np.array_equal(one, other)
 
     def test_learning_changes_the_policy_and_released_weights_are_copies(self) -> None:
-        """What was released stays as it was while learning goes on."""
+        """Released weights do not change while learning continues."""
         agent, session = self.make()
         experience(agent, session, 60)
         before = agent.policy_weights()
@@ -121,7 +121,7 @@ class AgentConformance:
         assert not same(before, agent.policy_weights())
 
     def test_seeds_decide_everything_and_the_global_generator_nothing(self) -> None:
-        """Equal seeds give equal snapshots, whatever else draws random numbers; others do not."""
+        """Equal seeds give equal snapshots, also if global generators are used in between; others do not."""
         snapshots = []
         for seed, disturbance in ((3, 0), (3, 1), (4, 0)):
             torch.manual_seed(disturbance)
@@ -136,7 +136,7 @@ class AgentConformance:
         assert not same(snapshots[0], snapshots[2])
 
     def test_goes_on_from_a_snapshot_bit_for_bit(self) -> None:
-        """An agent that is restored learns and dreams as the one that was not stopped."""
+        """A restored agent learns and dreams exactly as one that was not stopped."""
         agent, session = self.make()
         experience(agent, session, 60)
         for _ in range(3):
@@ -154,12 +154,12 @@ class AgentConformance:
         assert same(agent.snapshot(), other.snapshot())
 
     def test_dreams_within_its_budget_and_learns_from_it(self) -> None:
-        """Every bound of a dream holds, and the policy is another one after it."""
+        """A dream respects every limit and changes the policy."""
         agent, session = self.make()
         if not agent.can_dream:
             experience(agent, session, 80)
         if not agent.can_dream:
-            assert self.setup().schedule.dream.every == 0  # nothing is scheduled that cannot be
+            assert self.setup().schedule.dream.every == 0  # no dreams may be scheduled
             return
         for _ in range(8):
             agent.learn()
@@ -173,18 +173,18 @@ class AgentConformance:
             assert not same(before, agent.policy_weights())
 
     def test_a_dream_can_be_cut_off(self) -> None:
-        """Closing a dream ends it, and learning goes on."""
+        """Closing a dream ends it, and learning continues."""
         agent, session = self.make()
         experience(agent, session, 80)
         if not agent.can_dream:
             return
-        dream = agent.dream(Budget())  # no bound at all
+        dream = agent.dream(Budget())  # no limit
         next(dream)
         dream.close()
         agent.learn()
 
     def test_terminated_and_truncated_are_not_the_same(self) -> None:
-        """The same experience, once ended by the task and once cut off by time, is learned from apart."""
+        """The same experience, once terminated and once truncated, gives different updates."""
         snapshots = []
         for terminated in (True, False):
             agent, session = self.make()
@@ -199,7 +199,7 @@ class AgentConformance:
         assert same(snapshots[0], snapshots[1]) is not self.bootstraps
 
     def test_options_have_texts_and_defaults_within_their_ranges(self) -> None:
-        """Every option is described, and its value is one that it takes."""
+        """Every option has a description, and its value is valid."""
         options = self.setup().agent_options
         for option in described(options).values():
             assert option.text, option.name

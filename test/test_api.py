@@ -1,18 +1,24 @@
 """What users call from Python."""
 
+import signal
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 
 import gymnasium as gym
 import numpy as np
 import pytest
+import torch
 
 import spiking_wm
 from spiking_wm.core import registry
-from spiking_wm.core.storage import load
+from spiking_wm.core.options import option
+from spiking_wm.core.storage import load, pack
+from spiking_wm.envs.make import make_env, source_of
 from spiking_wm.runs import in_process
 from spiking_wm.testing import AgentConformance
+from spiking_wm.training.learner import Learner
 from test.conftest import ENV, TINY
 from test.own_agent import Guesser, Reach, make_reach
 
@@ -37,6 +43,7 @@ def test_importing_is_fast_and_loads_neither_torch_nor_ros():
     command = "import sys, spiking_wm; print([m for m in ('torch', 'rclpy', 'mujoco') if m in sys.modules])"
     began = time.monotonic()
     assert subprocess.check_output([sys.executable, "-c", command], text=True).strip() == "[]"
+    assert dir(spiking_wm) == sorted([*spiking_wm.__all__, "__version__"])  # and nothing that it is made of
     assert time.monotonic() - began < 15  # 0.1 s here; what is loaded decides, and is checked above
 
 
@@ -109,10 +116,20 @@ def test_an_environment_that_there_is_only_one_of_is_trained_in_and_not_evaluate
     ("algorithm", "env", "options", "told"),
     [
         ("popsan_draem", ENV, {}, "did you mean 'popsan_dream'"),
+        (5, ENV, {}, "unknown algorithm '5'"),
         ("popsan", "InvertedPendulum-v55", {}, "did you mean 'InvertedPendulum-v5'"),
         ("popsan", "no_such_module:Env-v0", {}, "no module 'no_such_module'"),
         ("popsan", "test.own_agent:Other-v0", {}, "registers no environment 'Other-v0'"),
+        ("popsan", "test.own_agent:Reach.no", {}, "registers no environment 'Reach.no'"),
+        ("popsan", ":Env", {}, "cannot be imported"),
+        ("popsan", "json:dumps", {}, "cannot be made: TypeError"),
+        ("popsan", "os:getcwd", {}, "makes no Gymnasium environment but str"),
+        ("popsan", None, {}, "env is NoneType: give an id"),
+        ("popsan", gym.make_vec("CartPole-v1", 2), {}, "not a vectorised one"),
+        ("popsan", lambda: 1 / 0, {}, "cannot be made: ZeroDivisionError"),
+        ("popsan", gym.Env, NEVER, "Env has observations None"),
         ("popsan", ENV, {"crtic_lr": 1e-3}, "did you mean 'critic.lr'"),
+        ("popsan", ENV, {"critic": {"lr": 1e-3}, "critic_lr": 1e-4}, "'critic_lr' are the same option"),
         ("popsan", ENV, {"critic": {"lr": 2}}, "critic.lr:=2.0 is outside 0..1"),
         ("popsan", ENV, {"critic": {"hidden": "many"}}, "is not a list of whole numbers"),
         ("popsan", "CartPole-v1", NEVER, "continuous actions"),
@@ -125,9 +142,187 @@ def test_what_cannot_run_is_refused_by_one_line_and_leaves_nothing(tmp_path, alg
     assert not (tmp_path / "run").exists()
 
 
-def test_a_run_is_not_overwritten(run):
-    with pytest.raises(spiking_wm.UserError, match="is a run already"):
+def test_a_run_is_not_overwritten(run, tmp_path):
+    with pytest.raises(spiking_wm.UserError, match=r"is a run already.* or spiking_wm.resume\("):
         spiking_wm.train("popsan_dream", ENV, run=run.path)
+    (tmp_path / "begins").mkdir()  # in another process, this moment
+    (tmp_path / "begins" / "config.yaml").touch()
+    with pytest.raises(spiking_wm.UserError, match="choose another folder$"):
+        spiking_wm.train("popsan_dream", ENV, run=tmp_path / "begins")
+    assert (tmp_path / "begins" / "config.yaml").exists()
+
+
+def test_what_lies_in_a_folder_stays_there_and_is_no_place_for_a_run(tmp_path):
+    (tmp_path / "thesis.txt").write_text("mine")
+    for path in (tmp_path, tmp_path / "thesis.txt", tmp_path / "thesis.txt" / "run", tmp_path / "\0", 5):
+        with pytest.raises(spiking_wm.UserError, match="choose|give its folder"):
+            spiking_wm.train("popsan", "CartPole-v1", run=path, progress=False)  # serves no discrete actions
+    assert (tmp_path / "thesis.txt").read_text() == "mine"
+
+
+def test_runs_are_where_they_were_made_wherever_the_working_directory_goes(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    options = {"steps": 12, "warmup": 20, "progress": False, **NEVER}
+    one, two = (spiking_wm.train("popsan", Reach, **options) for _ in range(2))  # within one second
+    named = spiking_wm.train("popsan", Reach, run="with space/lauf ü", **options)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir("elsewhere")
+    assert one.path != two.path and one.path.parent == two.path.parent == tmp_path / "runs"
+    for run in (one, two, named):
+        assert len(run.table("episodes")) == 1 and spiking_wm.load_policy(run).env == run.config.env
+    assert spiking_wm.Run(str(named.path)).newest() == named.newest()
+
+
+def test_a_changed_environment_counts_as_another_one(tmp_path):
+    short = gym.make(ENV, max_episode_steps=3)
+    options = {"steps": 12, "warmup": 20, "run": tmp_path / "run", "evaluate_every": 12, **SMALL}
+    run = spiking_wm.train("popsan", short, **options)
+    assert run.config.env == f"{ENV} (changed)"
+    assert spiking_wm.evaluate(run, episodes=1, env=short).lengths == (3,)
+    for call in (lambda: spiking_wm.evaluate(run), lambda: spiking_wm.resume(run, steps=20)):
+        with pytest.raises(spiking_wm.UserError, match="give env="):
+            call()
+    assert spiking_wm.resume(run, steps=15, env=short, progress=False).config.options["steps"] == 15
+    assert source_of(gym.make(ENV, render_mode="rgb_array")).name == ENV
+    wrapped = type("Wrapper", (gym.Wrapper,), {})(gym.make(ENV))  # how to make another one nobody knows
+    assert source_of(wrapped).single and make_env(wrapped) is wrapped
+
+
+def test_a_resume_that_cannot_begin_leaves_the_run_as_it_was(run):
+    before = {path.name: path.read_bytes() for path in run.path.glob("*.yaml")}
+    for env, told in (("Nope-v0", "unknown env"), (lambda: 1 / 0, "cannot be made"), (Reach, "was made for")):
+        with pytest.raises(spiking_wm.UserError, match=told):
+            spiking_wm.resume(run, steps=999, env=env, progress=False)
+    assert {path.name: path.read_bytes() for path in run.path.glob("*.yaml")} == before
+
+
+REFUSED = "no whole number|no time|is no run|no checkpoint|not a run"
+
+
+def test_numbers_that_mean_nothing_and_runs_that_are_none_are_refused(run):
+    nothing = [lambda n=n: spiking_wm.evaluate(run, episodes=n) for n in (0, -1, 1.5, "3", None, True)]
+    nothing += [lambda n=n: spiking_wm.dream(run, rollouts=n) for n in (0, -1, 1.5, "x")]
+    nothing += [lambda n=n: spiking_wm.dream(run, updates=n) for n in (0, "x")]
+    nothing += [lambda n=n: spiking_wm.dream(run, seconds=n) for n in (0, -1, float("nan"), "x")]
+    nothing += [lambda: spiking_wm.evaluate(run, seed=-1)]
+    calls = (spiking_wm.load_policy, spiking_wm.evaluate, spiking_wm.resume, spiking_wm.dream)
+    nothing += [lambda call=call, it=it: call(it) for call in calls for it in (None, 5, b"run", "no/such")]
+    for call in nothing:
+        with pytest.raises(spiking_wm.UserError, match=REFUSED):
+            call()
+
+
+class Wrong(Reach):
+    """Returns what is asked for instead of what it should."""
+
+    def __init__(self, how):
+        super().__init__()
+        self.how = how
+
+    def reset(self, **given):
+        observation, info = super().reset(**given)
+        return {"no tuple": 5, "text": ("x", info)}.get(self.how, (observation, info))
+
+    def step(self, action):
+        observation, reward, *rest = super().step(action)
+        reward = {"none": None, "nan": np.nan, "list": [reward]}.get(self.how, reward)
+        return (observation, reward, *rest[: -1 if self.how == "four" else None])
+
+
+@pytest.mark.parametrize(
+    ("how", "told"),
+    [
+        ("no tuple", r"reset\(\) of Wrong"),
+        ("text", "no array of numbers"),
+        ("none", r"step\(\) of Wrong"),
+        ("list", r"step\(\) of Wrong"),
+        ("four", r"step\(\) of Wrong"),
+        ("nan", "the reward of step 0 is nan"),
+    ],
+)
+def test_environments_that_return_something_else_are_told_what(tmp_path, how, told):
+    with pytest.raises(spiking_wm.UserError, match=told):
+        spiking_wm.train("popsan", lambda: Wrong(how), steps=9, run=tmp_path / "run", **NEVER, **SMALL)
+
+
+class Interrupts(Reach):
+    """Sends signals to this process while it takes its 25th step."""
+
+    signals = ()
+    taken = 0
+
+    def step(self, action):
+        self.taken += 1
+        for number in self.signals if self.taken == 25 else ():
+            signal.raise_signal(number)
+        return super().step(action)
+
+
+def interrupting(*signals):
+    env = Interrupts()
+    env.signals = signals
+    return env
+
+
+def test_an_interrupt_ends_training_cleanly(tmp_path, capsys):
+    options = {"steps": 500, "warmup": 500, **SMALL}
+    run = spiking_wm.train("popsan", interrupting(signal.SIGINT), run=tmp_path / "one", **options)
+    assert "resume(" in capsys.readouterr().out and run.newest().name.startswith("step_0000000025")
+    resumed = spiking_wm.resume(run, env=interrupting(), steps=30, progress=False)
+    assert resumed.newest().name.startswith("step_0000000030")
+    with pytest.raises(KeyboardInterrupt):  # who cannot wait sends two
+        env = interrupting(signal.SIGINT, signal.SIGINT)
+        spiking_wm.train("popsan", env, run=tmp_path / "two", **options)
+    came = []
+    before = signal.signal(signal.SIGTERM, lambda *_: came.append(True))
+    try:  # the checkpoint comes first, then the end of the process, or what its owner would have instead
+        run = spiking_wm.train("popsan", interrupting(signal.SIGTERM), run=tmp_path / "three", **options)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert came and run.newest().name.startswith("step_0000000025")
+
+
+def test_an_interrupt_ends_a_dream_and_what_it_learned_is_saved(run, monkeypatch):
+    work = Learner.work
+
+    def interrupted(learner):
+        if learner.progress.rollouts >= 32:
+            signal.raise_signal(signal.SIGINT)
+        return work(learner)
+
+    before = run.newest()
+    monkeypatch.setattr(Learner, "work", interrupted)
+    spiking_wm.dream(run, seconds=600, progress=False)
+    assert 32 <= int(run.table("dreams")[-1]["rollouts"]) < 10_000
+    assert run.newest() != before
+
+
+def test_the_callers_torch_keeps_its_threads(run):
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        spiking_wm.dream(run, rollouts=16, progress=False)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_a_notebook_shows_the_figure(run):
+    assert run.plot()._repr_png_().startswith(b"\x89PNG")
+
+
+def test_what_is_no_bundle_is_refused(run, tmp_path):
+    whole = (run.newest() / "policy.safetensors").read_bytes()
+    for name, content in (("cut", whole[:-9]), ("head", whole[:20]), ("empty", b""), ("text", b"x" * 100)):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(spiking_wm.UserError, match="damaged or not ours"):
+            spiking_wm.load_policy(tmp_path / name)
+    for facts in ({}, {"agent": "popsan", "version": 1, "options": {}}, {"spaces": "{}"}):
+        (tmp_path / "other").write_bytes(pack({"a": np.zeros(1)}, facts))
+        with pytest.raises(spiking_wm.UserError, match="policy bundle"):
+            spiking_wm.load_policy(tmp_path / "other")
+    with pytest.raises(spiking_wm.UserError, match="policy bundle"):
+        spiking_wm.load_policy(run.newest() / "agent.safetensors")
 
 
 # --- algorithms of other packages ---
@@ -143,30 +338,131 @@ def test_a_registered_agent_is_an_algorithm_like_all_others(guesser, tmp_path):
         spiking_wm.dream(run, progress=False)
 
 
-def test_names_that_are_taken_or_cannot_be_are_refused(guesser):
-    for name in ("popsan", "Spiking-Q", ""):
-        with pytest.raises(spiking_wm.UserError):
-            spiking_wm.register_agent(name, Guesser)
-    with pytest.raises(spiking_wm.UserError, match="options_class"):
-        spiking_wm.register_agent("other", type("Other", (), {}))
+def variant(**attributes):
+    return type("Variant", (Guesser,), attributes)
+
+
+@dataclass(frozen=True)
+class NoText:
+    lr: float = 0.1
+
+
+@dataclass(frozen=True)
+class Clash:
+    seed: int = option(1, "of what the schedule seeds")
+
+
+@pytest.mark.parametrize(
+    ("name", "agent", "told"),
+    [
+        ("popsan", Guesser, "an algorithm 'popsan' already"),
+        ("popsan_dream", Guesser, "an algorithm 'popsan_dream' already"),  # a preset of ours
+        ("guesser", variant(), "an algorithm 'guesser' already"),
+        ("Spiking-Q", Guesser, "lower case"),
+        ("", Guesser, "lower case"),
+        (5, Guesser, "lower case"),
+        ("other", None, "give a subclass of spiking_wm.Agent"),
+        ("other", object(), "give a subclass of spiking_wm.Agent"),
+        ("other", type("Plain", (), {}), "give a subclass of spiking_wm.Agent"),
+        ("other", variant(options_class=None), "lacks the class attribute 'options_class'"),
+        ("other", variant(policy_class=int), "lacks the class attribute 'policy_class'"),
+        ("other", variant(policy_class=type("P", (spiking_wm.Policy,), {})), "P does not define act, load"),
+        ("other", variant(options_class=NoText), "declare every field by"),
+        ("other", variant(options_class=int), "declare every field by"),
+        ("other", variant(options_class=Clash), "Clash.seed is an option of the schedule"),
+    ],
+)
+def test_names_and_classes_that_cannot_be_are_refused(guesser, name, agent, told):
+    with pytest.raises(spiking_wm.UserError, match=told) as refused:
+        spiking_wm.register_agent(name, agent)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("preset", "told"),
+    [
+        ("lr", "give a dictionary"),
+        ({"bogus": 1}, "has no parameter 'bogus'"),
+        ({"extends": "popsan"}, "has no parameter 'extends'"),
+        ({"lr": 5}, "lr:=5.0 is outside"),
+        ({"evaluation": {"every": -1}}, "is outside"),
+    ],
+)
+def test_presets_that_cannot_be_are_refused(guesser, preset, told):
+    with pytest.raises(spiking_wm.UserError, match=told):
+        spiking_wm.register_agent("other", Guesser, preset)
+
+
+def learn_by_the_global_generator(self):
+    self.preference += 0.01 * torch.randn(2)
+    return {}
+
+
+def forget_a_part(self, snapshot):
+    self.preference = snapshot["preference"].clone()
+
+
+def hand_out_what_changes(self):
+    return {"preference": self.preference}
+
+
+def take_all_ends_for_the_same(self, transition):
+    self.gain[int(transition.action)] += transition.reward
+
+
+@pytest.mark.parametrize(
+    ("test", "flaw"),
+    [
+        (
+            "learning_changes_the_policy_and_released_weights_are_copies",
+            {"policy_weights": hand_out_what_changes},
+        ),
+        ("goes_on_from_a_snapshot_bit_for_bit", {"restore": forget_a_part}),
+        (
+            "seeds_decide_everything_and_the_global_generator_nothing",
+            {"learn": learn_by_the_global_generator},
+        ),
+        ("terminated_and_truncated_are_not_the_same", {"observe": take_all_ends_for_the_same}),
+    ],
+)
+def test_an_agent_that_breaks_the_contract_fails_the_suite(guesser, test, flaw):
+    suite = TestGuesser()
+    getattr(suite, f"test_{test}")()  # fails by the flaw alone
+    spiking_wm.register_agent("flawed", variant(**flaw), Guesser.preset)
+    suite.algorithm = "flawed"
+    with pytest.raises(AssertionError):
+        getattr(suite, f"test_{test}")()
 
 
 def test_an_entry_point_brings_an_agent(monkeypatch, tmp_path):
     package = tmp_path / "other-1.0.dist-info"
     package.mkdir()
     (package / "METADATA").write_text("Metadata-Version: 2.1\nName: other\nVersion: 1.0\n")
-    (package / "entry_points.txt").write_text("[spiking_wm.agents]\nof_others = test.own_agent:Guesser\n")
+    named = {
+        "of_others": "test.own_agent:Guesser",
+        "popsan_dream": "test.own_agent:Guesser",
+        "broken": "broken:X",
+    }
+    points = [f"{name} = {value}" for name, value in named.items()]
+    (package / "entry_points.txt").write_text("\n".join(["[spiking_wm.agents]", *points]))
+    (tmp_path / "broken.py").write_text("1 / 0")
     command = (
-        "import spiking_wm; from spiking_wm.core.presets import algorithms;"
-        " assert 'of_others' in algorithms();"
+        "import spiking_wm; from spiking_wm.core.presets import agent_of, algorithms;"
+        " assert {'of_others', 'broken'} <= set(algorithms());"
         " run = spiking_wm.train('of_others', 'CartPole-v1', steps=20, run='run', evaluate_every=0,"
-        " progress=False); print(run.config.algorithm)"
+        " progress=False); print(run.config.origins['learn_after'], agent_of('popsan_dream'))"
+        "\ntry: agent_of('broken')"
+        "\nexcept spiking_wm.UserError as error: print(error)"
     )
     paths = f"{tmp_path}:{spiking_wm.__file__.rsplit('/', 2)[0]}"
     told = subprocess.check_output(
         [sys.executable, "-c", command], env={"PYTHONPATH": paths, "PATH": ""}, cwd=tmp_path, text=True
     )
-    assert told.strip() == "of_others"
+    trained, refused = told.splitlines()
+    assert trained == "of_others popsan"  # with its preset; nothing takes the place of ours
+    assert refused.startswith(
+        "the agent 'broken' cannot be loaded from broken:X (ZeroDivisionError: division"
+    )
 
 
 class TestGuesser(AgentConformance):

@@ -93,7 +93,7 @@ def test_what_cannot_be_compared_is_refused(four, tmp_path):
     for paths, told in (
         ([*four, other], "different environments"),
         ([silent], "no evaluations"),
-        ([four[0], four[0]], "comes twice"),
+        ([four[0], four[0]], "have the same seed"),
         ([tmp_path / "none"], "is not a run"),
     ):
         with pytest.raises(UserError, match=told):

@@ -58,10 +58,10 @@ def test_utterances_are_cut_into_pieces_whose_end_has_no_label(tmp_path):
 
 
 def test_what_is_missing_or_damaged_is_named_with_the_layout(tmp_path):
-    with pytest.raises(UserError, match=r"shd_test.h5 is not there.*\n.*FOLDER"):
+    with pytest.raises(UserError, match=r"shd_test.h5 is missing.*\n.*FOLDER"):
         shd.load(tmp_path, "test")
     (tmp_path / "shd_test.h5").write_bytes(b"nothing")
-    with pytest.raises(UserError, match="is no SHD file"):
+    with pytest.raises(UserError, match="is not an SHD file"):
         shd.load(tmp_path, "test")
     with pytest.raises(UserError, match=r"no .npz file in .*train.*\nFOLDER"):
         speech.load(tmp_path, "train")

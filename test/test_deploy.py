@@ -106,7 +106,7 @@ def test_recordings_are_kept_with_the_run_and_not_with_what_goes(trained):
 def test_a_policy_of_another_robot_is_refused_before_anything_starts(trained, tmp_path):
     file = tmp_path / "small.yaml"
     file.write_text(ONLY_SCAN_AND_JOINTS % "0, 1")
-    with pytest.raises(UserError, match=r"does not fit robot:=small: it sees \(19,\) values"):
+    with pytest.raises(UserError, match=r"does not fit robot:=small: it observes \(19,\) values"):
         resolve_graph("deploy", {"robot": str(file), "policy": str(trained)})
 
 

@@ -95,9 +95,9 @@ def test_scheduled_dreams_become_rarer_and_rarer():
 def test_lost_and_doubled_transitions_are_reported():
     made = learner()
     run(made, 3)
-    with pytest.raises(UserError, match="step 4 came where step 3 was due"):
+    with pytest.raises(UserError, match="transition of step 4, expected step 3"):
         made.observe(transition(4))
-    with pytest.raises(UserError, match="step 2 came where step 3 was due"):
+    with pytest.raises(UserError, match="transition of step 2, expected step 3"):
         made.observe(transition(2))
 
 
@@ -107,7 +107,7 @@ def test_a_dream_on_request_releases_a_policy_and_can_be_ended():
     version = made.version
     made.start_dream(Budget())
     assert made.phase == "dreaming"
-    with pytest.raises(UserError, match="under way"):
+    with pytest.raises(UserError, match="a dream phase is running"):
         made.start_dream(Budget())
     made.work()
     made.end_dream()

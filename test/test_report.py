@@ -67,7 +67,7 @@ def test_the_report_is_one_file_that_says_it_all(dreamt):
         "Learning curve",
         "Phases over time",
         "Error of the world model",
-        "A dream beside reality",
+        "Dream against reality",
         "What dreams changed",
         "Spikes and energy of the policy",
         "Options",

@@ -68,12 +68,12 @@ def test_the_rover_fits_policies_of_its_environment_alone():
 @pytest.mark.parametrize(
     ("spaces", "message"),
     [
-        (arm_spaces(size=3), r"it sees \(3,\) values, the robot gives \(2,\)"),
+        (arm_spaces(size=3), r"it observes \(3,\) values, the robot gives \(2,\)"),
         (arm_spaces(actions=1), "the robot takes 2 values"),
         (arm_spaces(period=0.02), "trained at a period of 0.02 s, not 0.05 s"),
         (arm_spaces()._replace(action=Discrete(2)), "its actions are Discrete"),
         (arm_spaces()._replace(action=Box(-2, 2, (2,))), "it commands shoulder from -3 to 3 rad"),
-        (arm_spaces()._replace(observation=Box(0, 255, (8, 8, 1), np.uint8)), r"it sees \(8, 8, 1\)"),
+        (arm_spaces()._replace(observation=Box(0, 255, (8, 8, 1), np.uint8)), r"it observes \(8, 8, 1\)"),
     ],
 )
 def test_a_policy_of_other_spaces_is_refused(tmp_path, spaces, message):
@@ -87,7 +87,7 @@ def test_a_policy_of_other_spaces_is_refused(tmp_path, spaces, message):
     ("changes", "message"),
     [
         ({"perod": 0.1}, "unknown key 'perod'; did you mean 'period'"),
-        ({"period": "fast"}, "period is 'fast', which is no float"),
+        ({"period": "fast"}, "period is 'fast', not of type float"),
         ({"period": 0}, "period is 0 s, outside"),
         ({"observation": []}, "observation must be a list of readings"),
         ({"observation": [{"topic": "imu"}]}, "reading 0: 'type' is missing"),
@@ -149,7 +149,7 @@ def test_values_are_picked_scaled_and_clamped():
         "scan", "sensor_msgs/LaserScan", "ranges", "m", index=(2, 0), scale=2.0, offset=1.0, high=5.0
     )
     assert values_of(scan, LaserScan(ranges=[0.5, 9.0, math.inf])).tolist() == [5.0, 2.0]
-    with pytest.raises(ReadingError, match="ranges has 2 values, 2 is wanted"):
+    with pytest.raises(ReadingError, match="ranges has 2 values, index 2 is needed"):
         values_of(scan, LaserScan(ranges=[0.5, 9.0]))
     battery = Reading("battery_state", "sensor_msgs/BatteryState", "charging", "1")
     assert values_of(battery, BatteryState(power_supply_status=1)).tolist() == [1.0]
@@ -162,13 +162,13 @@ def test_images_are_read_row_by_row():
     message = Image(height=2, width=3, encoding="rgb8", step=12, data=padded.tobytes())
     np.testing.assert_array_equal(values_of(camera, message), pixels)
     message.encoding = "bgr8"
-    with pytest.raises(ReadingError, match="encoding 'bgr8', wanted is mono8 or rgb8"):
+    with pytest.raises(ReadingError, match="encoding 'bgr8', expected mono8 or rgb8"):
         values_of(camera, message)
 
 
 def test_stamps_and_silence_are_faults(tmp_path):
     senses = Senses(load_robot(written(tmp_path)))
-    assert senses.fault(0.0) == "nothing has come yet from joint_states (sensor_msgs/JointState)"
+    assert senses.fault(0.0) == "no message yet from joint_states (sensor_msgs/JointState)"
 
     def arrive(stamp: float, now: float) -> str:
         message = JointState(name=["elbow", "shoulder"], position=[2.0, 1.0])
@@ -180,7 +180,7 @@ def test_stamps_and_silence_are_faults(tmp_path):
     assert "stamp is 3 s old" in arrive(997.0, 1.0)
     assert "stamp is 3 s in the future" in arrive(1003.0, 1.0)
     assert arrive(1000.05, 1.0) == ""
-    assert "silent for more than 0.1 s" in senses.fault(1.2)
+    assert "sent nothing for more than 0.1 s" in senses.fault(1.2)
 
 
 def test_a_cut_image_is_a_fault_and_no_crash(tmp_path):

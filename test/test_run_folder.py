@@ -22,7 +22,7 @@ def start(path, options, algorithm="popsan_dream", env=ENV):
 def test_a_run_that_could_not_go_on_is_as_it_was(tmp_path, tiny):
     train(start(tmp_path, tiny))
     config = (tmp_path / "config.yaml").read_text()
-    with pytest.raises(UserError, match="resume it with its own"):
+    with pytest.raises(UserError, match="resume it with its original options"):
         train(start(tmp_path, tiny | {"actor_hidden": "[32]", "steps": 240}), Run(tmp_path).newest())
     assert (tmp_path / "config.yaml").read_text() == config
     learner = train(start(tmp_path, tiny | {"steps": 180}), Run(tmp_path).newest())

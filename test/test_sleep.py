@@ -237,7 +237,7 @@ def test_a_battery_of_its_own_must_be_there(capfd, tmp_path, tiny):
 
 
 def test_options_of_a_battery_need_one(tmp_path):
-    with pytest.raises(UserError, match="sleep_below:= .* battery:=own or virtual"):
+    with pytest.raises(UserError, match="sleep_below:= .* battery:=own or battery:=virtual"):
         resolve_graph("train", {"sleep_below": "0.3", "run": str(tmp_path / "run")})
     with pytest.raises(UserError, match="wake_above:=2.0 is outside 0..1"):
         resolve_graph("train", {"wake_above": "2", "battery": "own", "run": str(tmp_path / "run")})

@@ -92,7 +92,7 @@ def test_a_sensor_that_falls_silent_stops_the_rover(trained):
         rover.until_it_moves()
         send(rover.processes, "rover_driver", signal.SIGSTOP)
         rover.stops_within()
-        rover.made.until(lambda: "silent for more than 0.1 s" in rover.status["robot"].message)
+        rover.made.until(lambda: "sent nothing for more than 0.1 s" in rover.status["robot"].message)
         assert rover.stays()
         send(rover.processes, "rover_driver", signal.SIGCONT)
 

@@ -1,17 +1,17 @@
-"""The grid of weights that a chip holds in a few bits; networks can be trained on it (quantisation)."""
+"""Quantisation grid of weights with a few bits, as on a chip; networks can be trained on it."""
 
 import math
 
-MANTISSAS = 256  # Loihi 2: mantissas of weights are less than this, with any number of bits
+MANTISSAS = 256  # Loihi 2: upper bound of weight mantissas, for any number of bits
 
 
 def step(bits: int) -> int:
-    """Distance of neighbouring mantissas with so many bits, one of them the sign."""
+    """Distance of neighbouring mantissas for a number of bits (sign included)."""
     return 2 ** (9 - bits)
 
 
 def finest_unit(largest: float, bits: int) -> float:
-    """Value of a mantissa of 1 if the largest weight gets the largest mantissa.
+    """Weight for a mantissa of 1 if the largest weight has the largest mantissa.
 
     Args:
         largest: largest absolute weight or bias of a layer.
@@ -23,7 +23,7 @@ def finest_unit(largest: float, bits: int) -> float:
 def binary_unit(largest: float, bits: int) -> float:
     """`finest_unit`, rounded up to a power of 2; used for networks that are trained on the grid.
 
-    Sums of such weights are exact in float32 and on the chip, so a potential reaches the threshold on both or
-    on neither. Weights on the grid give the same unit again.
+    Sums of such weights are exact in float32 and on the chip, so both give the same spikes. Weights that are
+    already on the grid give the same unit.
     """
     return 2.0 ** math.ceil(math.log2(finest_unit(largest, bits)))

@@ -1,8 +1,8 @@
-"""Description of a spiking network for chips: layers one after the other, in NumPy arrays.
+"""Description of a feed-forward chain of spiking layers for chips, in NumPy arrays.
 
-Per tick of every layer: current ``u = d_u u + W s + b``, where ``s`` are the spikes of the layer before in
-the same tick; potential ``v = d_v v + u``; a spike where ``v > threshold``, which sets ``v`` to 0, or
-subtracts ``reset`` from it.
+In each tick, every layer computes the current ``u = d_u u + W s + b``, where ``s`` are the spikes of the
+previous layer in the same tick, and the potential ``v = d_v v + u``. A neuron spikes if ``v > threshold``. A
+spike sets ``v`` to 0, or subtracts ``reset`` from it.
 """
 
 from typing import NamedTuple
@@ -12,12 +12,12 @@ from scipy.sparse import csr_matrix
 
 
 class Layer(NamedTuple):
-    """A layer of neurons, and the synapses to them.
+    """A layer of neurons and their input synapses.
 
-    ``weights`` are ``[N, inputs]``. With a ``stride`` they are kernels ``[O, I, height, width]`` of a
-    convolution over an input of ``shape`` (height, width, channels); its neurons are in row-major order,
-    channels last. With ``weights=None`` the inputs are currents, one per neuron. ``recurrent [N, N]`` are
-    weights between neurons of the layer, with a delay of one tick.
+    ``weights`` have the shape ``[N, inputs]``. With a ``stride`` they are convolution kernels
+    ``[O, I, height, width]`` for an input of ``shape`` (height, width, channels); the neurons are in
+    row-major order, channels last. With ``weights=None`` the inputs are currents, one per neuron.
+    ``recurrent [N, N]`` are weights between neurons of the layer, with a delay of one tick.
     """
 
     weights: np.ndarray | None
@@ -29,7 +29,7 @@ class Layer(NamedTuple):
     shape: tuple[int, ...] = ()
     recurrent: np.ndarray | None = None
     start: float = 0.0  # potential at rest
-    reset: float = 0.0  # a spike subtracts it from the potential; 0: a spike sets the potential to 0
+    reset: float = 0.0  # subtracted from the potential by a spike; 0: a spike sets the potential to 0
 
     @property
     def side(self) -> tuple[int, int]:
@@ -39,13 +39,13 @@ class Layer(NamedTuple):
 
     @property
     def synapses(self) -> np.ndarray:
-        """The weights.
+        """The weights, ``[N, inputs]`` or kernels.
 
         Raises:
-            ValueError: if the layer takes currents and has none.
+            ValueError: if the layer has currents as inputs, and so no weights.
         """
         if self.weights is None:
-            raise ValueError("this layer takes currents: it has no weights")
+            raise ValueError("this layer has currents as inputs and no weights")
         return self.weights
 
     @property
@@ -70,10 +70,10 @@ class Layer(NamedTuple):
 
 
 class ChipNetwork(NamedTuple):
-    """Layers one after the other, run for ``ticks`` ticks per decision.
+    """A chain of layers, run for ``ticks`` ticks per decision.
 
-    Neurons start each decision at rest, or, if ``carried``, from their state after the decision before.
-    Inputs are spikes, or with a ``reach`` real numbers up to that size, constant over the ticks.
+    Neurons start each decision at rest or, if ``carried``, from their state after the previous decision.
+    Inputs are spikes. With a ``reach`` they are real numbers up to that size, constant over the ticks.
     """
 
     layers: tuple[Layer, ...]

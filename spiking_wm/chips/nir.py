@@ -1,8 +1,8 @@
-"""Read and write networks as NIR files (Pedersen et al. 2024), which the tools of other chips read.
+"""Read and write networks as NIR files (Pedersen et al. 2024), an exchange format for other chips.
 
-NIR describes neurons in continuous time. Files written here are to be integrated by Euler's method with a
-step of `DT` per tick, as spikingjelly and others do: ``u += dt / tau_syn (w_in s - u)``,
-``v += dt / tau_mem (r u - v)``. NIR has the channels of pictures first; `Layer` has them last.
+NIR describes neurons in continuous time. Files written here assume Euler's method with a step of `DT` per
+tick, as in spikingjelly: ``u += dt / tau_syn (w_in s - u)``, ``v += dt / tau_mem (r u - v)``. The order of
+picture dimensions is channels first in NIR and channels last in `Layer`.
 """
 
 from pathlib import Path
@@ -18,10 +18,10 @@ DT = 1e-4  # seconds per tick; the default of most tools
 
 
 def write(network: ChipNetwork, path: Path) -> None:
-    """Write a network; `read` gives the same network.
+    """Write a network to a file; `read` returns the same network.
 
     Raises:
-        UserError: for neurons that NIR does not have, or if the package nir is missing.
+        UserError: for neurons that NIR cannot describe, or if the package nir is missing.
     """
     nir = _nir()
     nodes: dict[str, Any] = {}
@@ -31,14 +31,14 @@ def write(network: ChipNetwork, path: Path) -> None:
     nodes["input"] = nir.Input({"input": np.array(shape)})
     for k, layer in enumerate(network.layers):
         if layer.weights is None or layer.recurrent is not None or layer.reset:
-            raise UserError("NIR has no neurons with a reset by subtraction: export another run")
+            raise UserError("NIR cannot describe neurons with a reset by subtraction: export another run")
         flat = pictures and not layer.stride
         if flat:
             nodes["flatten"] = nir.Flatten({"input": np.array(shape)}, 0)
             edges.append((last, "flatten"))
             last, pictures = "flatten", False
         weights = layer.weights
-        if flat:  # flattened in the order of NIR, channels first
+        if flat:  # flattened in NIR's order, channels first
             before = network.layers[k - 1]
             weights = weights[:, _order(before)]
         shape = _channels_first((*layer.side, len(layer.bias))) if layer.stride else (layer.neurons,)
@@ -56,10 +56,10 @@ def write(network: ChipNetwork, path: Path) -> None:
 
 
 def read(path: Path) -> ChipNetwork:
-    """Read a file of `write`, or one with the same kinds of nodes, metadata and a single chain of layers.
+    """Read a file of `write`, or one with the same node types and metadata and a single chain of layers.
 
     Raises:
-        UserError: if there is no such file, its content is something else, or the package nir is missing.
+        UserError: if the file is missing or has other content, or the package nir is missing.
     """
     nir = _nir()
     layers: list[Layer] = []
@@ -78,15 +78,15 @@ def read(path: Path) -> ChipNetwork:
                 raise UserError(f"{path} has a {type(node).__name__}; only layers of neurons are supported")
     except UserError:
         raise
-    except Exception as error:  # nir and h5py raise many kinds
+    except Exception as error:  # nir and h5py raise many types of exceptions
         raise UserError(
-            f"{path} is no network of spiking layers by ./swm export ({' '.join(str(error).split())[:100]})"
+            f"{path} is not a spiking network of ./swm export ({' '.join(str(error).split())[:100]})"
         ) from None
     return ChipNetwork(tuple(layers), int(facts["ticks"]), reach=facts["reach"])
 
 
 def _nir() -> Any:
-    """The package nir, which takes half a second to import."""
+    """Import the package nir, which takes half a second."""
     with missing_extra():
         import nir
     return nir
@@ -120,7 +120,7 @@ def _neurons(layer: Layer, shape: tuple[int, ...]) -> Any:
 
 
 def _layer(synapses: Any, neurons: Any, dt: float, flattened: Layer | None) -> Layer:
-    """The layer of a node of synapses and a node of neurons, which must have the same constants."""
+    """Make a layer from a node of synapses and a node of neurons, whose constants must all be equal."""
     weights, current_decay, membrane_decay = np.asarray(synapses.weight, float), 0.0, 1.0
     kind = type(neurons).__name__
     if kind == "LIF":

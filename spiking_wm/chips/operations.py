@@ -1,4 +1,4 @@
-"""Cost of a decision on a neuromorphic chip: synaptic operations, neuron updates, energy (estimated)."""
+"""Cost of a decision on a neuromorphic chip: synaptic operations, neuron updates, estimated energy."""
 
 from typing import NamedTuple
 
@@ -7,12 +7,12 @@ import numpy as np
 from spiking_wm.chips.network import ChipNetwork, Layer
 from spiking_wm.chips.reference import trains_of
 
-# picojoules of each on Loihi, measured (Davies et al. 2018, IEEE Micro 38 (1), table 2)
+# picojoules per operation, measured on Loihi (Davies et al. 2018, IEEE Micro 38 (1), table 2)
 PER_OPERATION, PER_UPDATE = 23.6, 81.0
 
 
 class LayerCost(NamedTuple):
-    """Size of a layer, and its counts per decision."""
+    """Size of a layer, and its operations per decision."""
 
     neurons: int
     synapses: int
@@ -27,13 +27,13 @@ class LayerCost(NamedTuple):
 
 
 def count(network: ChipNetwork, inputs: np.ndarray) -> list[LayerCost]:
-    """Mean costs of every layer over decisions.
+    """Costs of every layer, averaged over decisions.
 
-    A synaptic operation is a spike, or an input other than 0, that reaches a synapse in a tick.
+    A synaptic operation is a spike, or a nonzero input, that reaches a synapse in a tick.
 
     Args:
         network: the network.
-        inputs: of the decisions, as in `trains_of`.
+        inputs: inputs of the decisions, as in `trains_of`.
     """
     decisions, ticks = (len(inputs) if network.carried else inputs.shape[1]), network.ticks
     trains, costs = trains_of(network, inputs), []
@@ -55,6 +55,6 @@ def count(network: ChipNetwork, inputs: np.ndarray) -> list[LayerCost]:
 
 
 def _fan_out(layer: Layer) -> np.ndarray:
-    """Synapses of every input, ``[inputs]``; of a layer that takes currents, its recurrent synapses."""
+    """Synapses per input, ``[inputs]``; for a layer with currents as inputs, its recurrent synapses."""
     matrix = layer.recurrent if layer.recurrent is not None else layer.matrix()
     return np.asarray((matrix != 0).sum(0), float).ravel()

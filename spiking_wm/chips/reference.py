@@ -12,7 +12,7 @@ def trains_of(network: ChipNetwork, inputs: np.ndarray) -> list[np.ndarray]:
     """Spike trains ``[T, B, N]`` of every layer, from rest.
 
     Args:
-        network: the network; a ``carried`` one runs one decision per entry of the first dimension of inputs.
+        network: the network. A ``carried`` network runs one decision per entry of the first dimension.
         inputs: spikes, numbers or currents ``[T, B, inputs]``, or ``[1, B, inputs]`` if they are constant.
     """
     ticks = len(inputs) if network.carried else network.ticks

@@ -1,1 +1,1 @@
-"""What everything else stands on: agents' contract, options, files, errors."""
+"""Base modules for all other packages: agent interface, options, files, errors."""

@@ -1,4 +1,4 @@
-"""Codes of actions: what networks give and take instead of actions of the environment."""
+"""Action codes: the vectors that networks use in place of environment actions."""
 
 import numpy as np
 from gymnasium.spaces import Discrete
@@ -11,14 +11,14 @@ class Actions:
     """Scales a bounded vector of actions to [-1, 1], and discrete actions to one-hot vectors.
 
     Args:
-        spaces: of the environment.
+        spaces: the environment's spaces.
         agent: name of the algorithm, for the error message.
 
     Raises:
         UserError: for an action space without bounds, or of more than one dimension.
     """
 
-    width: int  # of codes, ``A``
+    width: int  # values per code, ``A``
 
     def __init__(self, spaces: Spaces, agent: str):
         space = spaces.action
@@ -33,20 +33,20 @@ class Actions:
         self._middle, self._half_range = (space.high + space.low) / 2, (space.high - space.low) / 2
 
     def code(self, action: np.ndarray) -> np.ndarray:
-        """Codes ``[..., A]`` (float32, -1 to 1) of actions ``[..., A]``, or of discrete ones ``[...]``."""
+        """Convert actions ``[..., A]`` (Discrete: ``[...]``) to codes ``[..., A]``, float32 in -1 to 1."""
         if self.discrete:
             return np.eye(self.width, dtype=np.float32)[np.asarray(action, int) - self._first]
         return ((action - self._middle) / self._half_range).astype(np.float32)
 
     def action(self, code: np.ndarray) -> np.ndarray:
-        """The action of a code ``[A]``, clipped to the space; of one-hot codes that of the largest value."""
+        """Convert a code ``[A]`` to an action, clipped to the space (Discrete: argmax)."""
         if self.discrete:
             return np.asarray(int(code.argmax()) + self._first)
         action = (self._middle + self._half_range * code).astype(np.float32)
         return action.clip(self._low, self._high)
 
     def random(self, rng: np.random.Generator) -> np.ndarray:
-        """A code ``[A]`` drawn uniformly."""
+        """Draw a code ``[A]`` uniformly (Discrete: a random one-hot vector)."""
         if self.discrete:
             return np.eye(self.width, dtype=np.float32)[rng.integers(self.width)]
         return rng.uniform(-1, 1, self.width).astype(np.float32)

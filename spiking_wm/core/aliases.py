@@ -1,6 +1,6 @@
-"""Names of earlier versions, by which old runs and bundles still load.
+"""Agent names of earlier versions, so that old runs and bundles still load.
 
-Former names of options stand where options are declared (``was=``); see `spiking_wm.core.options`.
+Former option names are declared with each option (``was=``); see `spiking_wm.core.options`.
 """
 
-AGENTS = {"spiking_wm": "rssm"}  # agents that bundles of version 0.1 name
+AGENTS = {"spiking_wm": "rssm"}  # agent names in bundles of version 0.1

@@ -1,8 +1,8 @@
-"""What every algorithm implements: an `Agent` that learns and a `Policy` that acts.
+"""Interface of every algorithm: an `Agent` that learns and a `Policy` that acts.
 
-The contract covers algorithms that learn from replay or on line, in a latent or an observed space,
-with vectors or pixels, continuous or discrete actions; the environment's spaces say which. An
-algorithm that cannot serve some spaces says so with a `UserError` when it is made.
+It covers algorithms that learn from replay or online, with vector or pixel observations, and with
+continuous or discrete actions. An algorithm that does not support the environment's spaces raises a
+`UserError` in its constructor.
 """
 
 from abc import ABC, abstractmethod
@@ -15,25 +15,25 @@ import numpy as np
 from spiking_wm.core.errors import UserError
 from spiking_wm.core.spaces import Spaces
 
-if TYPE_CHECKING:  # the contract is also read where torch is not loaded
+if TYPE_CHECKING:  # this module must not load torch
     from torch import Tensor
 
     from spiking_wm.chips.network import ChipNetwork
 
 Weights = dict[str, "Tensor"]
 Metrics = dict[str, float]
-# takes inputs of a `ChipNetwork` and a policy's states before and after the decision; gives the spikes of the
-# last layer, [T, N], or None where it can no more
+# called with the inputs of a `ChipNetwork` and the policy's states before and after the decision; returns the
+# spikes of the last layer, [T, N], or None if it cannot run the network (the policy then runs it itself)
 NetworkRunner = Callable[[np.ndarray, Any, Any], np.ndarray | None]
 
 
 class Transition(NamedTuple):
     """One environment step.
 
-    ``step`` counts the environment steps of training before this one; in an evaluation it counts
-    that evaluation's steps. ``terminated`` (the task ended) and ``truncated`` (time ran out, the
-    next state still has a value) are never merged; a life may be lost though the episode goes on.
-    ``seed`` is the episode's if it was chosen, else -1: it follows from the run's.
+    ``step`` is the number of training steps before this one; in an evaluation, the number of steps of
+    that evaluation. ``terminated``: the task ended. ``truncated``: the time limit was reached, and the
+    next state still has a value. ``life_lost``: a life was lost, and the episode continues. ``seed`` is
+    the episode's seed if it was set explicitly; -1 if it is derived from the run's seed.
     """
 
     observation: np.ndarray
@@ -56,26 +56,26 @@ class Transition(NamedTuple):
 
     @property
     def done(self) -> bool:
-        """Whether the episode ended with this step."""
+        """True if the episode ended with this step."""
         return self.terminated or self.truncated
 
 
 @dataclass(frozen=True)
 class Budget:
-    """Bounds of a dream phase, whichever is met first; ``None`` is no bound."""
+    """Limits of a dream phase, which ends at the first one reached; ``None`` is no limit."""
 
     rollouts: int | None = None
     updates: int | None = None
     seconds: float | None = None
 
     def lasts(self, rollouts: int, updates: int, seconds: float) -> bool:
-        """Whether something is left after so much."""
+        """True while no limit is reached, given the rollouts, updates and seconds used so far."""
         spent = ((rollouts, self.rollouts), (updates, self.updates), (seconds, self.seconds))
         return all(bound is None or used < bound for used, bound in spent)
 
 
 class DreamProgress(NamedTuple):
-    """What a dream phase has done so far."""
+    """Rollouts, updates and metrics of a dream phase so far."""
 
     rollouts: int
     updates: int
@@ -83,23 +83,23 @@ class DreamProgress(NamedTuple):
 
 
 class Policy(ABC):
-    """The acting half: loads weights that an `Agent` released, and chooses actions.
+    """The acting part of an algorithm: loads weights that an `Agent` released, and chooses actions.
 
     Args:
         options: the algorithm's options.
         spaces: the environment's spaces.
     """
 
-    network_runner: NetworkRunner | None = None  # runs `chip_network` instead of the policy
+    network_runner: NetworkRunner | None = None  # if set, runs `chip_network` in place of the policy
 
     def __init__(self, options: Any, spaces: Spaces):
         self.options, self.spaces = options, spaces
 
     def chip_network(self) -> "ChipNetwork":
-        """The spiking network between encoder and decoder, as loaded, for `network_runner`.
+        """The spiking network between encoder and decoder, with the loaded weights.
 
         Raises:
-            UserError: if there is none that neuromorphic chips run.
+            UserError: if neuromorphic chips cannot run this policy's network.
         """
         raise UserError(
             "this policy has more between spikes than weights (normalised currents, attention, or no spikes"
@@ -108,22 +108,22 @@ class Policy(ABC):
 
     @abstractmethod
     def load(self, weights: "Mapping[str, Tensor]") -> None:
-        """Take new weights; recurrent state that callers hold stays valid."""
+        """Replace the weights. Recurrent states that callers keep stay valid."""
 
     def initial_state(self, episode: int = 0) -> Any:
-        """State at the start of an episode; ``None`` where decisions have no memory.
+        """State at the start of an episode; ``None`` for a policy without memory.
 
         Args:
-            episode: its number; what is random in an evaluation is drawn by it.
+            episode: number of the episode; seeds the random numbers of an evaluation.
         """
         return None
 
     def state_to_join(self) -> Any:
-        """State for an episode that goes on: as released (`Agent.policy_state`), else as at a start."""
+        """State for joining a running episode: as released (`Agent.policy_state`), else the initial one."""
         return self.initial_state()
 
     def rewarded(self, state: Any, reward: float) -> Any:
-        """State after the reward of the last decision; before the next one, for those that go by it."""
+        """State after the reward of the last action. Called before the next decision; default: unchanged."""
         return state
 
     @abstractmethod
@@ -133,9 +133,9 @@ class Policy(ABC):
         """Choose an action.
 
         Args:
-            observation: of the shape and type of the observation space, checked by the caller.
-            state: what `initial_state` or the previous decision of this episode returned.
-            rng: source of exploration; ``None`` asks for the greedy action.
+            observation: has the shape and type of the observation space (checked by the caller).
+            state: returned by `initial_state` or by the previous decision of this episode.
+            rng: random generator for exploration; ``None`` selects the greedy action.
 
         Returns:
             The action, inside the action space, and the next state.
@@ -143,12 +143,12 @@ class Policy(ABC):
 
 
 class Agent(ABC):
-    """The learning half. All randomness comes from its seed, and all of it is in `snapshot`.
+    """The learning part of an algorithm. Its only source of randomness is its seed.
 
     Args:
-        options: the algorithm's options, an ``Options`` of its folder.
+        options: the algorithm's options, an instance of `options_class`.
         spaces: the environment's spaces.
-        seed: seed of initialisation, sampling and dreaming.
+        seed: seed of initialisation, sampling and dreams.
     """
 
     policy_class: ClassVar[type[Policy]]
@@ -159,61 +159,61 @@ class Agent(ABC):
 
     @property
     def updates_first(self) -> int:
-        """Updates that are due before the first step, of what learns from demonstrations."""
+        """Updates before the first environment step, for agents that learn from demonstrations."""
         return 0
 
     @abstractmethod
     def policy_weights(self) -> Weights:
-        """Copies of all that a `Policy` needs to act as this agent does now."""
+        """Copies of all tensors that a `Policy` needs to act as this agent does now."""
 
     def policy_state(self) -> Weights:
-        """What a policy remembers of the episode that goes on, by names that weights do not have.
+        """Memory of the policy in the running episode, as tensors by names that no weight has.
 
-        Released with the weights where a stopped run goes on; nothing where decisions have no memory.
+        Released with the weights when a stopped run is resumed; empty for policies without memory.
         """
         return {}
 
-    def released(self, weights: Weights) -> None:  # noqa: B027, nothing to do for most
-        """The policy acts by these weights from now on; for those whose policies remember."""
+    def released(self, weights: Weights) -> None:  # noqa: B027, optional to override
+        """Called when the policy starts to act with these weights; for agents whose policies have memory."""
 
     @abstractmethod
     def observe(self, transition: Transition) -> None:
-        """Take in one real transition."""
+        """Receive one real transition."""
 
     @abstractmethod
     def learn(self) -> Metrics:
-        """One update from real experience; an agent that learns in `observe` returns ``{}``."""
+        """Do one update from real experience. Agents that learn in `observe` return ``{}``."""
 
     @property
     def can_dream(self) -> bool:
-        """Whether there is a world model with enough experience to dream in; by default there is none."""
+        """True if there is a world model with enough experience to dream in. Default: False."""
         return False
 
     def dream(self, budget: Budget) -> Generator[DreamProgress, None, None]:
-        """Improve in imagination, yielding at least every 0.2 s; closing it ends the phase cleanly.
+        """Learn from imagined rollouts. Yields at least every 0.2 s; closing the generator ends the phase.
 
         Raises:
             UserError: if this algorithm has no world model.
         """
         raise UserError(f"{type(self).__name__} has no world model to dream in")
-        yield  # a generator, as those that dream are
+        yield  # makes this method a generator
 
     def model_error(self) -> Metrics:
-        """Open-loop error on held-out data, relative to a model that predicts no change."""
+        """Open-loop error on held-out data by name, divided by the error of predicting no change."""
         return {}
 
     def dream_against_reality(self) -> dict[str, np.ndarray]:
         """A held-out segment (``real [H, D]``) and its open-loop prediction (``dream [H, D]``).
 
-        Where several models predict, ``uncertainty [H, D]`` is the standard deviation between them.
-        Pictures are ``[H, height, width, C]``, of 0 to 255 (uint8).
+        An ensemble adds ``uncertainty [H, D]``, the standard deviation between its members. Pictures are
+        ``[H, height, width, C]``, uint8. Empty if there is no world model or no held-out data.
         """
         return {}
 
     @abstractmethod
     def snapshot(self) -> Weights:
-        """Everything needed to go on bit for bit, as tensors by name."""
+        """The complete state, random generators included, as tensors by name."""
 
     @abstractmethod
     def restore(self, snapshot: "Mapping[str, Tensor]") -> None:
-        """Go on from a `snapshot` of an agent with the same options and spaces."""
+        """Continue exactly from a `snapshot` of an agent with the same options and spaces."""

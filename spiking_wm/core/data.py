@@ -8,10 +8,10 @@ from spiking_wm.core.errors import UserError
 
 @cache
 def data_folder(name: str) -> Path:
-    """A data folder (``config``, ``sim``) of the source tree, or of the installed package.
+    """Path of a data folder (``config``, ``sim``) in the source tree or the installed package.
 
     Raises:
-        UserError: if the installation lacks it.
+        UserError: if the folder is missing.
     """
     for parent in Path(__file__).resolve().parents:
         share = parent / "share" / "spiking_wm_ros"

@@ -4,17 +4,17 @@ from typing import TYPE_CHECKING
 
 from spiking_wm.core.errors import UserError
 
-if TYPE_CHECKING:  # options name devices, and are read where torch is not loaded
+if TYPE_CHECKING:  # this module must not load torch
     import torch
 
 DEVICES = ("cpu", "cuda")
 
 
 def learning_device(name: str) -> "torch.device":
-    """The torch device of a name in `DEVICES`.
+    """The torch device for a name in `DEVICES`.
 
     Raises:
-        UserError: if torch finds no such device.
+        UserError: if ``cuda`` is set and torch finds no GPU.
     """
     import torch
 

@@ -1,4 +1,4 @@
-"""The one loop in which environments are played, and one step of it."""
+"""Play episodes: the only game loop of the library, and its single step."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
@@ -10,7 +10,7 @@ from spiking_wm.core.errors import UserError
 
 
 class Step(NamedTuple):
-    """One step of an episode; ``game`` says which of the environments played side by side."""
+    """One environment step; ``game`` is the index of the environment among those played side by side."""
 
     game: int
     observation: Any
@@ -23,15 +23,15 @@ class Step(NamedTuple):
 
     @property
     def done(self) -> bool:
-        """Whether the episode ended with this step."""
+        """True if the episode ended with this step."""
         return self.terminated or self.truncated
 
 
 def take_step(env: gym.Env, observation: Any, action: Any, game: int = 0) -> Step:
-    """Step an environment; a NumPy scalar is given to it as a plain number.
+    """Step an environment; an action array without dimensions is passed as a plain number.
 
     Raises:
-        UserError: if it does not return what Gymnasium's environments return.
+        UserError: if the returned values do not follow Gymnasium's interface.
     """
     given = action[()] if isinstance(action, np.ndarray) and not action.ndim else action
     returned = env.step(given)
@@ -50,7 +50,7 @@ def begin(env: gym.Env, seed: int, options: dict[str, Any] | None = None) -> Any
     """Reset an environment; returns its first observation.
 
     Raises:
-        UserError: if it takes no seed and options, or returns something else than Gymnasium's do.
+        UserError: if arguments or returned values of ``reset`` do not follow Gymnasium's interface.
     """
     try:
         observation, _ = env.reset(seed=seed, options=options)
@@ -72,12 +72,13 @@ def play(
 
     Args:
         envs: the environments.
-        seeds: of their resets, one each.
-        act: actions for the games that go on (their numbers) about what they see, in this order.
-        longest: steps after which an episode that goes on is left.
+        seeds: seed of the reset of each environment.
+        act: called with the indices of the running games and their observations; returns their actions in
+            the same order.
+        longest: largest number of steps per episode.
 
     Yields:
-        The steps of all games that still go on, in their order.
+        At each time step, the steps of all running games, in order of their indices.
     """
     seen = [begin(env, int(seed)) for env, seed in zip(envs, seeds)]
     on = list(range(len(envs)))

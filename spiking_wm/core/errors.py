@@ -1,5 +1,5 @@
-"""The one exception that users meet: a message that says what is wrong and how to mend it."""
+"""The exception for errors of users: its message says what is wrong and how to fix it."""
 
 
 class UserError(ValueError):
-    """Bad input. Its text is one line that names the fix; command lines print only that."""
+    """Invalid input. The message is one line that names the fix; command lines print only the message."""

@@ -15,10 +15,10 @@ _GIVEN_UP = ".given_up_"
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file atomically: readers, and a crash, see either the old content or the new.
+    """Write a file atomically: readers see either the old content or the new, also after a crash.
 
     Raises:
-        OSError: if it cannot be written, as on a full disk; the old file stays.
+        OSError: if it cannot be written (disk full, for example); the old file stays.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
@@ -39,7 +39,7 @@ def sha256(path: Path) -> str:
 
 
 def lock(path: Path) -> IO[bytes]:
-    """Lock a file for this process, until the returned file is closed. Creates the file.
+    """Create a file if necessary, and lock it for this process until the returned file is closed.
 
     Raises:
         BlockingIOError: if another process has locked it.
@@ -55,7 +55,7 @@ def lock(path: Path) -> IO[bytes]:
 
 
 class CheckpointFolder:
-    """Checkpoints in folders ``step_STEP_NUMBER``, each complete; other folders are deleted by `save`.
+    """Checkpoints in folders ``step_STEP_NUMBER``. Each is complete; `save` deletes all other folders.
 
     Args:
         path: the folder that holds them; `save` creates it.
@@ -70,7 +70,7 @@ class CheckpointFolder:
         return sorted(self.path.glob("step_*"))
 
     def give_up_after(self, checkpoint: Path) -> None:
-        """Make a checkpoint the newest: later ones are renamed, and deleted by the next `save`."""
+        """Make a checkpoint the newest one: rename later ones, which the next `save` deletes."""
         for later in self.all():
             if checkpoint.parent.resolve() == self.path.resolve() and later.name > checkpoint.name:
                 os.replace(later, later.with_name(f"{_GIVEN_UP}{later.name}"))

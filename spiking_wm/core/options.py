@@ -1,7 +1,7 @@
-"""Options: frozen dataclasses that are at once defaults, documentation, YAML and ROS parameters.
+"""Options: frozen dataclasses that define defaults, documentation, YAML keys and ROS parameters.
 
-A dataclass has fields declared by `option`, and groups of them, other such dataclasses, by `group`. Outside
-of Python every option has one dotted name: ``critic.lr`` is the field ``lr`` of the group ``critic``.
+`option` declares a field, `group` a nested dataclass of options. In YAML, on the command line and as a ROS
+parameter, an option has a dotted name: ``critic.lr`` is the field ``lr`` of the group ``critic``.
 """
 
 import dataclasses
@@ -33,9 +33,9 @@ class Range:
 
 
 class Option(NamedTuple):
-    """What is known of one option.
+    """Description of one option.
 
-    ``was`` are names that it had in earlier versions; runs and presets with those still load.
+    ``was``: its names in earlier versions; runs and presets that use them still load.
     """
 
     name: str
@@ -57,7 +57,7 @@ def option(
     """Declare an option, a field of an options dataclass.
 
     Args:
-        default: value when nothing else is said; its type is the option's type.
+        default: default value; its type is the option's type.
         text: one line of description, with the unit.
         low, high: inclusive bounds of a number, or of every number of a tuple.
         choices: allowed values, if they can be listed.
@@ -75,12 +75,12 @@ def group(default: Any) -> Any:
 
 @cache
 def known(options_class: type) -> dict[str, Option]:
-    """All options of a dataclass by their dotted names, in the order of declaration."""
+    """All options of a dataclass by dotted name, in order of declaration."""
     return described(options_class())
 
 
 def described(options: Any) -> dict[str, Option]:
-    """`known`, with the values of an instance for defaults: groups may differ in theirs."""
+    """As `known`, with the values of an instance as defaults."""
     found = {}
     for f in fields(options):
         value = getattr(options, f.name)
@@ -94,28 +94,28 @@ def described(options: Any) -> dict[str, Option]:
 
 
 def values(options: Any) -> dict[str, Any]:
-    """Values of an options dataclass by dotted names."""
+    """Values of an options instance by dotted name."""
     return {name: found.default for name, found in described(options).items()}
 
 
 @cache
 def _aliases(options_class: type) -> dict[str, str]:
-    """Dotted names by the flat and former names that stand for them: ``critic_lr`` for ``critic.lr``."""
+    """Dotted names by flat and former name: ``critic_lr`` gives ``critic.lr``."""
     options = known(options_class)
     flat = {name.replace(".", "_"): name for name in options}
     return {old: name for name, o in options.items() for old in o.was} | flat | {n: n for n in options}
 
 
 def canonical(options_class: type, name: str) -> str | None:
-    """The dotted name that ``name`` stands for, or ``None`` if there is no such option."""
+    """The dotted name for a dotted, flat or former name; ``None`` if there is no such option."""
     return _aliases(options_class).get(name)
 
 
 def flattened(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested mappings, as YAML has groups, as one of dotted names.
+    """Flatten nested mappings (groups in YAML) to one mapping with dotted names.
 
     Raises:
-        UserError: for a name that comes twice, nested and dotted.
+        UserError: for a name that is given twice, nested and dotted.
     """
     flat: dict[str, Any] = {}
     for key, value in nested.items():
@@ -128,7 +128,7 @@ def flattened(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def parse(options_class: type, name: str, value: Any) -> Any:
-    """Convert and check one value, given as text or as YAML or ROS would hold it.
+    """Convert and check one value, given as text or with its YAML or ROS type.
 
     Raises:
         UserError: for an unknown name, a wrong type, or a value outside its bounds.
@@ -182,14 +182,14 @@ def override(options: Options, changes: Mapping[str, Any]) -> Options:
 
     Args:
         options: the dataclass.
-        changes: by dotted, flat or former names; groups may also be nested mappings.
+        changes: values by dotted, flat or former name; groups may also be nested mappings.
 
     Raises:
         UserError: as `parse`.
     """
     parsed = {}
     for name, value in flattened(changes).items():
-        checked = parse(type(options), name, value)  # refuses a name that is not known
+        checked = parse(type(options), name, value)  # raises for an unknown name
         parsed[canonical(type(options), name) or name] = checked
     return _replaced(options, parsed)
 
@@ -208,7 +208,7 @@ def _replaced(options: Any, changes: Mapping[str, Any]) -> Any:
 
 
 def suggestion(name: str, names: Iterable[str]) -> str:
-    """``; did you mean 'x'?`` where a name is close, else the list of all."""
+    """End of an error message: ``; did you mean 'x'?`` if a name is similar, else the known names."""
     close = difflib.get_close_matches(name.lower(), list(names), n=1)
     return f"; did you mean '{close[0]}'?" if close else f"; known: {', '.join(sorted(names))}"
 

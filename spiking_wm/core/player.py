@@ -1,4 +1,4 @@
-"""A policy that acts through episodes."""
+"""A policy together with its state in the running episode."""
 
 from typing import Any
 
@@ -8,30 +8,30 @@ from spiking_wm.core.contract import Policy
 
 
 class Player:
-    """A policy, and its state in the episode that goes on.
+    """A policy and its state in the running episode.
 
-    From `reset` to the end of an episode, every step is `act`, then `rewarded`. `policy` may be replaced by a
-    newer version at any time; the state goes on.
+    Call `reset` at the start of an episode, then `act` and `rewarded` at every step. `policy` may be replaced
+    by a newer version at any time; the state is kept.
 
     Args:
-        policy: what decides.
+        policy: the policy that chooses actions.
     """
 
     def __init__(self, policy: Policy):
         self.policy = policy
         self.state: Any = policy.state_to_join()
-        self.env: str | None = None  # that it learned in, where that is known
+        self.env: str | None = None  # environment that the policy was trained in, if known
 
     def reset(self, episode: int = 0) -> None:
-        """Begin an episode; what is random in greedy decisions is drawn by its number."""
+        """Start an episode; its number seeds the random numbers of greedy decisions."""
         self.state = self.policy.initial_state(episode)
 
     def act(self, observation: Any, rng: np.random.Generator | None = None) -> np.ndarray:
         """Choose an action.
 
         Args:
-            observation: of the policy's observation space.
-            rng: source of exploration; ``None`` asks for the greedy action.
+            observation: element of the policy's observation space.
+            rng: random generator for exploration; ``None`` selects the greedy action.
 
         Raises:
             UserError: for an observation of another shape, or with NaN or infinity.
@@ -41,5 +41,5 @@ class Player:
         return action
 
     def rewarded(self, reward: float) -> None:
-        """Take in the reward of the last action, for policies that go by it."""
+        """Pass on the reward of the last action, for policies whose state depends on rewards."""
         self.state = self.policy.rewarded(self.state, reward)

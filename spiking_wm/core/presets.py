@@ -129,7 +129,7 @@ def by_dotted_name(agent: str, given: Mapping[str, Any], layer: str = GIVEN) -> 
         UserError: for a name that is not known, or an option that comes twice.
     """
     of_agent = options_class(agent)
-    named: dict[str, Any] = {}
+    named: dict[str, tuple[str, Any]] = {}
     where = "" if layer == GIVEN else f" in the preset '{layer}'"
     for name, value in flattened(given).items():
         found = canonical(of_agent, name) or canonical(Schedule, name)
@@ -137,9 +137,10 @@ def by_dotted_name(agent: str, given: Mapping[str, Any], layer: str = GIVEN) -> 
             names = [*known(of_agent), *known(Schedule)]
             raise UserError(f"unknown parameter '{name}'{where}{suggestion(name, names)}")
         if found in named:
-            raise UserError(f"'{found}' comes twice{where}, once as '{name}': give it by one name")
-        named[found] = value
-    return named
+            names = [named[found][0], name]
+            raise UserError(f"{' and '.join(map(repr, names))} are the same option{where}: give it once")
+        named[found] = name, value
+    return {found: value for found, (_, value) in named.items()}
 
 
 def resolve(algorithm: str, env_id: str, given: Mapping[str, Any]) -> Setup:

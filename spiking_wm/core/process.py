@@ -1,6 +1,6 @@
-"""Settings of processes that compute, and of processes that act in real time.
+"""Process settings for computation and for acting in real time.
 
-torch is imported inside the functions that need it: it takes two seconds, and few nodes compute.
+torch is imported inside the functions that need it: the import takes two seconds, and few nodes need it.
 """
 
 import ctypes
@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 # prefix of a command that runs at the lowest priority, even if its parent has real-time priority
 LOWEST = [*(["chrt", "--other", "0"] if shutil.which("chrt") else []), "nice", "-n", "19"]
@@ -27,8 +28,8 @@ def prepare_to_compute(threads: int = 1) -> None:
     - torch uses ``threads`` threads.
     - Denormal numbers (below 1e-38) are flushed to 0. Gradients through many spikes and ticks become that
       small; they do not matter, and arithmetic with them is several times slower.
-    - glibc keeps freed memory. By default it maps every large array anew, and the page faults cost a learning
-      step as much time as its arithmetic.
+    - glibc keeps freed memory. By default it maps memory anew for every large array, and the page faults take
+      as much time as the arithmetic of an update.
     """
     import torch
 
@@ -44,12 +45,12 @@ def prepare_to_compute(threads: int = 1) -> None:
 def act_in_real_time() -> bool:
     """Give all threads of this process real-time priority (``SCHED_RR``).
 
-    Needs root, CAP_SYS_NICE, or ``rtprio`` in limits.conf. Without it, nodes that act share the CPU with a
-    dreamer, and their periods jitter more. If ``/dev/cpu_dma_latency`` is writable, CPUs also do not enter
-    sleep states until this process ends: waking up is slow, most of all in a virtual machine.
+    Needs root, CAP_SYS_NICE, or ``rtprio`` in limits.conf. Without it, control periods have more jitter while
+    a dreamer runs. If ``/dev/cpu_dma_latency`` is writable, this also keeps the CPUs out of sleep states
+    until the process ends, because waking up is slow, above all in virtual machines.
 
     Returns:
-        False if it is not allowed, or not Linux.
+        False if it is not permitted, or the system is not Linux.
     """
     _stay_awake()
     try:
@@ -73,22 +74,35 @@ def _stay_awake() -> int | None:
 
 @contextmanager
 def interrupted() -> Iterator[Callable[[], bool]]:
-    """Within it, Ctrl-C (SIGINT) and SIGTERM are taken note of; the function tells whether one came.
+    """Context in which the first Ctrl-C (SIGINT) or SIGTERM is recorded instead of ending the process.
 
-    In other threads than the main one signals cannot be heard: nothing is changed there.
+    Yields a function that returns True once a signal was received. A second signal has its usual effect.
+    After SIGTERM the process ends when the context ends.
+
+    Python handles signals in the main thread only; in other threads this context does nothing.
     """
     came: list[int] = []
     if threading.current_thread() is not threading.main_thread():
         yield lambda: False
         return
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+
+    def note(number: int, _: Any) -> None:
+        came.append(number)
+        restore()
+
     for number in before:
-        signal.signal(number, lambda received, _: came.append(received))
+        signal.signal(number, note)
     try:
         yield lambda: bool(came)
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        restore()
+        if signal.SIGTERM in came:
+            signal.raise_signal(signal.SIGTERM)
 
 
 @contextmanager

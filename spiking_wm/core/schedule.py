@@ -1,4 +1,4 @@
-"""Options that every algorithm shares: the schedule of a run."""
+"""Options shared by all algorithms: the schedule of a run."""
 
 import math
 from dataclasses import dataclass
@@ -8,25 +8,25 @@ from spiking_wm.core.options import group, option
 
 @dataclass(frozen=True)
 class DreamSchedule:
-    """When the learner dreams by itself, and how much."""
+    """When scheduled dream phases start, and their length."""
 
-    every: int = option(0, "steps between dream phases; 0 for none but those asked for", 0)
+    every: int = option(0, "steps between scheduled dream phases; 0: only dreams on request", 0)
     after: int = option(1000, "steps before the first scheduled dream", 0)
     halving: int = option(
         0,
-        "steps after that one in which scheduled dreams become half as frequent, again and again; 0: none",
+        "half-life of the dream frequency after the first scheduled dream, in steps; 0: constant frequency",
         0,
     )
-    rollouts: int = option(1024, "rollouts of a dream phase when nothing else is said", 1)
+    rollouts: int = option(1024, "rollouts per dream phase, if a request sets no other number", 1)
 
     def due(self, step: int) -> bool:
-        """Whether a scheduled dream begins after so many steps."""
+        """True if a scheduled dream phase starts after this step."""
         if not self.every or step % self.every or step < max(self.after, 1):
             return False
         return math.floor(self._count(step)) > math.floor(self._count(step - self.every))
 
     def _count(self, step: int) -> float:
-        """How many are due up to a step, as a smooth course."""
+        """Number of dream phases scheduled up to a step, as a continuous function."""
         since: float = step - self.after
         if self.halving and since > 0:
             rate = math.log(2) / self.halving
@@ -36,29 +36,29 @@ class DreamSchedule:
 
 @dataclass(frozen=True)
 class EvaluationSchedule:
-    """When the policy is evaluated, and how thoroughly."""
+    """When the policy is evaluated, and with how many episodes."""
 
-    every: int = option(5000, "steps between evaluations; 0 for none", 0, was="evaluate_every")
+    every: int = option(5000, "steps between evaluations; 0: none", 0, was="evaluate_every")
     episodes: int = option(10, "greedy episodes per evaluation", 1)
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """How long, how often, and what comes out; counted in environment steps of training."""
+    """Length of a run and its intervals, in environment steps of training."""
 
-    seed: int = option(0, "seed of everything random", 0, 2**31 - 1)
+    seed: int = option(0, "seed of all random numbers", 0, 2**31 - 1)
     steps: int = option(100_000, "environment steps of the whole run", 1)
-    updates_per_step: float = option(1.0, "learning updates per environment step; holds exactly", 0, 100)
+    updates_per_step: float = option(1.0, "learning updates per environment step", 0, 100)
     learn_after: int = option(1000, "steps before the first update", 0)
     policy_every: int = option(50, "steps between policy versions", 1)
     dream: DreamSchedule = group(DreamSchedule())
     evaluation: EvaluationSchedule = group(EvaluationSchedule())
     stop_when_solved: bool = option(False, "end the run at the first evaluation that reaches `solved_at`")
     solved_at: float = option(float("inf"), "mean evaluation return that counts as solved")
-    checkpoint_every: int = option(10_000, "steps between checkpoints; 0 for the last one only", 0)
+    checkpoint_every: int = option(10_000, "steps between checkpoints; 0: only at the end", 0)
     matmul: str = option(
         "medium",
-        "matrix products in learning: float32 (highest), or bfloat16 inputs where the CPU has them (medium)",
+        "matrix products in learning: float32 (highest), or bfloat16 if the CPU supports it (medium)",
         choices=("highest", "medium"),
     )
-    threads: int = option(1, "threads that learn", 1, 256)
+    threads: int = option(1, "CPU threads for learning", 1, 256)

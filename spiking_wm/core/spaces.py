@@ -13,7 +13,7 @@ from spiking_wm.core.errors import UserError
 class Spaces(NamedTuple):
     """Observation and action space of an environment, and the time between two actions in seconds.
 
-    Observed vectors are float32 whatever the environment's own type; pixels stay uint8.
+    Vector observations are converted to float32; pixels stay uint8.
     """
 
     observation: gym_spaces.Box

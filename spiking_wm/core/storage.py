@@ -10,7 +10,7 @@ from safetensors import SafetensorError, safe_open
 
 from spiking_wm.core.errors import UserError
 
-if TYPE_CHECKING:  # torch is loaded only by those who read or write tensors
+if TYPE_CHECKING:  # torch is loaded only to read or write tensors
     from numpy import ndarray
     from torch import Tensor
 

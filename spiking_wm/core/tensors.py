@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 def flatten(nested: Mapping[Any, Any], prefix: str = "") -> dict[str, Tensor]:
-    """Join nested keys with ``/``; values other than tensors (an optimiser's constants) are left out."""
+    """Join nested keys with ``/``; values that are not tensors (constants of an optimiser) are left out."""
     flat: dict[str, Tensor] = {}
     for key, value in nested.items():
         if isinstance(value, Mapping):

@@ -1,1 +1,1 @@
-"""Recorded sequences that the user has in a folder."""
+"""Recorded data sets: demonstrations, labelled sequences."""

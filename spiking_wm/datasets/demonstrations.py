@@ -1,4 +1,4 @@
-"""Demonstrations: trajectories that others have played, from Minari data sets."""
+"""Demonstrations: recorded trajectories from Minari data sets."""
 
 import zlib
 from collections.abc import Iterable
@@ -21,7 +21,7 @@ class Demonstration(NamedTuple):
 
 
 def digest(demonstrations: Iterable[Demonstration]) -> int:
-    """CRC-32 of all fields, by which other demonstrations of the same name are recognised."""
+    """CRC-32 of all fields, to detect that a data set of the same name has changed."""
     found = 0
     for d in demonstrations:
         for field in d:
@@ -30,21 +30,21 @@ def digest(demonstrations: Iterable[Demonstration]) -> int:
 
 
 def load(name: str) -> list[Demonstration]:
-    """All episodes of a data set on this machine; else it is downloaded from Minari's server.
+    """All episodes of a data set. Downloads it from Minari's server if it is not on this machine.
 
     Args:
         name: Minari id, as ``CartPole-v1/mixed-v0`` (from ``./swm demos``) or ``mujoco/hopper/medium-v0``.
 
     Raises:
-        UserError: if there is none, it is empty, its observations are no vectors, or the extra ``demos`` is
-            not installed.
+        UserError: if the data set is missing or empty, its observations are not vectors, or the extra
+            ``demos`` is not installed.
     """
     with missing_extra():
-        import minari  # here, because it takes a second
+        import minari  # imported here: the import takes a second
 
     try:
         found = minari.load_dataset(name, download=name not in minari.list_local_datasets())
-    except Exception as error:  # what it raises depends on what its server does
+    except Exception as error:  # the type of exception depends on Minari's server
         local = ", ".join(sorted(minari.list_local_datasets())) or "none"
         raise UserError(
             f"no data set '{name}' on this machine (it has: {local}): collect one by ./swm demos"
@@ -55,7 +55,7 @@ def load(name: str) -> list[Demonstration]:
         seen = episode.observations
         if not isinstance(seen, np.ndarray) or seen.ndim != 2:
             raise UserError(
-                f"data set '{name}' has no observations that are vectors: choose another dataset:="
+                f"the observations of data set '{name}' are not vectors: choose another dataset:="
             )
         seen = seen.astype(np.float32)
         episodes.append(

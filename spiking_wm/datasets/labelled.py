@@ -1,4 +1,4 @@
-"""Sequences with classes, as all labelled data sets are loaded."""
+"""Labelled sequences: the type of all labelled data sets."""
 
 from typing import NamedTuple
 
@@ -11,12 +11,12 @@ UNLABELLED = -100  # ignored by torch.nn.functional.cross_entropy
 class Labelled(NamedTuple):
     """``B`` sequences of ``L`` steps with their classes."""
 
-    sequence: Tensor  # [L, B, D], of any type of number
-    label: Tensor  # of each sequence, [B], or of each step, [L, B]; `UNLABELLED` where there is none
+    sequence: Tensor  # [L, B, D], of any numeric type
+    label: Tensor  # per sequence, [B], or per step, [L, B]; `UNLABELLED` if there is none
 
     @property
     def of_steps(self) -> bool:
-        """Whether each step has a label of its own."""
+        """True if every step has its own label."""
         return self.label.ndim == 2
 
     @property
@@ -25,6 +25,6 @@ class Labelled(NamedTuple):
         return int(self.label.max()) + 1
 
     def rows(self, chosen: Tensor) -> "Labelled":
-        """Some of the sequences by their numbers, as float32."""
+        """The sequences with indices ``chosen``, converted to float32."""
         label = self.label[:, chosen] if self.of_steps else self.label[chosen]
         return Labelled(self.sequence[:, chosen].to(torch.float32), label)

@@ -1,4 +1,4 @@
-"""Spiking Heidelberg Digits (Cramer et al. 2020): spoken digits as spikes of 700 cochlear fibres."""
+"""Spiking Heidelberg Digits (SHD, Cramer et al. 2020): spoken digits as spikes of 700 cochlear fibres."""
 
 from pathlib import Path
 
@@ -20,26 +20,26 @@ def load(folder: Path, part: str, steps: int = 100, together: int = 5) -> Labell
     """Spike counts ``[steps, B, 700 / together]`` (uint8) and digits ``[B]`` (0 to 19: English, German).
 
     Args:
-        folder: holds the files as published, see `LAYOUT`.
+        folder: folder with the published files, see `LAYOUT`.
         part: ``train`` or ``test``.
-        steps: bins of time into which the 1.4 s are divided.
-        together: neighbouring fibres that are counted together.
+        steps: number of time bins for the 1.4 s.
+        together: number of neighbouring fibres per count.
 
     Raises:
-        UserError: if the file is missing or not of this kind, or the extra ``data`` is not installed.
+        UserError: if the file is missing or not an SHD file, or the extra ``data`` is not installed.
     """
     with missing_extra():
         import h5py
 
     path = Path(folder) / f"shd_{part}.h5"
     if not path.is_file():
-        raise UserError(f"{path} is not there; SHD is looked for as\n{LAYOUT}")
+        raise UserError(f"{path} is missing; the expected layout is\n{LAYOUT}")
     try:
         with h5py.File(path) as file:
             times, fibres = file["spikes/times"][:], file["spikes/units"][:]
             labels = file["labels"][:].astype(np.int64)
     except (OSError, KeyError) as error:
-        raise UserError(f"{path} is no SHD file ({error}); SHD is looked for as\n{LAYOUT}") from None
+        raise UserError(f"{path} is not an SHD file ({error}); the expected layout is\n{LAYOUT}") from None
     counts = np.zeros((steps, len(labels), _FIBRES // together), np.uint8)
     for at, (when, which) in enumerate(zip(times, fibres)):
         step = (when.astype(np.float64) * (steps / _SECONDS)).astype(np.int64).clip(0, steps - 1)

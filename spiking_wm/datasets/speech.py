@@ -1,7 +1,7 @@
-"""Features of speech with a class for every frame: TIMIT, LibriSpeech, or others in the same layout.
+"""Speech features with a class label per frame: TIMIT, LibriSpeech, or others in the same layout.
 
-The recordings may not be redistributed (TIMIT) or are large (LibriSpeech), so users compute features: filter
-banks or MFCCs, with the phone of each frame from TIMIT's ``.PHN`` files or an alignment of LibriSpeech.
+The recordings may not be redistributed (TIMIT) or are large (LibriSpeech), so users compute the features:
+filter banks or MFCCs, and the phone of each frame from TIMIT's ``.PHN`` files or an alignment of LibriSpeech.
 """
 
 from pathlib import Path
@@ -20,15 +20,15 @@ LAYOUT = """FOLDER/
 
 
 def load(folder: Path, part: str, steps: int = 400) -> Labelled:
-    """Features ``[steps, B, D]`` (float32) and labels of frames ``[steps, B]``.
+    """Features ``[steps, B, D]`` (float32) and labels per frame ``[steps, B]``.
 
     Each feature is normalised to mean 0 and standard deviation 1 over the training part. Utterances are cut
     into pieces of ``steps`` frames; the last piece is padded with zeros, labelled `UNLABELLED`.
 
     Args:
-        folder: as in `LAYOUT`.
+        folder: folder with the layout `LAYOUT`.
         part: ``train`` or ``test``.
-        steps: frames of a piece.
+        steps: number of frames per piece.
 
     Raises:
         UserError: if files are missing, damaged, or of another layout.
@@ -55,16 +55,16 @@ def load(folder: Path, part: str, steps: int = 400) -> Labelled:
 def _utterances(folder: Path, part: str) -> list[tuple[np.ndarray, np.ndarray]]:
     paths = sorted((folder / part).glob("*.npz"))
     if not paths:
-        raise UserError(f"there is no .npz file in {folder / part}; features are looked for as\n{LAYOUT}")
+        raise UserError(f"there is no .npz file in {folder / part}; the expected layout is\n{LAYOUT}")
     return [_utterance(path) for path in paths]
 
 
 def _utterance(path: Path) -> tuple[np.ndarray, np.ndarray]:
     try:
-        with np.load(path) as file:  # which refuses pickled arrays
+        with np.load(path) as file:  # does not load pickled arrays
             features, labels = file["features"], file["labels"]
     except (OSError, KeyError, ValueError, BadZipFile) as error:
-        raise UserError(f"{path} cannot be read ({error}); features are looked for as\n{LAYOUT}") from None
+        raise UserError(f"{path} cannot be read ({error}); the expected layout is\n{LAYOUT}") from None
     if (
         features.ndim != 2
         or labels.shape != features.shape[:1]
@@ -72,7 +72,7 @@ def _utterance(path: Path) -> tuple[np.ndarray, np.ndarray]:
     ):
         raise UserError(
             f"{path} has features {features.shape} and labels {labels.shape} of {labels.dtype},"
-            " not [frames, D] and [frames] of whole numbers"
+            " not [frames, D] and [frames] of integers"
         )
     if not np.isfinite(features).all() or (len(labels) and labels.min() < 0):
         raise UserError(f"{path} has features that are not finite, or labels below 0")

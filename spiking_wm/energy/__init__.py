@@ -1,1 +1,1 @@
-"""Batteries, and the phases in which a robot acts, rests and dreams."""
+"""Battery model, and the scheduler of a robot's phases: acting, resting, dreaming."""

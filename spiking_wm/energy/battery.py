@@ -1,4 +1,4 @@
-"""A battery, drained by work, idling and computing, and charged by a dock. SI units."""
+"""Battery model: drained by mechanical work, idling and computing; charged by a dock. SI units."""
 
 from dataclasses import dataclass
 
@@ -10,9 +10,9 @@ class BatteryOptions:
     """Capacity and drain model of a battery."""
 
     capacity_j: float = option(1500.0, "energy of the full battery, in joules", 1e-3)
-    idle_w: float = option(2.0, "draw of the robot at rest, in watts", 0)
-    computing_w: float = option(3.0, "draw of computing besides, while the robot acts or dreams, in watts", 0)
-    efficiency: float = option(0.7, "mechanical work done per electrical energy spent on it", 1e-3, 1)
+    idle_w: float = option(2.0, "power drawn by the robot at rest, in watts", 0)
+    computing_w: float = option(3.0, "power of computing while the robot acts or dreams, in watts", 0)
+    efficiency: float = option(0.7, "mechanical work per electrical energy, 0 to 1", 1e-3, 1)
     charging_w: float = option(60.0, "power of the dock, in watts", 0)
 
 
@@ -33,7 +33,7 @@ class Battery:
         """Charge, 0 to 1, as in ``sensor_msgs/BatteryState``.
 
         Raises:
-            ValueError: when set to another value.
+            ValueError: when set to a value outside 0 to 1.
         """
         return self.energy_j / self.options.capacity_j
 

@@ -1,6 +1,6 @@
-"""Phases of a robot: a scheduler decides when it acts, rests and dreams.
+"""Phases of a robot: a scheduler decides when the robot acts, rests and dreams.
 
-It has no clock of its own: callers give the time, in seconds of a monotonic clock.
+The scheduler has no clock: callers pass the time, in seconds of a monotonic clock.
 """
 
 from collections import deque
@@ -12,11 +12,11 @@ from typing import NamedTuple
 from spiking_wm.core.errors import UserError
 from spiking_wm.core.options import option
 
-_MEASUREMENTS = 5  # of the charge, of which the median counts
+_MEASUREMENTS = 5  # of the charge; their median is used
 
 
 class Phase(StrEnum):
-    """What a robot does; in all phases but `AWAKE` it rests in its safe pose."""
+    """Phase of a robot. In all phases except `AWAKE` it rests in its safe pose."""
 
     AWAKE = "awake"
     IDLE = "idle"
@@ -25,7 +25,7 @@ class Phase(StrEnum):
 
 
 class Decision(NamedTuple):
-    """A phase and why."""
+    """A phase and the reason for it."""
 
     phase: Phase
     reason: str
@@ -35,10 +35,10 @@ class Decision(NamedTuple):
 class PhaseOptions:
     """Thresholds and times of the scheduler."""
 
-    sleep_below: float = option(0.25, "charge below which the robot falls asleep, 0 to 1", 0, 1)
-    wake_above: float = option(0.9, "charge from which it wakes up again, 0 to 1", 0, 1)
-    hold: float = option(60.0, "shortest time between two changes by battery or idleness, in seconds", 0)
-    fresh_for: float = option(10.0, "seconds after which a measured charge is forgotten", 0)
+    sleep_below: float = option(0.25, "battery charge below which the robot falls asleep, 0 to 1", 0, 1)
+    wake_above: float = option(0.9, "battery charge at which the robot wakes up, 0 to 1", 0, 1)
+    hold: float = option(60.0, "minimum time between changes by battery or idleness, in seconds", 0)
+    fresh_for: float = option(10.0, "maximum age of a measured battery charge, in seconds", 0)
     idle_after: float = option(0.0, "seconds without work before the robot falls asleep; 0: never", 0)
 
     def __post_init__(self) -> None:
@@ -50,23 +50,23 @@ class PhaseOptions:
 
 @dataclass(frozen=True)
 class DreamBounds:
-    """Bounds of a dream phase; it ends at the first one, or when the robot wakes."""
+    """Limits of a dream phase. It ends at the first one reached, or when the robot wakes."""
 
-    rollouts: int = option(0, "imagined rollouts of a dream phase at most; 0: no bound", 0)
-    updates: int = option(0, "policy updates of a dream phase at most; 0: no bound", 0)
-    seconds: float = option(3600.0, "seconds of a dream phase at most; 0: no bound", 0)
-    joules: float = option(0.0, "energy of computing in a dream phase at most; 0: no bound", 0)
+    rollouts: int = option(0, "largest number of imagined rollouts per dream phase; 0: no limit", 0)
+    updates: int = option(0, "largest number of policy updates per dream phase; 0: no limit", 0)
+    seconds: float = option(3600.0, "longest duration of a dream phase, in seconds; 0: no limit", 0)
+    joules: float = option(0.0, "largest computing energy of a dream phase, in joules; 0: no limit", 0)
 
 
 class Scheduler:
     """Decides the phase from battery, idleness, requests and the emergency stop.
 
-    Battery and idleness change the phase at most once every ``hold`` seconds; requests and the
-    emergency stop do at once. `decision` is the present phase and its reason.
+    Battery and idleness change the phase at most once every ``hold`` seconds. Requests and the emergency
+    stop change it immediately. `decision` is the current phase and its reason.
 
     Args:
         options: thresholds and times.
-        now: the time.
+        now: current time.
     """
 
     def __init__(self, options: PhaseOptions, now: float):
@@ -76,19 +76,19 @@ class Scheduler:
         self._charges: deque[float] = deque(maxlen=_MEASUREMENTS)
         self._measured_at = now
         self._low = False  # the robot sleeps until its battery is charged
-        self._changed_at = now - options.hold  # by battery or idleness
+        self._changed_at = now - options.hold  # time of the last change by battery or idleness
         self._worked_at = now
         self._idle = False
 
     @property
     def phase(self) -> Phase:
-        """The present phase."""
+        """The current phase."""
         return self.decision.phase
 
-    # --- what happens ---
+    # --- events ---
 
     def battery(self, percentage: float, now: float) -> None:
-        """Take in a measured charge; values outside 0 to 1 and NaN are ignored."""
+        """Report a measured battery charge; values outside 0 to 1 and NaN are ignored."""
         if 0 <= percentage <= 1:
             if now - self._measured_at > self.options.fresh_for:
                 self._charges.clear()
@@ -96,7 +96,7 @@ class Scheduler:
             self._measured_at = now
 
     def worked(self, now: float) -> None:
-        """There is work for the robot: it wakes if it sleeps because it was idle."""
+        """Report that there is work. A robot that sleeps because it was idle wakes up."""
         self._worked_at = now
         if self._idle:
             self._idle = False
@@ -104,11 +104,11 @@ class Scheduler:
                 self.decision = Decision(Phase.AWAKE, "there is work")
 
     def stop(self) -> None:
-        """Emergency stop: at once, from any phase, until `resume`."""
+        """Emergency stop: change to `Phase.STOPPED` immediately, until `resume`."""
         self.decision = Decision(Phase.STOPPED, "emergency stop: call ~/resume when it is safe")
 
     def resume(self, now: float) -> str:
-        """End an emergency stop; returns the reason for a refusal, else an empty text."""
+        """End an emergency stop. Returns the reason if that is refused, else ``""``."""
         if self.phase is not Phase.STOPPED:
             return "nothing to resume: the robot is not stopped"
         self._worked_at = now
@@ -116,7 +116,7 @@ class Scheduler:
         return ""
 
     def sleep(self, now: float) -> str:
-        """Dream on request; returns the reason for a refusal, else an empty text."""
+        """Dream on request. Returns the reason if that is refused, else ``""``."""
         if self.phase is Phase.STOPPED:
             return "stopped: call ~/resume first"
         if self.phase is Phase.DREAMING:
@@ -129,7 +129,7 @@ class Scheduler:
         return ""
 
     def wake(self, now: float) -> str:
-        """Wake up on request; returns the reason for a refusal, else an empty text."""
+        """Wake up on request. Returns the reason if that is refused, else ``""``."""
         if self.phase is Phase.STOPPED:
             return "stopped: call ~/resume first"
         if self.phase is Phase.AWAKE:
@@ -143,19 +143,19 @@ class Scheduler:
         return ""
 
     def dream_ended(self, why: str, now: float) -> None:
-        """The dream phase has reached a bound, or failed."""
+        """Report that the dream phase reached a limit or failed; ``why`` is the reason."""
         if self.phase is Phase.DREAMING:
             self._act_or_rest(why)
 
     def _act_or_rest(self, why: str) -> None:
-        """Act, unless the battery is low or the robot idle; then rest."""
+        """Change to `IDLE` if the battery is low or the robot is idle, else to `AWAKE`."""
         rests = self._low or self._idle
         self.decision = Decision(Phase.IDLE if rests else Phase.AWAKE, why)
 
-    # --- what follows ---
+    # --- periodic update ---
 
     def tick(self, now: float) -> Decision:
-        """Update the phase by battery and idleness; call it several times a second."""
+        """Update the phase from battery and idleness. Call it several times per second."""
         if self.phase is Phase.STOPPED or now - self._changed_at < self.options.hold:
             return self.decision
         o, charge, was = self.options, self._charge(now), (self._low, self._idle)
@@ -178,6 +178,6 @@ class Scheduler:
         return self.decision
 
     def _charge(self, now: float) -> float | None:
-        """Median of the last measured charges, so that one wild value does nothing; None if unknown."""
+        """Median of the last measured charges, which ignores single outliers; None if unknown."""
         known = len(self._charges) > _MEASUREMENTS / 2 and now - self._measured_at <= self.options.fresh_for
         return median(self._charges) if known else None

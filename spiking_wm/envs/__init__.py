@@ -1,4 +1,4 @@
-"""Environments. Importing this registers their ids; a package that one needs is imported when it is made."""
+"""Environments. Importing this package registers their ids; dependencies are imported when one is made."""
 
 from spiking_wm.envs.registration import register
 

@@ -1,8 +1,8 @@
 """Atari games of 100 steps with low-dimensional observations (Capone & Paolucci).
 
-A step is four frames of the Arcade Learning Environment. In each frame the previous action is repeated with
-probability 0.25 in place of the chosen one (sticky actions, Machado et al. 2018). An episode begins with
-steps without an action, which count as environment steps.
+A step is four frames of the Arcade Learning Environment. In each frame, with probability 0.25, the previous
+action is repeated instead of the chosen one (sticky actions, Machado et al. 2018). An episode begins with
+steps without an action (no-op), which count as environment steps.
 """
 
 from abc import ABC, abstractmethod
@@ -46,7 +46,7 @@ class AtariGame(gym.Env, ABC):
         ALEInterface.setLoggerMode(LoggerMode.Error)
         self._console: Any = ALEInterface()  # None once closed
         self._console.setInt("frame_skip", 1)
-        # sticky actions are drawn in `step`, so that they follow the seed
+        # sticky actions are drawn in `step`, from the seeded generator
         self._console.setFloat("repeat_action_probability", 0.0)
         self._console.loadROM(path)
         self.observation_space, self.action_space = space, gym.spaces.Discrete(len(actions))
@@ -57,7 +57,7 @@ class AtariGame(gym.Env, ABC):
         self.environment_steps = 0
 
     def reset(self, *, seed: int | None = None, options: dict | None = None) -> tuple[np.ndarray, dict]:
-        """Start a game, after the steps without an action."""
+        """Start an episode, after the steps without an action."""
         super().reset(seed=seed)
         self._console.restoreState(self._start)  # the state after those steps, except for the last frame,
         self._console.act(Action.NOOP)  # which draws the screen
@@ -80,11 +80,11 @@ class AtariGame(gym.Env, ABC):
         return self._console.getScreenRGB()
 
     def grey(self) -> np.ndarray:
-        """The current frame in grey ``[210, 160]``, 0 to 255."""
+        """The current frame in grey, uint8 ``[210, 160]``."""
         return self._console.getScreenGrayscale()
 
     def close(self) -> None:
-        """Release the console; else nanobind reports it as leaked when the process ends."""
+        """Free the emulator; else nanobind reports a leak when the process ends."""
         self._console = self._start = None
 
     @abstractmethod
@@ -162,9 +162,9 @@ class BoxingPixels(AtariGame):
     |---|---|---|---|---|
     | 0-35 | code of the screen by the auto-encoder of `spiking_wm.envs.autoencoder` | -Inf | Inf | 1 |
 
-    The auto-encoder is trained once, on 10,000 frames of random play, and kept in the user's cache. These
-    frames come before any training and do not count as ``environment_steps``. All 18 actions of the console
-    are available. The reward is the points made minus those of the opponent.
+    The auto-encoder is trained once, on 10,000 frames of random play, and stored in the user's cache. These
+    frames do not count as ``environment_steps``. All 18 actions of the console are available. The reward is
+    the points of the player minus those of the opponent.
 
     Registered as ``BoxingPixels-v0`` with 100 steps per episode.
     """

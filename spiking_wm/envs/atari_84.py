@@ -1,4 +1,4 @@
-"""Atari with the preprocessing of deep Q-networks (Mnih et al. 2015): four grey pictures of 84 x 84.
+"""Atari games with the preprocessing of deep Q-networks (Mnih et al. 2015): four grey pictures of 84 x 84.
 
 Registered as ``atari/GAME-v0`` for every game of the console, and as ``atari/GAME-sticky-v0`` with sticky
 actions: in each frame the previous action is repeated with probability 0.25 (Machado et al. 2018).
@@ -7,7 +7,7 @@ actions: in each frame the previous action is repeated with probability 0.25 (Ma
 from typing import Any
 
 import ale_py
-import cv2  # noqa: F401, Gymnasium's preprocessing needs it; here a missing one names our extra
+import cv2  # noqa: F401, needed by Gymnasium's preprocessing; if missing, the error names our extra
 import gymnasium as gym
 import numpy as np
 from ale_py import LoggerMode
@@ -19,16 +19,16 @@ _FIRE = "FIRE"
 
 
 class Atari84(gym.Wrapper):
-    """A game of the console.
+    """An Atari game.
 
     | observation | value | min | max | unit |
     |---|---|---|---|---|
     | picture | grey pictures of the last four steps, newest last ``[84, 84, 4]`` | 0 | 255 | 1 |
 
-    The picture of a step is the maximum of its last two frames. A game begins with 1 to 30 frames without an
-    action, drawn from the seed of `reset`. If a life begins with the fire button, the button is pressed.
-    Rewards are the points of the game, not clipped. ``info["life_lost"]`` is True when a life is lost and the
-    game continues.
+    The picture of a step is the pixel-wise maximum of its last two frames. An episode begins with 1 to 30
+    frames without an action; their number is drawn from the seed of `reset`. If a life begins with the fire
+    button, the button is pressed. Rewards are the points of the game, not clipped. ``info["life_lost"]`` is
+    True when a life is lost and the game continues.
 
     Args:
         game: name in Gymnasium, as ``Breakout``.

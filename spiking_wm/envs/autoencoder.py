@@ -1,8 +1,8 @@
-"""An auto-encoder of Atari screens, which reduces a screen to 36 numbers.
+"""An auto-encoder that compresses an Atari screen to 36 numbers.
 
-It has layers of 33600, 128, 64, 36, 64, 128 and 33600 units with ReLU between them, as in Capone & Paolucci;
-here inputs and outputs are differences to the median screen. It is trained once per user and kept in the
-cache (``XDG_CACHE_HOME``). Encoding and decoding do not load torch.
+It has layers of 33600, 128, 64, 36, 64, 128 and 33600 units with ReLU between them, as in Capone & Paolucci.
+Unlike there, inputs and outputs are differences to the median screen. It is trained once per user and stored
+in the cache (``XDG_CACHE_HOME``). Encoding and decoding do not load torch.
 """
 
 import fcntl
@@ -17,7 +17,7 @@ from safetensors.numpy import load, save
 
 from spiking_wm.core.files import write_atomically
 
-CODE = 36  # numbers that a screen is reduced to
+CODE = 36  # size of a code
 _WIDTHS = (128, 64, CODE, 64, 128)
 _SCREENS, _EPOCHS, _BATCH, _RATE = 10_000, 12, 128, 1e-3
 _VERSION = 1  # of network and training; part of the name of the cached file
@@ -37,7 +37,7 @@ class AutoEncoder:
 
     def encode(self, screen: np.ndarray) -> np.ndarray:
         """The code ``[36]`` of a screen."""
-        changed = np.flatnonzero(screen != self._usual)  # few pixels, so that the first product is small
+        changed = np.flatnonzero(screen != self._usual)  # few pixels differ, so the first product is small
         difference = screen.ravel()[changed].astype(np.float32) - self._usual.ravel()[changed]
         (weight, bias), *others = self._layers[: _WIDTHS.index(CODE) + 1]
         x = difference / np.float32(255) @ weight[changed] + bias
@@ -56,11 +56,11 @@ class AutoEncoder:
 
 
 def auto_encoder(name: str, screens: Callable[[int], np.ndarray]) -> AutoEncoder:
-    """The auto-encoder of a game, from the cache; trained first if it is not there (by one process only).
+    """Load the auto-encoder of a game from the cache. If it is missing, one process trains it.
 
     Args:
         name: name of the game.
-        screens: function that returns ``count`` of its screens, ``[count, H, W]``.
+        screens: function that returns ``count`` screens of the game, ``[count, H, W]``.
     """
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "spiking_wm_ros"
     cache.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""The battery of an environment: its own, or a virtual one."""
+"""The battery of an environment: part of the environment (own), or added to it (virtual)."""
 
 from typing import Any, cast
 
@@ -43,11 +43,11 @@ class EnvBattery:
         return self._battery.percentage
 
     def reset_options(self) -> dict | None:
-        """Options for `gymnasium.Env.reset` that keep the charge of an own battery; else None."""
+        """Options for `gymnasium.Env.reset` that keep the charge of an own battery; virtual: None."""
         return {"battery": self.percentage} if self._own else None
 
     def step(self, seconds: float) -> None:
-        """Account for one environment step of so many seconds."""
+        """Drain the battery for one environment step."""
         if self._own:
             self.charging = self._env.docked
             return
@@ -55,7 +55,7 @@ class EnvBattery:
         self._battery.pass_time(seconds, self._power() * seconds)
 
     def rest(self, seconds: float, dreaming: bool) -> None:
-        """Account for rest of so many seconds; ``dreaming`` adds the power of computing."""
+        """Charge and drain the battery for a time of rest; ``dreaming`` adds the power of computing."""
         self.charging = self._env.docked if self._own else True
         self._battery.pass_time(seconds, computing=dreaming, docked=self.charging)
 

@@ -1,4 +1,4 @@
-"""Pictures of a simulation, in two parts: fast snapshots, which another process can draw."""
+"""Pictures of a simulation: fast snapshots of its state, which another process can draw."""
 
 import os
 from contextlib import suppress
@@ -13,7 +13,7 @@ if "DISPLAY" not in os.environ:  # MuJoCo's default needs a display
 
 
 class State(NamedTuple):
-    """The part of a MuJoCo state that determines a picture."""
+    """The part of a MuJoCo state that is needed for a picture."""
 
     qpos: np.ndarray
     mocap_pos: np.ndarray
@@ -56,12 +56,12 @@ class Camera:
             return None
         try:
             return np.asarray(self._env.render())
-        except gym.error.Error:  # the package that it draws with is not installed
+        except gym.error.Error:  # its rendering package is not installed
             return None
 
 
 class Painter:
-    """Draws states of a MuJoCo model. `close` it: else EGL raises errors when the process ends.
+    """Draws states of a MuJoCo model. Call `close` after use; else EGL raises errors when the process ends.
 
     Args:
         model: `Camera.model`.

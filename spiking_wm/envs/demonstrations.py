@@ -1,4 +1,4 @@
-"""Demonstrations for offline learning: played by experts of stable-baselines3, kept as Minari data sets."""
+"""Demonstrations for offline learning: episodes of stable-baselines3 experts, stored as Minari data sets."""
 
 import os
 import shutil
@@ -29,15 +29,15 @@ Act = Callable[[np.ndarray], np.ndarray]  # actions for observations [N, ...] of
 
 
 class Recipe(NamedTuple):
-    """How an expert learns, as in ``config/demos/ENV.yaml``."""
+    """How an expert is trained, as in ``config/demos/ENV.yaml``."""
 
     algorithm: str  # of stable-baselines3: PPO, DQN or SAC
     steps: int  # environment steps
     options: dict[str, Any]  # keyword arguments of the algorithm
     hidden: tuple[int, ...] = (64, 64)  # units of the hidden layers
-    copies: int = 1  # environments side by side
-    medium: float = 0.3  # share of the steps after which the expert plays as "medium"
-    drawn: bool = False  # actions are drawn from the policy; false: the most probable ones
+    copies: int = 1  # parallel environments
+    medium: float = 0.3  # share of training after which the policy is saved as "medium"
+    drawn: bool = False  # true: actions are sampled from the policy; false: most probable actions
 
 
 def recipe_of(env_id: str) -> Recipe:
@@ -50,7 +50,7 @@ def recipe_of(env_id: str) -> Recipe:
     file = folder / f"{env_id.replace('/', '-')}.yaml"
     if not file.exists():
         known = ", ".join(sorted(path.stem for path in folder.glob("*.yaml")))
-        raise UserError(f"no recipe for experts in {env_id}: write {file}; there is one for {known}")
+        raise UserError(f"no recipe for experts in {env_id}: write {file}; there are recipes for {known}")
     try:
         recipe = Recipe(**read_yaml(file))
     except TypeError as error:
@@ -66,15 +66,15 @@ def name_of(env_id: str, kind: str) -> str:
 
 
 def collect(env_id: str, seed: int, episodes: int, progress: Progress) -> list[str]:
-    """Train an expert, play ``episodes`` of every kind, and keep them as data sets.
+    """Train an expert, play ``episodes`` of every kind, and store them as data sets.
 
     Existing data sets of these names are replaced once the new ones are complete.
 
     Args:
         env_id: Gymnasium id.
-        seed: of the expert.
-        episodes: of each kind; ``mixed`` is all others together.
-        progress: called with what is being done, how much of it is done, and how much there is.
+        seed: seed of the expert.
+        episodes: number of episodes of each kind; ``mixed`` contains all others.
+        progress: called with the current task, the amount done, and the total amount.
 
     Returns:
         Minari ids, in the order of `KINDS`.
@@ -104,7 +104,7 @@ def keep(env_id: str, played: dict[str, list[Any]], expert: str) -> list[str]:
     Args:
         env_id: Gymnasium id.
         played: Minari's episode buffers by kind, all of `KINDS` but ``mixed``, which is added.
-        expert: how it was made, for the data sets' metadata.
+        expert: description of the expert, for the data sets' metadata.
 
     Returns:
         Minari ids, in the order of `KINDS`.
@@ -136,12 +136,12 @@ def keep(env_id: str, played: dict[str, list[Any]], expert: str) -> list[str]:
 
 @contextmanager
 def _kept_in(folder: str) -> Iterator[None]:
-    """Within it, Minari keeps data sets in a folder, without warnings."""
+    """Context in which Minari stores data sets in ``folder`` and prints no warnings."""
     name = "MINARI_DATASETS_PATH"
     before = os.environ.get(name)
     os.environ[name] = folder
     try:
-        with warnings.catch_warnings():  # of facts that only those who publish data sets need to give
+        with warnings.catch_warnings():  # about metadata that only published data sets need
             warnings.simplefilter("ignore", UserWarning)
             yield
     finally:
@@ -155,13 +155,13 @@ def train(env_id: str, recipe: Recipe, seed: int, progress: Progress, at_half: C
 
     Args:
         env_id: Gymnasium id.
-        recipe: how it learns.
-        seed: of learning and of the environments.
+        recipe: how to train it.
+        seed: seed of training and of the environments.
         progress: as in `collect`.
         at_half: called once with the policy after a share of ``recipe.medium`` of the steps.
 
     Returns:
-        The policy that was best in evaluations during learning.
+        The policy with the best evaluation during training.
     """
     with missing_extra():
         import stable_baselines3 as sb3
@@ -172,7 +172,7 @@ def train(env_id: str, recipe: Recipe, seed: int, progress: Progress, at_half: C
     torch.set_num_threads(1)
 
     class Watch(BaseCallback):
-        """Reports progress, and hands out the medium policy."""
+        """Reports progress, and passes on the medium policy."""
 
         halfway = False
 
@@ -213,13 +213,13 @@ def _acting(model: Any, recipe: Recipe) -> Act:
 
 
 def play(env_id: str, act: Act, episodes: int, progress: Callable[[int], None]) -> list[Any]:
-    """Play episodes side by side.
+    """Play episodes in parallel environments.
 
     Args:
         env_id: Gymnasium id.
-        act: actions for the observations of the games that go on.
-        episodes: how many.
-        progress: called with the number of finished episodes after each.
+        act: returns actions for the observations of the running episodes.
+        episodes: number of episodes.
+        progress: called after each episode with the number of finished episodes.
 
     Returns:
         Minari's episode buffers.

@@ -50,15 +50,15 @@ _REPEATS = {"ball_in_cup": 4, "cartpole": 4, "cheetah": 4, "reacher": 4}
 
 
 class DMControl(gym.Env):
-    """A task. Each step repeats its action; an episode ends by time, in a few tasks also by failure.
+    """A task. Each step repeats its action. Episodes end by time, in a few tasks also by failure.
 
     | observation | value | min | max | unit |
     |---|---|---|---|---|
     | vector | all observations of the task, concatenated in its order | -Inf | Inf | of the task |
     | picture | camera 0, RGB ``[64, 64, 3]`` | 0 | 255 | 1 |
 
-    Actions are the bounded actions of the task. The reward of a step is the sum over its control steps (0 to
-    1 each).
+    Actions are those of the task (bounded). The reward of a step is the sum over its control steps, 0 to 1
+    each.
 
     Args:
         task: one of `TASKS`.

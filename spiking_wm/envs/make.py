@@ -47,8 +47,8 @@ def source_of(env: EnvLike) -> EnvSource:
         return EnvSource(spec.id if _as_registered(spec) else f"{spec.id} (changed)", lambda: gym.make(spec))
     if isinstance(env, gym.vector.VectorEnv) or not callable(env):
         raise UserError(
-            f"env is {type(env).__name__}: give an id, 'module:name', a function that makes an environment, or"
-            f" a Gymnasium environment (not a vectorised one)"
+            f"env is {type(env).__name__}: give an id, 'module:name', a function that makes an environment,"
+            f" or a Gymnasium environment (not a vectorised one)"
         )
     return EnvSource(_name_of(env if hasattr(env, "__qualname__") else type(env)), env)
 

@@ -17,7 +17,7 @@ class MinAtar(gym.Env):
     |---|---|---|---|---|
     | cells | 255 where there is an object of a kind, else 0 ``[10, 10, kinds]`` | 0 | 255 | 1 |
 
-    Actions and rewards are those of the game.
+    Actions and rewards are those of the game (minimal action set).
 
     Args:
         game: one of `GAMES`.
@@ -40,7 +40,7 @@ class MinAtar(gym.Env):
         super().reset(seed=seed)
         if seed is not None:
             self._game.seed(seed)
-        self._game.last_action = 0  # sticky actions must not repeat one of the game before
+        self._game.last_action = 0  # sticky actions must not repeat an action of the previous game
         self._game.reset()
         return self._observation(), {}
 

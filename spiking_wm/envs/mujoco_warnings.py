@@ -1,19 +1,19 @@
-"""Warnings of MuJoCo about models that come with Gymnasium and dm_control, which users cannot change."""
+"""Suppress MuJoCo warnings about models of Gymnasium and dm_control, which users cannot change."""
 
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-# both half-cheetahs; MuJoCo 3.17 still honours the attribute, and masses written out would differ in rounding
+# in both half-cheetah models; MuJoCo 3.17 still supports the attribute
 _KNOWN = "compiler attribute 'settotalmass' is deprecated"
 
 
 @contextmanager
 def without_known_warnings() -> Iterator[None]:
-    """Drop the warning about ``settotalmass`` while models are compiled; others are printed as before.
+    """Context that suppresses the warning about ``settotalmass``; others are printed as usual.
 
-    Only where MuJoCo is loaded already: loading it takes 30 MB, which Atari has no use for.
+    Does nothing if MuJoCo is not loaded, because loading it takes 30 MB.
     """
     if "mujoco" not in sys.modules:
         yield
@@ -30,7 +30,7 @@ def without_known_warnings() -> Iterator[None]:
     try:
         yield
     finally:
-        if mujoco.get_mju_user_warning() is warn:  # dm_control sets its own when it is imported
+        if mujoco.get_mju_user_warning() is warn:  # dm_control sets its own handler when it is imported
             mujoco.set_mju_user_warning(before)
 
 
@@ -41,4 +41,4 @@ def _pass_on(message: str, handler: Callable[[Any], Any] | None) -> None:
         print(f"WARNING: {message}\n", file=sys.stderr)
         mujoco.mju_writeLog("WARNING", message)
     else:
-        handler(message.encode() if hasattr(handler, "argtypes") else message)  # dm_control's is of ctypes
+        handler(message.encode() if hasattr(handler, "argtypes") else message)  # dm_control's uses ctypes

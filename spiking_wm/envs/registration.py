@@ -1,4 +1,4 @@
-"""Our environments in Gymnasium's registry; what they need is imported when one is made."""
+"""Register the environments with Gymnasium. Their dependencies are imported when one is made."""
 
 import gymnasium
 
@@ -10,7 +10,7 @@ _LONGEST_ATARI_GAME = 18_000  # steps
 
 
 def register() -> None:
-    """Register all whose names are known without the packages that they come from."""
+    """Register all environments whose ids are known without importing other packages."""
     gymnasium.register("Rover-v0", "spiking_wm.envs.rover:Rover", max_episode_steps=1000)
     for name in ("PongRam", "PongPixels", "BoxingPixels"):
         gymnasium.register(f"{name}-v0", f"spiking_wm.envs.atari:{name}", max_episode_steps=100)
@@ -25,10 +25,10 @@ def register() -> None:
 
 
 def register_for(env_id: str) -> None:
-    """Register what only its package can name: the games of the Atari console.
+    """Register the games of the Atari console if ``env_id`` is one; ale_py lists their names.
 
     Raises:
-        UserError: if the extra that brings them is missing.
+        UserError: if the extra with ale_py is not installed.
     """
     if not env_id.startswith("atari/") or env_id in gymnasium.registry:
         return

@@ -12,7 +12,7 @@ from spiking_wm.core.data import data_folder
 from spiking_wm.energy.battery import Battery, BatteryOptions
 
 _DOCK_RADIUS, _REACH = 0.25, 0.25  # metres
-_YARD, _CLEARANCE = 1.7, 0.4  # metres: beacons are inside, and at least so far from pillars and rover
+_YARD, _CLEARANCE = 1.7, 0.4  # metres: half width of the area of beacons; their distance to pillars and rover
 
 
 class Rover(MujocoEnv):
@@ -92,7 +92,7 @@ class Rover(MujocoEnv):
 
     @property
     def docked(self) -> bool:
-        """Whether the rover stands on its dock."""
+        """True if the rover is on its dock."""
         return bool(np.linalg.norm(self.data.qpos[:2]) < _DOCK_RADIUS)
 
     def step(self, action: np.ndarray) -> tuple[np.ndarray, Any, bool, bool, dict]:
@@ -103,7 +103,7 @@ class Rover(MujocoEnv):
         for _ in range(self.frame_skip):
             mujoco.mj_step(self.model, self.data)
             power = self.data.actuator_force * self.data.qvel[self._wheels]
-            work += float(power.clip(min=0).sum()) * self.model.opt.timestep  # braking recovers nothing
+            work += float(power.clip(min=0).sum()) * self.model.opt.timestep  # braking recovers no energy
         self._power = self.battery.pass_time(self.dt, work, docked=self.docked)
         near = self._distance()
         reward = 10 * (far - near)

@@ -1,1 +1,1 @@
-"""Replay memories with their held-out rows, and running statistics of observations."""
+"""Replay memories with held-out rows for evaluation, and running statistics of observations."""

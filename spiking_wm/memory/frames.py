@@ -1,4 +1,4 @@
-"""Replay memory of stacked pictures that keeps every picture once."""
+"""Replay memory of stacked pictures that stores every picture once."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,7 +14,7 @@ from spiking_wm.core.files import lock
 from spiking_wm.memory.held_out import HeldOut
 
 HELD_OUT = HeldOut(block=400, count=20)
-_SEARCHED = 100  # newest blocks in which held-out segments are looked for
+_SEARCHED = 100  # number of newest blocks searched for held-out segments
 _CPU = torch.device("cpu")
 
 
@@ -30,14 +30,14 @@ class Batch(NamedTuple):
 
 
 class Frames:
-    """Transitions with discrete actions, one picture (or vector) a row; the oldest are overwritten first.
+    """Ring buffer of transitions with discrete actions, one picture (or vector) per row.
 
-    An observation is a stack of ``stacked`` pictures along its last dimension, the newest last. Of each step
-    only the newest picture is stored. The whole stack is stored, one picture a row, where it does not
-    continue the stack before: at the start of an episode, for example.
+    An observation is a stack of ``stacked`` pictures along its last dimension, the newest last. For each step
+    only the newest picture is stored. The whole stack is stored, one picture per row, if it does not continue
+    the previous one (at the start of an episode, for example).
 
     Args:
-        capacity: rows kept.
+        capacity: number of rows; the oldest are overwritten first.
         shape: shape of an observation.
         dtype: type of an observation, float32 or uint8.
         stacked: pictures in an observation.
@@ -58,11 +58,11 @@ class Frames:
         device: torch.device = _CPU,
     ):
         if shape[-1] % stacked:
-            raise UserError(f"observations of shape {shape} are no {stacked} pictures: set stacked:=1")
+            raise UserError(f"observations {shape} are not a stack of {stacked} pictures: set stacked:=1")
         self.capacity, self.stacked, self.written, self._device = capacity, stacked, 0, device
         stored = (capacity, *shape[:-1], shape[-1] // stacked)
         kind = str(dtype).removeprefix("torch.")
-        # zeros are mapped, not written: memory is taken as it fills
+        # np.zeros maps memory without writing it: pages are allocated as rows are filled
         path = Path(file).expanduser()
         self._lock = _locked(path, stored, kind) if file else None
         pictures = np.memmap(path, kind, "w+", shape=stored) if file else np.zeros(stored, kind)
@@ -74,7 +74,7 @@ class Frames:
             "leap": np.zeros(capacity, np.uint8),  # rows to the next observation; 0: no transition
         }
         self.fields = {name: torch.from_numpy(memory) for name, memory in fields.items()}
-        self._next: Tensor | None = None  # observation of the last row, while its episode continues
+        self._next: Tensor | None = None  # observation after the last row, while its episode continues
 
     def __len__(self) -> int:
         return min(self.written, self.capacity)
@@ -114,17 +114,17 @@ class Frames:
         Args:
             count: number of rows.
             generator: source of random numbers.
-            held_out: True for held-out rows only, False for training rows only, None for all.
+            held_out: True: held-out rows only; False: training rows only; None: all rows.
 
         Raises:
             ValueError: if the memory holds no such transition.
         """
         found, drawn = torch.empty(0, dtype=torch.int64), 0
-        # the oldest rows may belong to a stack that is overwritten already
+        # the oldest rows may belong to a partly overwritten stack
         first = self.written - len(self) + self.stacked - 1
         while len(found) < count:
             if self.written - first < 2 or drawn > 1000 * (count + 10):
-                raise ValueError("nothing of that kind is kept yet")
+                raise ValueError("the memory holds no such transition yet")
             rows = torch.randint(first, self.written - 1, (2 * count,), generator=generator)
             kept = self.fields["leap"][rows % self.capacity] > 0
             if held_out is not None:
@@ -141,12 +141,12 @@ class Frames:
         return segments[whole][-most:].t()
 
     def at(self, rows: Tensor, steps: int = 1, discount: float = 1.0) -> Batch:
-        """Transitions that begin at rows ``[B]``.
+        """Transitions that start at rows ``[B]``.
 
         Args:
-            rows: as `sample` draws them.
-            steps: steps per transition; fewer where an episode ends earlier.
-            discount: factor on rewards and on the next value, per step.
+            rows: returned by `sample`.
+            steps: environment steps per transition; fewer if the episode ends earlier.
+            discount: discount factor per step.
         """
         later, reward, weight = rows, torch.zeros(len(rows)), torch.ones(len(rows))
         for _ in range(steps):
@@ -163,7 +163,7 @@ class Frames:
         return self.fields[name][rows % self.capacity]
 
     def _stack(self, rows: Tensor) -> Tensor:
-        """Observations ``[B, ...]`` whose newest pictures are in rows."""
+        """Observations ``[B, ...]`` whose newest pictures are in these rows."""
         rows = (rows[:, None] + torch.arange(1 - self.stacked, 1)) % self.capacity
         pictures = self.fields["picture"][rows]  # [B, stacked, ..., C]
         return pictures.movedim(1, -2).flatten(-2)

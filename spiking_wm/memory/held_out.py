@@ -1,4 +1,4 @@
-"""Rows of a memory that world models never learn from, so that they can be evaluated on them."""
+"""Held-out rows of a replay memory: world models are evaluated on them and never trained on them."""
 
 from dataclasses import dataclass
 
@@ -30,7 +30,7 @@ class HeldOut:
         return -(-rows // self.block) * self.block
 
     def contains(self, rows: Tensor) -> Tensor:
-        """Whether each of ``rows`` is held out."""
+        """True for each of ``rows`` that is held out."""
         return rows % self.block >= self.training
 
     def training_count(self, filled: int) -> int:

@@ -10,7 +10,7 @@ class Normaliser(nn.Module):
     """Mean and standard deviation of all vectors seen so far (Welford's update, in float64).
 
     Args:
-        size: number of values ``D``, or the shape of several vectors with statistics of their own.
+        size: number of values ``D``, or a shape if several vectors have separate statistics.
         clip: normalised values are clamped to ``[-clip, clip]``.
     """
 
@@ -35,11 +35,11 @@ class Normaliser(nn.Module):
 
     @property
     def scale(self) -> Tensor:
-        """Standard deviation ``[D]`` (float32); 1 for a value that has been constant."""
+        """Standard deviation ``[D]`` (float32); 1 for a value that was constant so far."""
         return self._mean_and_scale()[1]
 
     def update(self, values: Tensor) -> None:
-        """Take in one vector ``[D]``."""
+        """Add one vector ``[D]`` to the statistics."""
         values = values.double()
         difference = values - self.mean
         self.count += 1
@@ -48,7 +48,7 @@ class Normaliser(nn.Module):
         self._float32 = None
 
     def extend(self, values: Tensor) -> None:
-        """Take in many vectors ``[N, D]`` at once (Chan et al. 1983)."""
+        """Add vectors ``[N, D]`` to the statistics (Chan et al. 1983)."""
         values, new = values.double(), len(values)
         mean, total = values.mean(0), self.count + new
         difference = mean - self.mean

@@ -1,4 +1,4 @@
-"""Replay memory of steps in temporal order, from which sequences are drawn."""
+"""Replay memory of environment steps in temporal order, for drawing sequences."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -11,25 +11,26 @@ from spiking_wm.core.contract import Transition
 from spiking_wm.memory.held_out import HeldOut
 
 HELD_OUT = HeldOut(block=1000, count=40)
-_BLOCK, _TRAINING = HELD_OUT.block, HELD_OUT.training  # a sequence to learn from has at most _TRAINING steps
+_BLOCK, _TRAINING = HELD_OUT.block, HELD_OUT.training  # a training sequence has at most _TRAINING steps
 _NUMBERS = ("reward", "first", "terminal")
 
 
 class Batch(NamedTuple):
-    """``B`` sequences of ``L`` steps, as copies. A step holds an observation and the action before it."""
+    """``B`` sequences of ``L`` steps (copies). A step holds an observation and the action before it."""
 
     observation: Tensor  # [L, B, ...]
     action: Tensor  # code of the action that led to the observation, [L, B, A]; 0 at the start of an episode
     reward: Tensor  # of that action, [L, B]
-    first: Tensor  # 1 at the start of an episode or of a training sequence: no memory of before, [L, B]
+    first: Tensor  # 1 at the start of an episode or of a training sequence (state is reset), [L, B]
     terminal: Tensor  # 1 where the episode terminated or a life was lost; 0 where it was truncated, [L, B]
 
 
 class Sequences:
-    """Steps of all episodes, one episode after the other; the oldest are overwritten first.
+    """Ring buffer of the steps of all episodes, one episode after the other.
 
     Args:
-        capacity: steps kept, first steps of episodes included, rounded up to whole blocks of `HELD_OUT`.
+        capacity: number of steps, including the first observation of each episode, rounded up to whole blocks
+            of `HELD_OUT`. The oldest are overwritten first.
         observation: shape of an observation.
         dtype: type of an observation, float32 or uint8.
         action: width of an action's code.
@@ -42,18 +43,18 @@ class Sequences:
             "action": _empty((self.capacity, action)),
             **{name: _empty((self.capacity,)) for name in _NUMBERS},
         }
-        self._episode = -1  # number of the episode that continues; -1: none
+        self._episode = -1  # number of the running episode; -1: none
 
     def __len__(self) -> int:
         return min(self.written, self.capacity)
 
     def add(self, transition: Transition, code: np.ndarray, reward: float) -> None:
-        """Store a transition, and before it the first step of a new episode.
+        """Store a transition. At the start of an episode, store its first observation too.
 
         Args:
             transition: the transition.
-            code: its action as a vector ``[A]``.
-            reward: its reward as the agent scales it.
+            code: action code ``[A]``.
+            reward: reward, as scaled by the agent.
         """
         if transition.episode != self._episode:
             self._write(transition.observation, np.zeros_like(code), 0.0, 1.0, 0.0)
@@ -77,21 +78,21 @@ class Sequences:
         full, begun = self._blocks()
         of_full, of_begun = _TRAINING - length + 1, max(min(begun, _TRAINING) - length + 1, 0)
         if full * of_full + of_begun < 1:
-            raise ValueError(f"no sequence of {length} steps is kept yet ({len(self)} steps are)")
+            raise ValueError(f"no sequence of {length} steps is stored yet ({len(self)} steps are stored)")
         drawn = torch.randint(full * of_full + of_begun, (batch,), generator=generator)
-        # blocks are counted backwards, from the one that is being written
+        # blocks are counted backwards, from the block being written
         drawn -= of_begun
         now = self.written // _BLOCK
         block = torch.where(drawn < 0, now, now - 1 - drawn.div(of_full, rounding_mode="floor"))
         starts = block * _BLOCK + torch.where(drawn < 0, drawn + of_begun, drawn % of_full)
         sequences = self._at(starts + torch.arange(length)[:, None])
-        sequences.first[0] = 1  # of the copy
+        sequences.first[0] = 1  # changes the copy only
         return sequences
 
     def held_out(self, length: int, most: int = 64) -> Batch:
         """The first ``length`` held-out steps of each of the ``most`` newest full blocks, newest first.
 
-        Blocks in which another episode begins within these steps are left out.
+        Blocks in which an episode starts within these steps are left out.
         """
         full, _ = self._blocks()
         blocks = self.written // _BLOCK - 1 - torch.arange(min(full, most))
@@ -100,7 +101,7 @@ class Sequences:
         return Batch(*(field[:, whole] for field in segments))
 
     def _blocks(self) -> tuple[int, int]:
-        """Number of full blocks kept, and of steps in the block that is being written."""
+        """Number of full blocks stored, and of steps in the block being written."""
         begun = self.written % _BLOCK
         return min(self.written // _BLOCK, self.capacity // _BLOCK - (begun > 0)), begun
 
@@ -109,7 +110,7 @@ class Sequences:
         return Batch(**{name: memory[rows] for name, memory in self.fields.items()})
 
     def snapshot(self) -> dict[str, Tensor]:
-        """The filled part, the number of steps ever written, and the episode that continues."""
+        """The filled part, the total number of steps written, and the number of the running episode."""
         kept = {name: memory[: len(self)].clone() for name, memory in self.fields.items()}
         return kept | {"written": torch.tensor(self.written), "episode": torch.tensor(self._episode)}
 
@@ -122,5 +123,5 @@ class Sequences:
 
 
 def _empty(shape: tuple[int, ...], dtype: torch.dtype = torch.float32) -> Tensor:
-    """Zeros that are mapped, not written as PyTorch's are: memory is taken as it fills."""
+    """Zeros that allocate memory only as rows are filled (`torch.zeros` may write them at once)."""
     return torch.from_numpy(np.zeros(shape, str(dtype).removeprefix("torch.")))

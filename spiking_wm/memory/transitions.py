@@ -12,16 +12,17 @@ HELD_OUT = HeldOut(block=400, count=20)
 
 
 class Replay:
-    """Transitions of vector observations and vector actions; the oldest are overwritten first.
+    """Ring buffer of transitions with vector observations and vector actions.
 
     Args:
-        capacity: transitions kept, rounded up to whole blocks of `HELD_OUT`.
+        capacity: number of transitions, rounded up to whole blocks of `HELD_OUT`. The oldest are overwritten
+            first.
         sizes: number of values of each stored field, by name.
     """
 
     def __init__(self, capacity: int, sizes: Mapping[str, int]):
         self.capacity = HELD_OUT.whole_blocks(capacity)
-        # zeros of this size are mapped, not written: memory is taken as it fills
+        # zeros of this size are mapped, not written: pages are allocated as rows are filled
         self.fields = {name: torch.zeros(self.capacity, size) for name, size in sizes.items()}
         self.written = 0
 
@@ -58,11 +59,11 @@ class Replay:
         }
 
     def sample(self, shape: tuple[int, ...], generator: Generator) -> Tensor:
-        """Rows drawn uniformly with replacement from all that are filled."""
+        """Draw rows uniformly with replacement from all filled rows."""
         return torch.randint(len(self), shape, generator=generator)
 
     def sample_training(self, shape: tuple[int, ...], generator: Generator) -> Tensor:
-        """Rows drawn uniformly with replacement from those that are not held out."""
+        """Draw rows uniformly with replacement from the filled training rows."""
         numbers = torch.randint(HELD_OUT.training_count(len(self)), shape, generator=generator)
         return HELD_OUT.training_rows(numbers)
 
@@ -71,12 +72,12 @@ class Replay:
         segments = HELD_OUT.segments(0, len(self), horizon)
         ended = self.fields["terminated"][segments] + self.fields["truncated"][segments]
         whole = (ended[:, :-1] == 0).flatten(1).all(-1)
-        # the ring's seam: the newest row is followed by the oldest
+        # in the ring buffer, the newest row is followed by the oldest
         seam = (segments[:, :-1] == (self.written - 1) % self.capacity).any(-1)
         return segments[whole & ~seam]
 
     def snapshot(self) -> dict[str, Tensor]:
-        """The filled part, and the number of rows ever written."""
+        """The filled part, and the total number of rows written."""
         kept = {name: memory[: len(self)].clone() for name, memory in self.fields.items()}
         return kept | {"written": torch.tensor(self.written)}
 

@@ -1,1 +1,1 @@
-"""World models that several agents dream in."""
+"""World models shared by several agents."""

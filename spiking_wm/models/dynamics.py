@@ -36,14 +36,14 @@ class Dream(NamedTuple):
 
 
 def _extend_to_rollout_end(steps: list[dict[str, Tensor]], rollouts: int) -> None:
-    """Make every transition, in place, one from its step to the end of its rollout.
+    """Extend every transition, in place, from its step to the end of its rollout.
 
     Args:
         steps: accepted transitions of each step of the rollouts; ``rollout [B]`` numbers their rollouts.
         rollouts: number of rollouts.
     """
     for this, later in reversed(list(itertools.pairwise(steps))):
-        row = torch.full((rollouts,), -1)  # row of each rollout in the later step; -1: it has ended
+        row = torch.full((rollouts,), -1)  # row of each rollout in the following step; -1: ended
         row[later["rollout"]] = torch.arange(len(later["rollout"]))
         row = row[this["rollout"]]
         followed = (row >= 0).nonzero().flatten()
@@ -54,12 +54,12 @@ def _extend_to_rollout_end(steps: list[dict[str, Tensor]], rollouts: int) -> Non
 
 
 class Dynamics(nn.Module):
-    """The ensemble, the scales of its targets, its optimiser and its uncertainty filter.
+    """The ensemble with the scales of its targets, its optimiser and its uncertainty filter.
 
     Args:
         observation_size, action_size: widths of the inputs.
-        model: sizes and learning of the ensemble.
-        dream: which imagined transitions are accepted.
+        model: options of the ensemble and its training.
+        dream: options of rollouts and of the uncertainty filter.
         normaliser: the agent's observation normaliser, shared with actor and critic.
     """
 
@@ -105,7 +105,7 @@ class Dynamics(nn.Module):
         termination_loss = F.binary_cross_entropy_with_logits(
             p.termination_logit, batch["terminated"][..., 0], reduction="none"
         ).mean(-1)
-        # summed over members: each gets the gradient that it would get alone
+        # the sum over members gives each member its own gradient
         loss = (change_loss + 0.5 * reward_loss + termination_loss).sum()
         self.optimiser.zero_grad()
         loss.backward()
@@ -242,11 +242,11 @@ class Dynamics(nn.Module):
             self.threshold.mul_(0.95).clamp_(min=0.01)
 
     def longest_held_out(self, replay: Replay, *horizons: int) -> dict[str, np.ndarray]:
-        """The last held-out segment of the first of ``horizons`` that has any, and its prediction.
+        """The newest held-out segment of the first horizon that has one, and its prediction.
 
         Returns:
-            ``real``, ``dream`` and ``uncertainty`` ``[H, S]``, as `Agent.dream_against_reality` gives them;
-            empty if there is no segment of any horizon.
+            ``real``, ``dream`` and ``uncertainty`` ``[H, S]``, as in `Agent.dream_against_reality`; empty if
+            there is no segment of any horizon.
         """
         for horizon in horizons:
             segments = replay.held_out(horizon)[-1:]

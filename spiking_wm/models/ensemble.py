@@ -1,9 +1,9 @@
 """Ensemble of spiking dynamics models: adaptive LIF neurons on several time scales.
 
-After saketrohit24/PopSAN-spiking_world_model_dreaming (MIT). Differences: members are stacked
-parameters of one module; inputs that do not change over the ticks are multiplied once; averages over
-ticks are taken before the read-out layers; there is no dropout; a termination head is learned; recurrent
-currents are not layer-normalised, so a tick is a plain neuron update.
+Based on saketrohit24/PopSAN-spiking_world_model_dreaming (MIT). Differences: members are stacked parameters
+of one module; inputs that are constant over the ticks are multiplied by the weights once; averages over ticks
+are taken before the read-out layers; there is no dropout; a termination head is trained; recurrent currents
+have no layer normalisation.
 """
 
 from typing import NamedTuple

@@ -1,4 +1,4 @@
-"""Options of the ensemble of spiking world models, and of dreams in it. Loads no torch."""
+"""Options of the ensemble of spiking world models, and of its dreams. Does not load torch."""
 
 from dataclasses import dataclass
 
@@ -7,13 +7,13 @@ from spiking_wm.core.options import option
 
 @dataclass(frozen=True)
 class ModelOptions:
-    """Sizes and learning of the ensemble."""
+    """Sizes and training of the ensemble."""
 
     members: int = option(3, "world models in the ensemble", 2, 32, was="members")
     ticks: int = option(4, "time steps of the network per prediction", 1, 64)
     tuning_curves: int = option(8, "tuning curves per input value", 2, 64, was="tuning_curves")
     linear_input: bool = option(
-        True, "give the model each value itself beside its tuning curves", was="linear_input"
+        True, "input of each value itself, in addition to its tuning curves", was="linear_input"
     )
     hidden: int = option(128, "width of the model's input current", 1)
     blocks: int = option(1, "multi-scale blocks in a row", 1, 8, was="blocks")
@@ -27,13 +27,13 @@ class ModelOptions:
     lr: float = option(1e-3, "learning rate of the world model", 0, 1)
     weight_decay: float = option(1e-5, "L2 penalty of the world model", 0, 1)
     scale_targets: bool = option(
-        True, "scale model targets per dimension by their own deviation", was="scale_targets"
+        True, "scale each target of the model by its standard deviation", was="scale_targets"
     )
 
 
 @dataclass(frozen=True)
 class DreamOptions:
-    """Imagined rollouts, and which of them are learned from."""
+    """Imagined rollouts, and the filter that accepts them for training."""
 
     horizon: int = option(3, "steps of an imagined rollout", 1, 1000, was="horizon")
     threshold: float = option(
@@ -50,8 +50,8 @@ class DreamOptions:
     )
     calibrate: bool = option(True, "scale uncertainty to the held-out squared error", was="calibrate")
     multi_step: bool = option(
-        True, "imagined rewards and values reach to the end of their rollout", was="multi_step"
+        True, "imagined rewards and values extend to the end of their rollout", was="multi_step"
     )
     pessimism: float = option(
-        0.1, "reward subtracted per unit of uncertainty, in reward deviations", 0, was="pessimism"
+        0.1, "reward penalty per unit of uncertainty, in standard deviations of rewards", 0, was="pessimism"
     )

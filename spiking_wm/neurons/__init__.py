@@ -22,7 +22,7 @@ Neuron models are functions with explicit state and one calling convention::
 | `compartments` | one to three compartments, as modules: ``neurons(drive, state, ticks)`` |
 | `recurrent` | recurrent LIF network with plasticity, in NumPy: updates its `Activity` in place |
 
-The definition of a neuron is in PyTorch, tick by tick, for any device and precision. What is trained in
-float32 on the CPU runs fused, in the ``*_kernels`` modules (numba). `surrogate` has the gradients of spikes,
-`probe` records spikes of any neuron.
+Neurons are defined in PyTorch, tick by tick, for any device and precision. For float32 on the CPU, fused
+kernels compute the same (numba, modules ``*_kernels``). `surrogate` has the gradients of spikes, `probe`
+records spikes of any neuron.
 """

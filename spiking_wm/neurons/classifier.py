@@ -10,17 +10,17 @@ GRU = "gru"
 
 
 class SequenceClassifier(nn.Module):
-    """One recurrent layer that keeps its potentials between steps, and a linear read-out of its rates.
+    """One recurrent layer that keeps its potentials between steps, with a linear read-out of its rates.
 
     Args:
         inputs: width of an input.
         neurons: of the recurrent layer.
         classes: width of the read-out.
-        kind: of neurons, one of `compartments.KINDS`, or ``gru``.
+        kind: kind of neurons, one of `compartments.KINDS`, or ``gru``.
         gate_time: longest initial memory time of gates, in steps; 0: random initialisation.
         synapse_time: longest time constant of spiking neurons' synapses, in steps; 0: no filter.
-        ticks: time steps of spiking neurons per sequence step; recurrent input is the mean rate of the step
-            before.
+        ticks: time steps of spiking neurons per sequence step; recurrent input is the mean rate of the
+            previous step.
     """
 
     def __init__(
@@ -36,7 +36,7 @@ class SequenceClassifier(nn.Module):
         super().__init__()
         spiking = kind != GRU
         options = NeuronOptions(
-            kind=kind if spiking else "lif",  # a GRU has no kind of neurons
+            kind=kind if spiking else "lif",  # unused by a GRU
             ticks=ticks,
             averaged=True,
             gain=1.0,
@@ -52,8 +52,8 @@ class SequenceClassifier(nn.Module):
 
         Args:
             sequence: inputs ``[L, B, inputs]``.
-            last: number of steps at the end whose mean rates are read out, giving ``[B, classes]``; 0: every
-                step is classified by its own rates, giving ``[L, B, classes]``.
+            last: number of last steps whose mean rates are read out; the result is ``[B, classes]``. 0: every
+                step is classified by its own rates; the result is ``[L, B, classes]``.
         """
         currents = self.cell.enter(sequence)
         state, rates = self.cell.at_rest(sequence.shape[1], like=sequence), []
@@ -64,7 +64,7 @@ class SequenceClassifier(nn.Module):
 
 
 def accuracy(classifier: SequenceClassifier, sequence: Tensor, label: Tensor, last: int) -> float:
-    """Share of labelled sequences (or steps) whose most probable class is their label, 0 to 1.
+    """Classification accuracy over labelled sequences (or steps), 0 to 1.
 
     Args:
         classifier: the classifier.

@@ -1,7 +1,7 @@
-"""Layers of current-based LIF neurons in a row: activity of an encoder in, firing rates out.
+"""A chain of layers of current-based LIF neurons, from encoder activity to firing rates.
 
-There are two implementations: layer by layer (`spike_trains`, the definition), and fused over all layers
-for float32 on the CPU (`firing_rates`).
+There are two implementations: layer by layer (`spike_trains`, the definition), and fused over all layers for
+float32 on the CPU (`firing_rates`).
 """
 
 from collections.abc import Sequence
@@ -81,5 +81,5 @@ class _FusedLayers(torch.autograd.Function):
             grads = [by_row.t() @ inputs.flatten(0, 1), grad_bias, *grads]
             if inputs is not trains[0]:
                 grad_spikes = (by_row @ weight).view_as(inputs)
-        # straight through every spike of the encoder, so the sum over ticks may come first
+        # straight-through gradient of encoder spikes: the sum over ticks may come first
         return grad_drive.sum(0) @ weight, None, *grads

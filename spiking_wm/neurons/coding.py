@@ -1,4 +1,4 @@
-"""Population codes: from real values to spikes or tuning-curve activity, and back."""
+"""Population codes: convert real values to spikes or tuning-curve activity, and back."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ class GaussianPopulation(nn.Module):
         dimensions: number of input values ``D``.
         size: fields per value ``P``.
         reach: centres are evenly spaced on ``[-reach, reach]``.
-        deviation: standard deviation of a field at the start.
+        deviation: initial standard deviation of a field.
     """
 
     def __init__(self, dimensions: int, size: int, reach: float, deviation: float):
@@ -36,7 +36,7 @@ THRESHOLD = 0.999  # membrane potential above which the encoder spikes
 def regular_spikes(activity: Tensor, ticks: int) -> Tensor:
     """Deterministic rate code: integrate the activity; spike above `THRESHOLD` and subtract it.
 
-    The gradient passes straight through every spike (Tang et al. 2020, deterministic encoding).
+    The surrogate gradient of a spike is straight-through (Tang et al. 2020, deterministic encoding).
 
     Args:
         activity: ``[..., N]`` in ``[0, 1]``.

@@ -1,13 +1,13 @@
-"""Neurons of one to three compartments, over all time steps of the network (ticks), with explicit state.
+"""Neurons with one to three compartments and explicit state, run over all ticks of a step.
 
-Shapes: ``P`` ports that take currents, ``S`` compartments of state, ``N`` neurons, ``T`` ticks, ``B`` batch
-(any number of dimensions). Each kind of neuron is defined tick by tick in PyTorch, for any device and
-precision. In float32 on the CPU, the fused kernels of `compartment_kernels` compute the same. Tests compare
-both with scalar loops.
+Shapes: ``P`` input ports for currents, ``S`` state compartments, ``N`` neurons, ``T`` ticks, ``B`` batch (any
+number of dimensions). Each kind of neuron is defined tick by tick in PyTorch, for any device and precision.
+In float32 on the CPU, the fused kernels of `compartment_kernels` compute the same. Tests compare both with
+scalar loops.
 
-All kinds but `IntegrateAndFire` fire above the same threshold and start from 0. The surrogate gradient of
-their spikes is ``max(0, 2 - 4 |x|)`` (QGate), where ``x`` is the potential above the threshold. Resets to 0
-have no gradient. Resets that subtract have one, because the charge that a spike takes is missing later.
+All kinds except `IntegrateAndFire` have the same threshold and start from 0. The surrogate gradient of their
+spikes is ``max(0, 2 - 4 |x|)`` (QGate), where ``x`` is the potential minus the threshold. Resets to 0 have no
+gradient. Resets by subtraction have one.
 """
 
 from abc import ABC, abstractmethod
@@ -138,7 +138,7 @@ class Neurons(torch.nn.Module, ABC):
         return spikes.mean(0, keepdim=True), state
 
     def from_rest(self, drive: Tensor, ticks: int, averaged: bool) -> Tensor:
-        """Spikes ``[T, B, N]``, or if ``averaged`` their mean ``[1, B, N]``, from the initial state."""
+        """Run from rest; returns spikes ``[T, B, N]`` or, if ``averaged``, their mean ``[1, B, N]``."""
         rest = self.at_rest(*drive.shape[1:-1], like=drive)
         return (self.rates if averaged else self)(drive, rest, ticks)[0]
 
@@ -169,9 +169,9 @@ class LIF(Neurons):
 class IntegrateAndFire(Neurons):
     """``u += x``; ``s = [u >= 1]``; ``u -= s``: without leak, starting from half the threshold.
 
-    A constant current is rounded to a rate: in ``T`` ticks there are ``T x`` spikes, rounded, at least 0 and
-    at most ``T``. The surrogate gradient is that of the clipped identity, 1 where ``0 < x < 1``, and
-    none goes through the state: all charge leaves as spikes sooner or later.
+    A constant current is rounded to a rate: ``T`` ticks give ``T x`` spikes, rounded and clipped to 0 to
+    ``T``. The surrogate gradient is that of the clipped identity: 1 if ``0 < x < 1``, else 0. The state has
+    no gradient.
     """
 
     kernels = kernels.integrate_and_fire, kernels.integrate_and_fire_back
@@ -257,8 +257,8 @@ class MultiCompartment(Neurons):
         gated_leak: True as in the published code: ``u += z (b - u + x_s - u) / tau``, so a closed gate holds
             ``u``. False as in the paper, with conductances and beta of 1:
             ``u += (z (b - u + x_s) - u) / tau``.
-        soft: False as published: a spike sets ``b``, ``a`` and ``u`` to 0. True: it subtracts the threshold
-            from ``u``, and the rest stays.
+        soft: False as published: a spike sets ``b``, ``a`` and ``u`` to 0. True: it only subtracts the
+            threshold from ``u``.
     """
 
     ports, compartments, saves = 3, 3, 3

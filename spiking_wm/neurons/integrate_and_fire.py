@@ -17,20 +17,20 @@ from spiking_wm.neurons.lif import check_ticks, fused
 
 
 class Constants(NamedTuple):
-    """``h = v + gain x - leak v``; a spike where ``h >= threshold``, then ``v = 0``.
+    """``h = v + gain x - leak v``; a spike if ``h >= threshold``, then ``v = 0``.
 
-    ``soft``: a spike subtracts the threshold from ``h`` instead. ``residual``: the potential that is left
-    after the last tick is added where rates are read out ("robust representation", Tan et al. 2021), which
-    makes rates as exact as the currents. ``waits``: a layer takes the mean current over all ticks of the
-    layer before, so that it does not fire at early input that later input cancels; its error is then at most
-    that of rounding to ``T`` levels.
+    ``soft``: a spike subtracts the threshold from ``h`` instead. ``residual``: the potential after the last
+    tick is added to the rates in the read-out ("robust representation", Tan et al. 2021), so rates are as
+    exact as currents. ``waits``: the input of a layer is the mean current over all ticks of the previous
+    layer, so it does not fire on early input that later input cancels; its error is at most that of rounding
+    to ``T`` levels.
     """
 
     gain: float
     leak: float
     threshold: float = 1.0
     soft: bool = False
-    start: float = 0.0  # potential ``v`` at rest
+    start: float = 0.0  # initial potential ``v``
     residual: bool = False
     waits: bool = False
 

@@ -1,7 +1,7 @@
-"""Spiking layers over time steps of the network (ticks), and dense ones of the same form as controls.
+"""Spiking layers and recurrent cells over ticks, and dense counterparts without spikes.
 
-Activity is ``[T, ..., N]`` of ``T`` ticks. An input of one tick where ``T > 1`` is constant over ticks, and
-is multiplied by the weights once.
+Activity is ``[T, ..., N]`` for ``T`` ticks. An input ``[1, ..., N]`` is constant over ticks and is multiplied
+by the weights once.
 """
 
 import torch
@@ -22,7 +22,7 @@ class PortNorm(nn.Module):
         ports: ``P``.
         neurons: ``N``.
         gain, bias: initial values (paper: the threshold, 0.5, and 0).
-        floor: smallest standard deviation that currents are divided by; its square is the usual epsilon.
+        floor: smallest standard deviation for the division; its square is the usual epsilon.
     """
 
     def __init__(self, ports: int, neurons: int, gain: float, bias: float = 0.0, floor: float = _FLOOR):
@@ -41,7 +41,7 @@ class PortNorm(nn.Module):
 
 
 class SpikingLayer(nn.Module):
-    """Linear map, normalisation, and neurons that start from rest.
+    """Linear map, normalisation, and spiking neurons that start each step from rest.
 
     Args:
         inputs: width of the input.
@@ -69,7 +69,7 @@ class SpikingLayer(nn.Module):
 
 
 class DenseLayer(nn.Module):
-    """Linear map, normalisation, SiLU: the counterpart of `SpikingLayer` without spikes."""
+    """Linear map, normalisation and SiLU: counterpart of `SpikingLayer` without spikes."""
 
     def __init__(self, inputs: int, neurons: int, options: NeuronOptions):
         super().__init__()
@@ -84,15 +84,16 @@ class DenseLayer(nn.Module):
 class SpikingCell(nn.Module):
     """Recurrent neurons of one kind (`compartments.KINDS`).
 
-    Basal and apical dendrites receive the input and the cell's spikes of the step before. The soma of a
-    neuron with dendrites receives the input alone; a neuron with one port receives both there.
+    Basal and apical dendrites receive the input and the cell's spikes of the previous step. The soma of a
+    neuron with dendrites receives only the input. A neuron with one port receives both at this port.
 
-    With ``options.carried``, potentials go on from step to step. Without it, every step starts from rest and
-    the state is spikes alone, as in the published code. With ``options.gate_time``, the gates of
-    multi-compartment neurons start nearly closed: the gate of each holds the soma for a time drawn from 1 to
-    ``gate_time`` steps (chrono initialisation, Tallec & Ollivier 2018), with a larger gain. With
-    ``options.synapse_time``, the cell's output is low-pass filtered, each neuron's with a time constant of
-    its own, from 0 to ``synapse_time`` steps.
+    - ``options.carried``: potentials are kept from step to step. Without it, every step starts from rest and
+      only spikes are passed on, as in the published code.
+    - ``options.gate_time``: the gates of multi-compartment neurons start nearly closed and keep the soma's
+      potential for a time drawn from 1 to ``gate_time`` steps (chrono initialisation, Tallec & Ollivier
+      2018), with a larger gain.
+    - ``options.synapse_time``: the cell's output is low-pass filtered. Each neuron has its own time constant,
+      from 0 to ``synapse_time`` steps.
 
     Args:
         inputs: width of the input.
@@ -100,7 +101,7 @@ class SpikingCell(nn.Module):
         options: kind and initial constants of the neurons.
     """
 
-    synapse_decay: Tensor | None  # share of the filtered output that stays per step, [N]
+    synapse_decay: Tensor | None  # decay factor of the filtered output per step, [N]
 
     def __init__(self, inputs: int, neurons: int, options: NeuronOptions):
         super().__init__()
@@ -111,7 +112,7 @@ class SpikingCell(nn.Module):
         self.of_input = nn.Linear(inputs, ports * neurons, bias=False)
         self.of_spikes = nn.Linear(neurons, self.recurrent_ports * neurons, bias=False)
         self.norm = PortNorm(ports, neurons, options.gain, floor=options.norm_floor)
-        times = torch.linspace(0, 1, neurons).square() * options.synapse_time  # most are short
+        times = torch.linspace(0, 1, neurons).square() * options.synapse_time  # mostly short ones
         decay = times / (1 + times) if options.synapse_time else None
         self.register_buffer("synapse_decay", decay, persistent=False)
         if options.gate_time and isinstance(self.neurons, MultiCompartment):
@@ -125,16 +126,16 @@ class SpikingCell(nn.Module):
         return spikes, self.neurons.at_rest(*batch, like=like)
 
     def enter(self, inputs: Tensor) -> Tensor:
-        """Currents ``[..., P N]`` of inputs ``[..., inputs]``; for one step or many at once."""
+        """Currents ``[..., P N]`` for inputs ``[..., inputs]`` of one or many steps."""
         return self.of_input(inputs)
 
     def forward(self, currents: Tensor, spikes: Tensor, potentials: Tensor) -> tuple[Tensor, Tensor]:
-        """One environment step: spikes ``[T, B, N]`` (or rates ``[1, B, N]``) and potentials ``[S, B, N]``.
+        """Run one environment step; returns spikes ``[T, B, N]`` (or rates ``[1, B, N]``) and potentials.
 
         Args:
-            currents: of the inputs, ``[T or 1, B, P N]``.
-            spikes: output of the step before, as returned.
-            potentials: after the step before, as returned.
+            currents: currents from the inputs (`enter`), ``[T or 1, B, P N]``.
+            spikes: spikes or rates returned for the previous step.
+            potentials: potentials returned for the previous step, ``[S, B, N]``.
         """
         own = self.of_spikes(spikes)
         if own.shape[-1] < currents.shape[-1]:  # the soma receives no spikes
@@ -154,9 +155,9 @@ def _gate_times(units: int, longest: float) -> Tensor:
 
 
 class GRUCell(nn.Module):
-    """A gated recurrent unit with layer normalisation, called as `SpikingCell`: one tick, no potentials.
+    """Gated recurrent unit with layer normalisation; same methods as `SpikingCell`, with one tick.
 
-    With ``options.gate_time`` its update gates start as those of multi-compartment neurons.
+    With ``options.gate_time`` its update gates are initialised as in `SpikingCell`.
     """
 
     def __init__(self, inputs: int, neurons: int, options: NeuronOptions):
@@ -178,12 +179,12 @@ class GRUCell(nn.Module):
         return self.of_input(inputs)
 
     def forward(self, currents: Tensor, state: Tensor, potentials: Tensor) -> tuple[Tensor, Tensor]:
-        """One environment step: state ``[1, B, N]``, and the empty potentials.
+        """Run one environment step; returns the state ``[1, B, N]`` and the empty potentials.
 
         Args:
-            currents: of the inputs, ``[1, B, 3 N]``.
-            state: after the step before.
-            potentials: empty.
+            currents: contribution of the inputs (`enter`), ``[1, B, 3 N]``.
+            state: state returned for the previous step.
+            potentials: unused.
         """
         reset, candidate, update = self.norm(currents + self.of_state(state)).chunk(3, -1)
         candidate = (reset.sigmoid() * candidate).tanh()

@@ -15,7 +15,7 @@ from spiking_wm.neurons import surrogate
 
 
 def fused(*tensors: Tensor) -> bool:
-    """True if the fused kernels take these tensors: float32 on the CPU."""
+    """True if the fused kernels support these tensors: float32 on the CPU."""
     return all(t.dtype == torch.float32 and t.device.type == "cpu" for t in tensors)
 
 
@@ -81,7 +81,7 @@ def clif(
     for tick_drive in drive.expand(ticks, *drive.shape[1:]):
         current = constants.current_decay * current + tick_drive
         membrane = constants.membrane_decay * (membrane * (1 - spike)) + current
-        # a step fires at >= 0; the paper's neuron fires above the threshold
+        # the step function fires at >= 0, the paper's neuron only above the threshold
         above = membrane - constants.threshold - 1e-9 * (membrane == constants.threshold)
         spike = surrogate.rectangle(above)
         spikes.append(spike)
@@ -100,7 +100,7 @@ class ALIFState(NamedTuple):
 
 
 class ALIFOutput(NamedTuple):
-    """What adaptive LIF neurons give at every tick; each tensor is ``[T, M, B, N]``."""
+    """Output of adaptive LIF neurons at every tick; each tensor is ``[T, M, B, N]``."""
 
     spikes: Tensor  # 0 or 1
     readout: Tensor  # membrane potential after the reset, plus the gain times the input current
@@ -115,7 +115,7 @@ class ALIFConstants(NamedTuple):
 
 
 class ALIFParameters(NamedTuple):
-    """Learnable values, each ``[M, N]`` but ``recurrent``, which is ``[M, G, N/G, N/G]``.
+    """Learned parameters, each ``[M, N]`` except ``recurrent``, which is ``[M, G, N/G, N/G]``.
 
     ``recurrent[m, g, i, j]`` is the weight from neuron ``i`` to neuron ``j`` of group ``g``;
     decays are factors per tick, ``1 - 1/tau``.
@@ -145,7 +145,7 @@ def alif(
         ticks: number of ticks ``T``.
         parameters: decays, thresholds and recurrent weights.
         constants: the fixed values.
-        state: state before the first tick; ``None`` is rest (all zero), which alone runs fused.
+        state: state before the first tick; ``None`` is rest (all zero). Fused kernels support rest only.
 
     Returns:
         Spikes and membrane readout of every tick, and the state after the last tick.

@@ -1,4 +1,4 @@
-"""Options of spiking layers and recurrent spiking cells. Loads no torch."""
+"""Options of spiking layers and recurrent spiking cells. Does not load torch."""
 
 from dataclasses import dataclass
 
@@ -7,17 +7,17 @@ from spiking_wm.core.options import option
 
 @dataclass(frozen=True)
 class NeuronOptions:
-    """Kinds of neurons, and the start of their learned constants; see `layers` and `compartments`."""
+    """Kinds of neurons, and initial values of their learned constants; see `layers` and `compartments`."""
 
     kind: str = option(
         "mcn_soft",
-        "recurrent neurons; mcn_paper leaks through a closed gate, mcn_soft is not reset to 0 by a spike",
+        "kind of recurrent neurons; mcn_paper: the leak is not gated; mcn_soft: reset by subtraction",
         choices=("lif", "adaptive_lif", "two_compartments", "mcn", "mcn_paper", "mcn_soft"),
         was="neuron",
     )
     layer_kind: str = option(
         "integrate_and_fire",
-        "neurons of feed-forward layers; integrate_and_fire rounds a constant current to a rate",
+        "kind of neurons in feed-forward layers; integrate_and_fire rounds a constant current to a rate",
         choices=("lif", "integrate_and_fire"),
         was="layered",
     )
@@ -25,10 +25,10 @@ class NeuronOptions:
         8, "time steps of the network (ticks) within one environment step", 1, 64, was="ticks"
     )
     averaged: bool = option(
-        True, "layers pass on mean rates over ticks; false: the spikes of every tick", was="averaged"
+        True, "layers output mean rates over ticks; false: spikes of every tick", was="averaged"
     )
     carried: bool = option(
-        True, "recurrent neurons keep their potentials between steps; false: from rest", was="carried"
+        True, "recurrent neurons keep potentials between steps; false: start from rest", was="carried"
     )
     gain: float = option(
         0.5, "initial gain of normalised currents; the threshold is 0.5", 0.01, 10, was="gain"
@@ -43,5 +43,5 @@ class NeuronOptions:
         2.0, "longest time constant of recurrent synapses, in steps; 0: no filter", 0, 1e6, was="synapses"
     )
     norm_floor: float = option(
-        0.3, "smallest standard deviation that recurrent currents are divided by", 1e-6, 100, was="floor"
+        0.3, "smallest standard deviation in the normalisation of recurrent currents", 1e-6, 100, was="floor"
     )

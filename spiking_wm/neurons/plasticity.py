@@ -1,6 +1,6 @@
-"""Eligibility traces: gradients from what is local to a synapse; and Adam steps up those gradients.
+"""Eligibility traces (gradients from quantities local to a synapse), and gradient ascent with Adam.
 
-``R`` realisations side by side, ``B`` courses of events abreast in each, as in `neurons.recurrent`.
+``R`` realisations (seeds), each with ``B`` parallel trajectories, as in `neurons.recurrent`.
 """
 
 import numpy as np
@@ -11,39 +11,39 @@ from spiking_wm.neurons.recurrent import Array
 
 
 class CreditedTrace:
-    """A gradient whose credit arrives later: ``sum_t delta_t sum_t'<=t d^(t-t') G_t'``.
+    """Gradient with delayed credit: ``sum_t delta_t sum_t'<=t d^(t-t') G_t'``, where ``delta`` is the credit.
 
-    Every ``G_t = pre_t post_t^T`` has rank 1, so a chunk of steps is kept as factors and folded into the
+    Every ``G_t = pre_t post_t^T`` has rank 1, so a chunk of steps is stored as factors and added to the
     decaying trace as one product. Memory does not grow with the number of steps.
 
     Args:
-        shape: of the gradient, ``[R, pre, post]``.
-        decay: of the trace per step; 0 credits the last step alone.
-        chunk: steps kept as factors.
-        abreast: courses of events in each realisation, ``B``; if several, not longer than a chunk.
+        shape: shape of the gradient, ``[R, pre, post]``.
+        decay: decay factor ``d`` of the trace per step; 0 credits only the last step.
+        chunk: number of steps stored as factors.
+        abreast: parallel trajectories per realisation, ``B``; if more than one, at most ``chunk`` steps long.
     """
 
     def __init__(self, shape: tuple[int, int, int], decay: float, chunk: int = 128, abreast: int = 1):
         realisations, pre, post = shape
         self.decay, self._chunk, self._filled = decay, chunk, np.zeros((), np.int64)
         self._trace, self._gradient, self._taken = (np.zeros(shape, np.float32) for _ in range(3))
-        # whether those are 0, whatever their arrays hold: large arrays are slow to fill
+        # False: the array counts as 0, whatever it contains (filling large arrays is slow)
         self._traced, self._credited = np.zeros((), bool), np.zeros((), bool)
         self._abreast, kept = abreast, (realisations, chunk, abreast)
         self._pre, self._post = np.zeros((*kept, pre), np.float32), np.zeros((*kept, post), np.float32)
         self._delta = np.zeros(kept, np.float32)
-        # how often a new course of events had begun by each step kept, and by now
+        # number of the trajectory of each stored step, and of the current one
         self._course, self._courses = np.zeros(chunk, np.int64), np.zeros((), np.int64)
 
     def start(self) -> None:
-        """Start a new course of events: earlier steps get no more credit. The gradient so far is kept."""
+        """Start a new trajectory: earlier steps get no more credit. The gradient so far is kept."""
         self._courses += 1
 
     def add(self, pre: Array, post: Array) -> None:
-        """Add a step by its factors ``[R B, pre]`` and ``[R B, post]``."""
+        """Add a step, given its factors ``[R B, pre]`` and ``[R B, post]``."""
         if self._filled == self._chunk:
             if self._abreast > 1 and self._course[-1] == self._courses:
-                raise ValueError(f"courses abreast may not be longer than a chunk of {self._chunk} steps")
+                raise ValueError(f"parallel trajectories may have at most {self._chunk} steps (one chunk)")
             self._fold()
         at = int(self._filled)
         for kept, factor in ((self._pre[:, at], pre), (self._post[:, at], post)):
@@ -53,14 +53,14 @@ class CreditedTrace:
         self._filled += 1
 
     def credit(self, delta: Array) -> None:
-        """Credit ``delta [R B]`` to the steps so far."""
+        """Give credit ``delta [R B]`` to the steps so far."""
         if self._filled:
             self._delta[:, int(self._filled) - 1] += delta.reshape(len(self._delta), -1)
-        elif self._traced and not self._courses:  # all steps are in the trace already
+        elif self._traced and not self._courses:  # all steps are already in the trace
             self._credit(delta[:, None, None] * self._trace)
 
     def take(self) -> Array:
-        """The gradient credited since the last call, ``[R, pre, post]``; good until the next one."""
+        """The gradient credited since the last call, ``[R, pre, post]``; valid until the next call."""
         self._fold()
         if not self._credited:
             self._gradient[...] = 0
@@ -87,9 +87,9 @@ class CreditedTrace:
         later = ages[None] - ages[:, None]  # [added at, credited at]
         reached = (later >= 0) & (course[None] == course[:, None])
         powers = np.where(reached, float(self.decay) ** np.maximum(later, 0), 0.0).astype(np.float32)
-        weight = np.stack([powers @ d for d in delta])  # of each step in the gradient
+        weight = np.stack([powers @ d for d in delta])  # weight of each step in the gradient
         self._credit_products(pre * weight[..., None], post)
-        if self._abreast > 1:  # they are over: no trace goes on
+        if self._abreast > 1:  # the trajectories have ended: no trace continues
             return
         if not self.decay:
             self._keep_last(count)
@@ -99,7 +99,7 @@ class CreditedTrace:
             share = np.stack([d[:, 0] @ reach for d in delta])
             self._credit(share[:, None, None] * self._trace)
         if courses > course.max(initial=0):
-            self._traced[...] = False  # none goes on
+            self._traced[...] = False  # the trajectory has ended: no trace continues
             return
         kept = np.where(course == courses, float(self.decay) ** ages[::-1], 0.0).astype(np.float32)
         grown = _products(pre * kept[:, None, None], post)
@@ -122,14 +122,14 @@ class CreditedTrace:
         self._credited[...] = True
 
     def _keep_last(self, count: int) -> None:
-        """The last step may still be credited to."""
+        """Keep the last step, which may still get credit."""
         for factors in (self._pre, self._post):
             factors[:, 0] = factors[:, count - 1]
         self._delta[:, 0], self._course[0], self._filled[...] = 0, 0, 1
 
 
 def _products(pre: Array, post: Array, total: Array | None = None) -> Array:
-    """``[R, steps, B, pre]`` and ``[R, steps, B, post]``, summed over steps and rows: ``[R, pre, post]``."""
+    """Sum of outer products of ``[R, steps, B, pre]`` and ``[R, steps, B, post]``: ``[R, pre, post]``."""
     pre, post = (x.reshape(len(x), -1, x.shape[-1]) for x in (pre, post))
     return np.matmul(pre.transpose(0, 2, 1), post, out=total)
 
@@ -138,10 +138,10 @@ class Adam:
     """Adam (Kingma & Ba 2014) on an array of any shape, in place.
 
     Args:
-        values: the array that it changes.
+        values: the array that is updated.
         rate: learning rate.
         epsilon: added to the root of the mean square.
-        synapses: flat indices, in each realisation, of the values that learn, ``[R, S]``; None: all.
+        synapses: flat indices of the learned values in each realisation, ``[R, S]``; None: all values.
     """
 
     def __init__(
@@ -156,7 +156,7 @@ class Adam:
         self.steps = np.zeros((), np.int64)
 
     def ascend(self, gradient: Array, share: float = 1.0) -> None:
-        """One step, or a share of it, up a gradient of the shape of the values."""
+        """One step of gradient ascent, scaled by ``share``; the gradient has the shape of the values."""
         self.steps += 1
         steps = int(self.steps)
         rate = share * self.rate / (1 - 0.9**steps)

@@ -1,4 +1,4 @@
-"""Record the spikes of all neurons that run inside a context; costs next to nothing outside."""
+"""Record the spikes of all neurons that run inside a context; almost free of cost outside."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,14 +7,14 @@ from contextvars import ContextVar
 import numpy as np
 from torch import Tensor
 
-_heard: ContextVar[list[np.ndarray] | None] = ContextVar("heard", default=None)  # each thread has its own
+_heard: ContextVar[list[np.ndarray] | None] = ContextVar("heard", default=None)  # separate for each thread
 
 
 @contextmanager
 def listen() -> Iterator[list[np.ndarray]]:
-    """Record spikes in this thread: yields a list, to which every layer appends its train, in order.
+    """Context that records spikes of this thread; yields a list to which every layer appends its train.
 
-    A train is ``[T, N]`` (0 or 1, uint8), of the first row of the batch.
+    A train is ``[T, N]`` (0 or 1, uint8), from the first row of the batch.
     """
     trains: list[np.ndarray] = []
     token = _heard.set(trains)

@@ -1,9 +1,9 @@
-"""Recurrent LIF networks, with the traces for plasticity that is local in space and time.
+"""Recurrent LIF networks with eligibility traces for local plasticity.
 
-``R`` realisations (seeds) are side by side in every array and independent: each gives, to the bit,
-what it gives alone. Each may live several courses of events side by side, ``B``: arrays with ``R B`` rows
-hold those of a realisation one after the other. ``N`` neurons, ``D`` inputs, one tick per environment
-step (Capone & Paolucci; eligibility traces as in Bellec et al. 2020).
+Every array contains ``R`` realisations (seeds). They are independent: the results of each are bit-identical
+to those of a run of this seed alone. Each may have ``B`` parallel trajectories: arrays with ``R B`` rows
+contain those of the first realisation, then those of the second, and so on. ``N`` neurons, ``D`` inputs, one
+tick per environment step (Capone & Paolucci; eligibility traces as in Bellec et al. 2020).
 """
 
 from collections.abc import Sequence
@@ -30,27 +30,27 @@ class NeuronConstants:
     reset: float = 100.0
     width: float = 1.0
     bias: float = 0.0  # standard deviation of a constant current into each neuron
-    share: float = 1.0  # of the inputs that a neuron is connected to
-    transient: float = 0.0  # factor on the last change of an input, which is an input then, within +-1
-    change_curves: int = 0  # tuning curves by which such changes are seen besides
-    curves: int = 0  # tuning curves, in whose place an input that is tuned is seen through
-    pairs: int = 0  # tuning curves of the difference of every two tuned inputs, seen besides
-    pair_reach: float = 1.0  # difference at which those end
+    share: float = 1.0  # share of the inputs that each neuron is connected to
+    transient: float = 0.0  # gain of additional inputs, the changes since the last tick (clipped to +-1)
+    change_curves: int = 0  # tuning curves per change, as additional inputs
+    curves: int = 0  # tuning curves that replace each tuned input
+    pairs: int = 0  # tuning curves of the difference of every two tuned inputs, as additional inputs
+    pair_reach: float = 1.0  # largest difference covered by these curves
 
 
 @dataclass
 class Activity:
-    """State of a network's neurons after a tick, each ``[R B, N]`` where nothing else is said."""
+    """State of a network's neurons after a tick; arrays are ``[R B, N]`` unless stated otherwise."""
 
-    synaptic: Array  # filtered spikes, for the trace
+    synaptic: Array  # filtered spikes, for the eligibility trace
     recurrent: Array  # filtered current from other neurons
     potential: Array
     spikes: Array
-    readout: Array  # spikes, filtered for what reads them
+    readout: Array  # spikes, filtered for the read-out
     trace: Array  # response of the potential to each neuron's synapses
     derivative: Array  # pseudo-derivative of a spike
-    input_trace: Array  # response of the potential to what an input weight carries, [R B, rows of those]
-    inputs: Array  # of the tick, [R B, D]; infinite before the first
+    input_trace: Array  # response of the potential to the input features, [R B, features]
+    inputs: Array  # inputs of the tick, [R B, D]; infinite before the first tick
 
     def copy(self) -> "Activity":
         """A copy."""
@@ -58,20 +58,20 @@ class Activity:
 
 
 class RecurrentNetwork:
-    """LIF neurons with weights from each to each; their `Activity` is the caller's.
+    """Fully connected recurrent LIF neurons. The caller keeps their `Activity`.
 
-    Per tick (paper, eq. 1-3): ``synaptic`` filters the spikes of the tick before; ``potential`` leaks
-    and integrates the recurrent current, the input current and ``rest``, less ``reset`` for a spike;
-    ``spikes`` are where it exceeds 0; ``readout`` filters them. With ``transient`` the input current has a
-    second part, from the change of each input since the tick before, by weights of its own. Each spike
-    adds to the recurrent current by the weights of its tick, so weights may change in mid-activity.
+    Per tick (paper, eq. 1-3): ``synaptic`` filters the spikes of the previous tick; ``potential`` leaks and
+    integrates the recurrent current, the input current and ``rest``, minus ``reset`` after a spike; a neuron
+    spikes if its potential exceeds 0; ``readout`` filters the spikes. With ``transient``, the changes of the
+    inputs since the previous tick are additional inputs with their own weights. A spike adds to the recurrent
+    current with the weights at its tick, so weights may change at any time.
 
     Args:
-        generators: one per realisation.
+        generators: random generators, one per realisation.
         input_scale: standard deviation of each input's weights, ``[D]``.
         neurons: ``N``.
-        constants: of the neurons.
-        tuned: how many inputs, the first ones, are seen through ``curves`` if there are any.
+        constants: constants of the neurons.
+        tuned: number of first inputs that are replaced by tuning curves, if ``constants.curves`` is not 0.
     """
 
     def __init__(
@@ -104,17 +104,17 @@ class RecurrentNetwork:
                 weights[-1] = np.vstack([weights[-1], g.normal(0, constants.bias, (1, neurons))])
                 there[-1] = np.vstack([there[-1], np.ones((1, neurons), bool)])
         self.input_weights = _drawn(weights) * there
-        # where, in the flat input weights of each realisation, synapses are, [R, S]; None: everywhere
+        # flat indices of existing synapses in the input weights, [R, S]; None: all exist
         self.synapses = None
         if constants.share < 1:
             self.synapses = np.stack([np.flatnonzero(mask) for mask in there]).astype(np.int32)
 
     def state(self) -> dict[str, np.ndarray]:
-        """Its weights, not copied."""
+        """The weights (not copies)."""
         return {"weights": self.weights, "input_weights": self.input_weights}
 
     def at_rest(self, abreast: int = 1) -> Activity:
-        """The state at the start of an episode, for ``abreast`` courses of events in each realisation."""
+        """The state at the start of an episode, for ``abreast`` trajectories per realisation."""
         rows, (wide, neurons) = self.weights.shape[0] * abreast, self.input_weights.shape[1:]
         widths = [neurons] * (len(fields(Activity)) - 2) + [wide]
         states = [np.zeros((rows, width), np.float32) for width in widths]
@@ -124,9 +124,9 @@ class RecurrentNetwork:
         return activity
 
     def tick(self, activity: Activity, inputs: Array, learning: bool = True) -> Array:
-        """Go on by one tick, in place, with inputs ``[R B, D]``; returns the filtered spikes ``[R B, N]``.
+        """Run one tick, in place, with inputs ``[R B, D]``; returns the filtered spikes ``[R B, N]``.
 
-        Without ``learning``, the traces for plasticity stay as they were.
+        Without ``learning``, the eligibility traces are not updated.
         """
         *states, last = vars(activity).values()
         seen = self._see(inputs, last)
@@ -136,19 +136,19 @@ class RecurrentNetwork:
         return activity.readout
 
     def currents(self, activity: Activity, inputs: Array) -> Array:
-        """What inputs ``[R B, D]`` and the potential at rest add to potentials in a tick, ``[R B, N]``."""
+        """Change of potentials in a tick by inputs ``[R B, D]`` and the rest potential, ``[R B, N]``."""
         decay, _, _, rest, *_ = self.numbers
         return (1 - decay) * (by_realisation(self._see(inputs, activity.inputs), self.input_weights) + rest)
 
     def take_spikes(self, activity: Activity, inputs: Array, spikes: Array) -> Array:
-        """Go on as `tick`, with spikes ``[R B, N]`` of neurons that run on a chip; potentials stay."""
+        """As `tick`, with spikes ``[R B, N]`` of neurons on a chip; potentials are not updated."""
         readout_decay = self.numbers[2]
         activity.inputs[:], activity.spikes[:] = inputs, spikes
         activity.readout[:] = readout_decay * activity.readout + (1 - readout_decay) * spikes
         return activity.readout
 
     def _see(self, inputs: Array, last: Array) -> Array:
-        """What the input weights carry, ``[R B, rows of those]``."""
+        """Input features (inputs, tuning curves, changes), ``[R B, features]``."""
         seen = np.empty((len(inputs), self.input_weights.shape[1]), np.float32)
         kernels.see(np.ascontiguousarray(inputs, np.float32), last, *self._seen_by, seen)
         return seen

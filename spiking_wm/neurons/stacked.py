@@ -1,4 +1,4 @@
-"""Layers whose parameters are stacked over the members of an ensemble, evaluated as one product."""
+"""Layers with parameters stacked over the members of an ensemble, computed as one product."""
 
 import torch
 import torch.nn.functional as F
@@ -6,9 +6,9 @@ from torch import Tensor, nn
 
 
 class StackedLinear(nn.Module):
-    """``M`` linear maps side by side: ``[..., M, B, in]`` to ``[..., M, B, out]``.
+    """``M`` independent linear maps: ``[..., M, B, in]`` to ``[..., M, B, out]``.
 
-    Every member is initialised on its own, as `torch.nn.Linear` is.
+    Every member is initialised like `torch.nn.Linear`.
     """
 
     def __init__(self, members: int, inputs: int, outputs: int):

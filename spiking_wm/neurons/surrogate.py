@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 class _Step(torch.autograd.Function):
-    """1 where ``x >= 0``; subclasses give the slope that gradients see."""
+    """1 where ``x >= 0``; subclasses define the slope in the backward pass."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, *constants: float) -> Tensor:

@@ -1,1 +1,1 @@
-"""Descriptions of robots: what they measure, what they take as commands; knows no ROS types."""
+"""Robot descriptions: observations and commands of a robot. Imports no ROS."""

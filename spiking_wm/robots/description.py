@@ -1,4 +1,4 @@
-"""Descriptions of robots, ``config/robots/NAME.yaml``: read and checked before a robot moves."""
+"""Robot descriptions, ``config/robots/NAME.yaml``: read and checked before the robot moves."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, dataclass, fields
@@ -24,10 +24,10 @@ _Kind = TypeVar("_Kind", bound="DataclassInstance")
 class Reading:
     """Values of the observation that come from one topic, as ``offset + scale * value``.
 
-    ``field`` is a path into the message, as ``twist.twist.linear.x``; or ``polar``: distance, sine and
-    cosine of the bearing of a ``PointStamped``; or ``charging``: 1 if a ``BatteryState`` reports charging.
-    ``joints`` selects values of a ``JointState`` by name, in any order. ``index`` selects elements of a list.
-    Values are clipped to ``low`` and ``high``, infinite ranges (REP-117) included.
+    ``field`` is a path into the message, for example ``twist.twist.linear.x``; or ``polar``: distance, sine
+    and cosine of the bearing of a ``PointStamped``; or ``charging``: 1 if a ``BatteryState`` reports
+    charging, else 0. ``joints`` selects values of a ``JointState`` by name, in any order. ``index`` selects
+    elements of a list. Values are clipped to ``low`` and ``high``, including infinite ranges (REP-117).
     """
 
     topic: str
@@ -40,7 +40,7 @@ class Reading:
     offset: float = 0.0
     low: float = -float("inf")
     high: float = float("inf")
-    fresh_for: float = 0.1  # largest age in seconds, by arrival and by stamp
+    fresh_for: float = 0.1  # maximum age in seconds, by arrival time and by stamp
 
     @property
     def size(self) -> int:
@@ -52,7 +52,7 @@ class Reading:
 
 @dataclass(frozen=True)
 class Command:
-    """The topic of commands: one value per joint in ``joints``, or per field of a twist in ``fields``.
+    """The command topic: one value per joint in ``joints``, or per field of a twist in ``fields``.
 
     The command for an action ``a`` of the policy is ``offset + scale * a`` in ``unit``, from ``low`` to
     ``high``.
@@ -76,11 +76,11 @@ class Command:
 
     @property
     def space(self) -> Box:
-        """Limits of a command, as a space."""
+        """Limits of a command as a Gymnasium space."""
         return Box(np.array(self.low, np.float32), np.array(self.high, np.float32))
 
     def convert(self, action: np.ndarray) -> np.ndarray:
-        """The command for an action; an action of wrong shape is unchanged, and the gate refuses it."""
+        """The command for an action. An action of wrong shape is returned unchanged; the gate rejects it."""
         if action.shape != (len(self.names),):
             return action
         return np.asarray(self.offset, np.float32) + np.asarray(self.scale, np.float32) * action
@@ -88,7 +88,7 @@ class Command:
 
 @dataclass(frozen=True)
 class Robot:
-    """A robot: readings that make up the observation, the command, and the options of its safety gate."""
+    """A robot: readings that form the observation, the command, and the options of its safety gate."""
 
     name: str
     period: float
@@ -110,9 +110,11 @@ class Robot:
             )
         size = sum(reading.size for reading in self.observation)
         if size and spaces.observation.shape != (size,):
-            raise UserError(f"{refused}it sees {spaces.observation.shape} values, the robot gives ({size},)")
+            raise UserError(
+                f"{refused}it observes {spaces.observation.shape} values, the robot gives ({size},)"
+            )
         if not size and len(spaces.observation.shape) != 3:
-            raise UserError(f"{refused}it sees {spaces.observation.shape} values, the robot gives images")
+            raise UserError(f"{refused}it observes {spaces.observation.shape} values, the robot gives images")
         if not isinstance(spaces.action, Box) or spaces.action.shape != (len(self.command.names),):
             raise UserError(
                 f"{refused}its actions are {spaces.action}, the robot takes {len(self.command.names)} values"
@@ -134,7 +136,7 @@ def robots() -> list[str]:
 
 
 def load_robot(name: str) -> Robot:
-    """Read a robot by its name in ``config/robots``, or by the path of a file ``*.yaml``.
+    """Read a robot description by its name in ``config/robots``, or by the path of a ``.yaml`` file.
 
     Raises:
         UserError: for an unknown robot, or an error in its file.
@@ -184,7 +186,7 @@ def _check(robot: Robot, path: Path) -> None:
 
 
 def _build(kind: type[_Kind], described: Any, where: str) -> _Kind:
-    """An instance of a dataclass from the mapping that describes it."""
+    """Make an instance of a dataclass from a mapping."""
     if not isinstance(described, dict):
         raise UserError(f"{where} must hold 'name: value' lines")
     types = get_type_hints(kind)
@@ -202,7 +204,7 @@ def _check_keys(described: Mapping, known: Iterable[str], required: Iterable[str
 
 
 def _convert(kind: Any, value: Any, where: str) -> Any:
-    """A value as the type of its field; a single value becomes a tuple of one."""
+    """Convert a value to the type of its field; a single value becomes a tuple of one."""
     if get_origin(kind) is tuple:
         values = value if isinstance(value, list) else [value]
         return tuple(_convert(get_args(kind)[0], item, where) for item in values)
@@ -212,5 +214,5 @@ def _convert(kind: Any, value: Any, where: str) -> Any:
         else isinstance(value, int | float) and not isinstance(value, bool)
     )
     if not right or (kind is int and not isinstance(value, int)) or value != value:
-        raise UserError(f"{where} is {value!r}, which is no {kind.__name__}")
+        raise UserError(f"{where} is {value!r}, not of type {kind.__name__}")
     return kind(value)

@@ -1,4 +1,4 @@
-"""The observation of a policy from the messages of a robot. Reads messages by attribute; imports no ROS."""
+"""Build a policy's observation from a robot's messages. Reads messages by attribute; imports no ROS."""
 
 import math
 from operator import attrgetter
@@ -13,7 +13,7 @@ _CHANNELS = {"mono8": 1, "rgb8": 3}
 
 
 class ReadingError(ValueError):
-    """A reading cannot be used; the message says which and why."""
+    """A reading cannot be used; the message names it and the reason."""
 
 
 def values_of(reading: Reading, message: Any) -> np.ndarray:
@@ -51,7 +51,7 @@ def _picked(reading: Reading, message: Any) -> list[float]:
         return [found]
     if max(reading.index) >= len(found):
         raise ReadingError(
-            f"{reading.topic}: {reading.field} has {len(found)} values, {max(reading.index)} is wanted"
+            f"{reading.topic}: {reading.field} has {len(found)} values, index {max(reading.index)} is needed"
         )
     return [found[i] for i in reading.index]
 
@@ -69,7 +69,7 @@ def _joint(reading: Reading, joint: str, names: list[str], found: list[float]) -
 def _image(reading: Reading, message: Any) -> np.ndarray:
     if message.encoding not in _CHANNELS:
         raise ReadingError(
-            f"{reading.topic}: encoding {message.encoding!r}, wanted is {' or '.join(_CHANNELS)}"
+            f"{reading.topic}: encoding {message.encoding!r}, expected {' or '.join(_CHANNELS)}"
         )
     rows = np.frombuffer(message.data, np.uint8).reshape(message.height, message.step)
     channels = _CHANNELS[message.encoding]
@@ -77,7 +77,7 @@ def _image(reading: Reading, message: Any) -> np.ndarray:
 
 
 class Senses:
-    """Keeps the newest values of every reading, and joins them to the observation.
+    """Stores the newest values of every reading, and concatenates them to the observation.
 
     Args:
         robot: the robot with the readings.
@@ -90,13 +90,13 @@ class Senses:
         self._faults: list[str | None] = [None] * len(self._readings)  # None: no message yet
 
     def take(self, index: int, message: Any, now: float, wall_time: float) -> None:
-        """Take in a message.
+        """Process a message of a reading.
 
         Args:
             index: number of the reading.
             message: the message.
             now: monotonic time in seconds.
-            wall_time: time in seconds of the clock of the stamps.
+            wall_time: time in seconds, of the clock used for message stamps.
         """
         reading = self._readings[index]
         try:
@@ -105,7 +105,7 @@ class Senses:
         except ReadingError as error:
             self._faults[index] = str(error)
             return
-        except (TypeError, ValueError) as error:  # not numbers, or fewer than the message says
+        except (TypeError, ValueError) as error:  # values that are not numbers, or too few of them
             self._faults[index] = f"{reading.topic}: {reading.field} cannot be read ({error})"
             return
         self._came_at[index], self._faults[index] = now, ""
@@ -122,19 +122,19 @@ class Senses:
             )
 
     def fault(self, now: float) -> str:
-        """Why there is no observation; empty if there is one.
+        """The reason why there is no valid observation; empty if there is one.
 
         Args:
             now: monotonic time in seconds.
         """
         unheard = sorted({f"{r.topic} ({r.type})" for r, f in zip(self._readings, self._faults) if f is None})
         if unheard:
-            return f"nothing has come yet from {', '.join(unheard)}"
+            return f"no message yet from {', '.join(unheard)}"
         for reading, fault, came_at in zip(self._readings, self._faults, self._came_at):
             if fault:
                 return fault
             if now - came_at > reading.fresh_for:
-                return f"{reading.topic} has been silent for more than {reading.fresh_for:g} s"
+                return f"{reading.topic} has sent nothing for more than {reading.fresh_for:g} s"
         return ""
 
     def observation(self) -> np.ndarray:

@@ -1,1 +1,1 @@
-"""Folders of runs, and what is made of them."""
+"""Run folders: configuration, checkpoints, policies, tables, reports."""

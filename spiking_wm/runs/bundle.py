@@ -1,4 +1,4 @@
-"""Policy bundles: everything a robot needs to act, in one checked file."""
+"""Policy bundles: one file with all that is needed to act (weights, algorithm, options, spaces)."""
 
 import json
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ from spiking_wm.core.storage import load, load_facts, pack
 
 
 class Bundle(NamedTuple):
-    """Weights of one policy version with what they were made for."""
+    """Weights of one policy version, with its algorithm, options and spaces (``facts``)."""
 
     weights: Weights
     facts: dict[str, Any]
@@ -28,7 +28,7 @@ class Bundle(NamedTuple):
 
 
 def pack_bundle(weights: Weights, agent: str, options: dict[str, Any], spaces: Spaces, version: int) -> bytes:
-    """A bundle as the bytes of a file."""
+    """The content of a bundle file."""
     facts = {"agent": agent, "options": options, "spaces": spaces.to_json(), "version": version}
     return pack(weights, facts)
 
@@ -45,24 +45,24 @@ def load_bundle(path: Path, digest: str | None = None) -> Bundle:
 
 
 def bundle_facts(path: Path) -> dict[str, Any]:
-    """What a bundle was made for, without its weights (and without torch).
+    """Algorithm, options, spaces and version of a bundle. Does not load weights or torch.
 
     Raises:
-        UserError: if it is missing, damaged, or no bundle.
+        UserError: if the file is missing, damaged, or not a bundle.
     """
     facts = load_facts(path)
     if not {"agent", "version", "options"} <= facts.keys() or '"period"' not in facts.get("spaces", ""):
-        raise UserError(f"{path} is no policy bundle, or of an older kind: train it again")
+        raise UserError(f"{path} is not a policy bundle, or has an unsupported older format: train it again")
     return facts
 
 
 def make_policy(bundle: Bundle, spaces: Spaces, changed: Mapping[str, Any] = MappingProxyType({})) -> Policy:
-    """A new policy that acts as the bundle says; one that acts meanwhile is not touched.
+    """Make a policy from a bundle.
 
     Args:
-        bundle: what it is made of.
-        spaces: of the environment.
-        changed: options that are to differ from the bundle's.
+        bundle: the bundle.
+        spaces: the environment's spaces.
+        changed: options that replace those of the bundle.
 
     Raises:
         UserError: if the bundle was made for other spaces, or its weights do not fit its options.
@@ -75,15 +75,15 @@ def make_policy(bundle: Bundle, spaces: Spaces, changed: Mapping[str, Any] = Map
         policy.load(bundle.weights)
     except (KeyError, RuntimeError, ValueError) as error:
         reason = " ".join(str(error).split())[:200]
-        raise UserError(f"policy version {bundle.version} has weights of other sizes: {reason}") from None
+        raise UserError(f"policy version {bundle.version} does not fit its options: {reason}") from None
     return policy
 
 
 def check_spaces(made_for: str, spaces: Spaces, what: str) -> None:
-    """Refuse spaces that differ from those something was made for.
+    """Check that spaces equal those that a policy or checkpoint was made for.
 
     Raises:
-        UserError: naming both.
+        UserError: if they differ; the message names both.
     """
     if json.loads(made_for) != json.loads(spaces.to_json()):
         raise UserError(

@@ -1,4 +1,4 @@
-"""Runs side by side: what they have in common, learning curves over seeds, steps to a threshold."""
+"""Comparison of runs: groups of seeds, mean learning curves, steps to a threshold."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,38 +16,39 @@ _OF_NO_MATTER = (
     "steps",
     "checkpoint_every",
     "replay_file",
-)  # options in which runs may differ and be of one kind
-_SHARE = 0.9  # of the way from the worst start to the best end, where nothing else is a threshold
+)  # options that may differ between runs of the same group
+_SHARE = 0.9  # default threshold, as a share of the way from the worst first to the best last evaluation
 
 
 class Curve(NamedTuple):
-    """Greedy evaluations of a run, ``[evaluations]`` each."""
+    """Greedy evaluations of a run; each array is ``[evaluations]``."""
 
     seed: int
     step: np.ndarray
-    seconds: np.ndarray  # since it began
+    seconds: np.ndarray  # since the start of the run
     mean: np.ndarray  # return
 
 
 class Group(NamedTuple):
-    """Runs that differ in their seeds only."""
+    """Runs that differ only in their seeds."""
 
     label: str
     curves: tuple[Curve, ...]
 
 
 class Interval(NamedTuple):
-    """A mean and half of its 95 % interval (Student's t); of one value alone infinitely wide."""
+    """A mean and half the width of its 95 % confidence interval (Student's t); infinite for one value."""
 
     mean: Any  # a number, or one for each point
     half: Any
 
 
 def read(paths: Sequence[Path]) -> tuple[str, list[Group]]:
-    """The environment of all, and their groups in the order of what was given.
+    """Read runs; returns their common environment and their groups, in the order of ``paths``.
 
     Raises:
-        UserError: if one is no run or was not evaluated, or environments differ, or a seed comes twice.
+        UserError: if a folder is not a run or has no evaluations, if environments differ, or if a seed occurs
+            twice in a group.
     """
     runs = [Run(path) for path in paths]
     configs = [run.config for run in runs]
@@ -59,12 +60,12 @@ def read(paths: Sequence[Path]) -> tuple[str, list[Group]]:
         grouped.setdefault(_label(config, configs), []).append(_curve(run, config))
     for label, curves in grouped.items():
         if len({curve.seed for curve in curves}) < len(curves):
-            raise UserError(f"a seed of {label} comes twice: give each run once")
+            raise UserError(f"two runs of {label} have the same seed: give each run once")
     return envs[0], [Group(label, tuple(curves)) for label, curves in grouped.items()]
 
 
 def _label(config: RunConfig, configs: Sequence[RunConfig]) -> str:
-    """The algorithm, and the options that differ among runs of it."""
+    """The algorithm, and the options that differ between its runs."""
     others = [other.options for other in configs if other.algorithm == config.algorithm]
     differing = [
         f"{name}:={value}"
@@ -83,7 +84,7 @@ def _curve(run: Run, config: RunConfig) -> Curve:
 
 
 def on_a_grid(curves: Sequence[Curve], by: str) -> tuple[np.ndarray, np.ndarray]:
-    """Common values of ``step`` or ``seconds``, and returns there by straight lines, ``[seeds, points]``."""
+    """Common values of ``step`` or ``seconds``, and linearly interpolated returns ``[seeds, points]``."""
     places = [getattr(curve, by) for curve in curves]
     last = min(place[-1] for place in places)
     grid = np.unique(np.concatenate(places).clip(max=last))
@@ -91,7 +92,7 @@ def on_a_grid(curves: Sequence[Curve], by: str) -> tuple[np.ndarray, np.ndarray]
 
 
 def interval(values: np.ndarray) -> Interval:
-    """Of values ``[seeds]``, or of each column of ``[seeds, points]``."""
+    """Confidence interval of values ``[seeds]``, or of each column of ``[seeds, points]``."""
     if len(values) < 2:
         return Interval(values.mean(0), np.full(values.shape[1:], np.inf)[()])
     half = stats.t.ppf(0.975, len(values) - 1) * stats.sem(values, axis=0)
@@ -99,13 +100,13 @@ def interval(values: np.ndarray) -> Interval:
 
 
 def default_threshold(groups: Sequence[Group]) -> float:
-    """Nine tenths of the way from the worst first evaluation to the best last one, of groups' means."""
+    """90 % of the way from the worst first evaluation to the best last one (means of groups)."""
     first = min(np.mean([curve.mean[0] for curve in group.curves]) for group in groups)
     last = max(np.mean([curve.mean[-1] for curve in group.curves]) for group in groups)
     return float(first + _SHARE * (last - first))
 
 
 def steps_to(curve: Curve, threshold: float) -> float:
-    """Steps until an evaluation reaches a return; infinite if none does."""
+    """Steps until an evaluation reaches the threshold; infinite if none does."""
     reached = curve.step[curve.mean >= threshold]
     return float(reached[0]) if len(reached) else float("inf")

@@ -10,16 +10,16 @@ import yaml
 from spiking_wm.core.errors import UserError
 from spiking_wm.core.files import write_atomically
 from spiking_wm.core.options import canonical, flattened, read_yaml, values
-from spiking_wm.core.presets import Setup, agent_of, resolve
+from spiking_wm.core.presets import Setup, agent_of, by_dotted_name, resolve
 from spiking_wm.core.registry import options_class
 from spiking_wm.core.schedule import Schedule
 from spiking_wm.core.storage import load_facts
 
 
 class RunConfig(NamedTuple):
-    """What a run was started, or last resumed, with.
+    """Configuration with which a run was started or last resumed.
 
-    ``origins`` says where values that are no defaults came from; runs of version 0.1 have none.
+    ``origins`` names the source of every value that is not a default; empty in runs of version 0.1.
     """
 
     algorithm: str
@@ -28,37 +28,41 @@ class RunConfig(NamedTuple):
     origins: Mapping[str, str] = {}
 
     def resolve(self, changes: Mapping[str, Any] | None = None) -> Setup:
-        """The algorithm with these options, some of them changed."""
+        """The algorithm with the options of this run; ``changes`` replaces some of them.
+
+        Raises:
+            UserError: as `spiking_wm.core.presets.resolve`.
+        """
         of_agent = options_class(agent_of(self.algorithm))
 
         def dotted(named: Mapping[str, Any]) -> dict[str, Any]:
             names = {n: canonical(of_agent, n) or canonical(Schedule, n) or n for n in flattened(named)}
             return {names[name]: value for name, value in flattened(named).items()}
 
-        changed = dotted(changes or {})
+        changed = by_dotted_name(agent_of(self.algorithm), changes or {})
         setup = resolve(self.algorithm, self.env, dotted(self.options) | changed)
         origins = dict(self.origins) | {name: setup.origins[name] for name in changed}
         return replace(setup, origins=origins)
 
 
 def options_of(setup: Setup) -> dict[str, Any]:
-    """All options by dotted names, as YAML and ROS parameters hold them."""
+    """All options by dotted name, with YAML and ROS types."""
     options = values(setup.agent_options) | values(setup.schedule)
     return {name: list(value) if isinstance(value, tuple) else value for name, value in options.items()}
 
 
 def is_run(path: Path) -> bool:
-    """Whether a folder is a run."""
+    """True if the folder is a run."""
     return (path / "config.yaml").exists()
 
 
 def has_begun(path: Path) -> bool:
-    """Whether a run has got so far as to have a policy: there is something to lose."""
+    """True if the run has a policy already, which must not be overwritten."""
     return is_run(path) and (path / "policies").exists()
 
 
 def done(checkpoint: Path, options: Schedule) -> bool:
-    """Whether all steps are done at a checkpoint, and the last evaluation, or more steps than these.
+    """True if a checkpoint is at the end of the run: all steps and the last evaluation are done.
 
     Raises:
         UserError: if the checkpoint is damaged.
@@ -69,13 +73,13 @@ def done(checkpoint: Path, options: Schedule) -> bool:
 
 
 def read_config(path: Path) -> RunConfig:
-    """Read the config of the run in a folder.
+    """Read the configuration of the run in a folder.
 
     Raises:
-        UserError: if the folder is no run.
+        UserError: if the folder is not a run.
     """
     if not is_run(path):
-        raise UserError(f"{path} is not a run (it has no config.yaml): give a folder as runs/NAME")
+        raise UserError(f"{path} is not a run (it has no config.yaml): give a run's folder, as runs/NAME")
     said = read_yaml(path / "config.yaml")
     try:
         return RunConfig(**said)
@@ -84,7 +88,7 @@ def read_config(path: Path) -> RunConfig:
 
 
 def write_config(path: Path, setup: Setup, env_id: str) -> None:
-    """Write the config of the run in a folder."""
+    """Write the configuration of the run in a folder."""
     config = {
         "algorithm": setup.algorithm,
         "env": env_id,

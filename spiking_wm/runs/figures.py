@@ -1,7 +1,6 @@
-"""Figures about a run; whoever asks for one saves or shows it, notebooks by themselves."""
+"""Matplotlib figures of a run. Notebooks show them; other callers save them."""
 
 import io
-
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -46,7 +45,7 @@ def learning(run: Run) -> Figure:
 
 
 def phases(run: Run, dreams: Sequence[Mapping[str, str]]) -> Figure:
-    """When the learner was awake, and when it dreamed."""
+    """Times at which the learner was awake, and times at which it dreamed."""
     figure, (axes,) = _figure(1.5)
     spans = [(float(row["began"]), float(row["seconds"])) for row in dreams]
     end = max(
@@ -73,10 +72,10 @@ def model_error(dreams: Sequence[Mapping[str, str]]) -> Figure:
 
 
 def segment(found: Mapping[str, np.ndarray]) -> Figure:
-    """A held-out segment, real and dreamed, and by how much they differ after so many steps.
+    """A held-out segment, real and predicted, and the prediction error by horizon.
 
     Args:
-        found: ``real`` and ``dream``, as `spiking_wm.Agent.dream_against_reality` gives them.
+        found: ``real`` and ``dream``, as returned by `spiking_wm.Agent.dream_against_reality`.
     """
     real, dream = (found[name].reshape(len(found[name]), -1).astype(float) for name in ("real", "dream"))
     ahead = np.arange(1, len(real) + 1)
@@ -89,7 +88,7 @@ def segment(found: Mapping[str, np.ndarray]) -> Figure:
     course.legend(fontsize="small")
     change = np.abs(real - real[:1]).mean(1)
     error.plot(ahead, np.abs(real - dream).mean(1), "o-", color=_ASLEEP, markersize=3, label="dream")
-    error.plot(ahead, change, ":", color="0.5", label="if nothing changed from step 1 on")
+    error.plot(ahead, change, ":", color="0.5", label="prediction of no change after step 1")
     error.set(xlabel="horizon, steps", title="mean absolute error")
     error.legend(fontsize="small")
     return figure
@@ -110,7 +109,7 @@ def around_dreams(judged: Sequence[tuple[int, float, float]]) -> Figure:
 
 
 def values_of_segment(run: Run, segment: Mapping[str, np.ndarray]) -> Figure:
-    """The observation values that moved most in a held-out segment, real and dreamed."""
+    """The observation values that changed most in a held-out segment, real and predicted."""
     real, dream = segment["real"], segment["dream"]
     shown = np.argsort(real.std(0))[::-1][:6]
     columns = 2 if len(shown) > 1 else 1
@@ -133,7 +132,7 @@ def values_of_segment(run: Run, segment: Mapping[str, np.ndarray]) -> Figure:
 
 
 def film_strip(run: Run, segment: Mapping[str, np.ndarray]) -> Figure:
-    """Pictures of a held-out segment, real above and dreamed below."""
+    """Pictures of a held-out segment: real (top) and predicted (bottom)."""
     steps = np.unique(np.linspace(1, len(segment["real"]), 8).round().astype(int))
     figure = Figure(figsize=(1.5 * len(steps), 3.6), layout="tight")
     grid = figure.subplots(2, len(steps), squeeze=False)
@@ -149,5 +148,5 @@ def film_strip(run: Run, segment: Mapping[str, np.ndarray]) -> Figure:
 
 
 def shown(picture: np.ndarray) -> np.ndarray:
-    """RGB ``[H, W, 3]`` of an observed picture; of stacked frames the newest, which is the last, in grey."""
+    """An observed picture as RGB ``[H, W, 3]``; for stacked frames the newest (last) frame, in grey."""
     return picture if picture.shape[-1] == 3 else np.repeat(picture[..., -1:], 3, -1)

@@ -1,4 +1,4 @@
-"""A run's folder: its config, metrics, policies, checkpoints and pictures."""
+"""The folder of a run: configuration, tables, policies, checkpoints and pictures."""
 
 import importlib.metadata
 import json
@@ -30,19 +30,19 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _POLICIES_KEPT, _DREAMS_KEPT = 5, 12
-_PATIENCE = 10.0  # seconds in which who was killed has ended
-_RESUMED_AT = ("episode", "step", "evaluated_at", "episode_seed")  # where a checkpoint's environment was
+_PATIENCE = 10.0  # seconds to wait for the end of a process that was killed
+_RESUMED_AT = ("episode", "step", "evaluated_at", "episode_seed")  # environment's position in a checkpoint
 
 
 class Run:
-    """One folder that holds all there is to know about one run.
+    """The folder with all files of one run.
 
     Args:
-        path: the folder.
+        path: path of the folder.
     """
 
-    def __init__(self, path: Path):
-        self.path = path
+    def __init__(self, path: str | Path):
+        self.path = path = Path(path)
         self.checkpoints = CheckpointFolder(path / "checkpoints")
         self.policies = path / "policies"
         self._tables = Tables(path)
@@ -52,18 +52,18 @@ class Run:
 
     @property
     def config(self) -> RunConfig:
-        """What the run was started with.
+        """Configuration with which the run was started or last resumed.
 
         Raises:
-            UserError: if the folder is no run.
+            UserError: if the folder is not a run.
         """
         return read_config(self.path)
 
     @staticmethod
     def create(path: Path, setup: Setup, env_id: str) -> "Run":
-        """Make the folder of a run, or write down the options with which one goes on.
+        """Make the folder of a run, or write the options with which an existing run is resumed.
 
-        Those it had before are kept until `commit_options` or `roll_back_options`.
+        The previous options are kept until `commit_options` or `roll_back_options`.
 
         Raises:
             UserError: if the folder cannot be written.
@@ -83,25 +83,25 @@ class Run:
         return self.path / "config.before.yaml"
 
     def commit_options(self) -> None:
-        """It goes on with the options that `create` wrote."""
+        """Accept the options that `create` wrote; the previous ones are deleted."""
         self._before.unlink(missing_ok=True)
 
     def roll_back_options(self) -> None:
-        """It does not go on with them: it has those of before again."""
+        """Reject the options that `create` wrote; the previous ones are restored."""
         if self._before.exists():
             os.replace(self._before, self.path / "config.yaml")
 
     def lock(self) -> IO[bytes]:
-        """Keep all others from learning in this folder, until what is returned is closed.
+        """Lock the folder against other learners until the returned file is closed.
 
         Raises:
-            UserError: if somebody does, and goes on doing so.
+            UserError: if another process still learns in this folder after 10 s.
         """
         deadline = time.monotonic() + _PATIENCE
         while True:
             try:
                 return lock(self.path / ".lock")
-            except BlockingIOError:  # who was killed may take a moment to end
+            except BlockingIOError:  # a killed process may take a moment to end
                 if time.monotonic() > deadline:
                     raise UserError(
                         f"another process learns in {self.path}: stop it first, or choose another run:="
@@ -119,7 +119,7 @@ class Run:
         return self._tables.rows(name)
 
     def forget_after(self, step: int, evaluated_at: int | None, dreams: int) -> None:
-        """Drop the rows that a checkpoint at ``step``, after so many dreams, does not know of."""
+        """Delete the rows that were written after a checkpoint, given its step and numbers of dreams."""
         self._tables.forget_after(step, evaluated_at, dreams)
 
     @property
@@ -145,24 +145,24 @@ class Run:
         return self.policies / f"policy_{version:06d}.safetensors"
 
     def write_policy(self, weights: Weights, setup: Setup, spaces: Spaces, version: int) -> Path:
-        """Write a policy bundle, and drop those that nobody can still be loading."""
+        """Write a policy bundle; delete old ones, which no process can still be loading."""
         path = self.policy_path(version)
         write_atomically(path, bundle_of(weights, setup, spaces, version))
         self.policy_path(version - _POLICIES_KEPT).unlink(missing_ok=True)
         return path
 
     def keep_around_dream(self, number: int, when: str, bundle: bytes) -> None:
-        """Keep a policy bundle of ``before`` or ``after`` a dream phase; of some phases, first to last."""
+        """Keep the policy bundle ``before`` or ``after`` a dream phase, for a limited number of phases."""
         folder = self.policies / "dreams"
         write_atomically(folder / f"{number:06d}_{when}.safetensors", bundle)
         kept = sorted({path.name.split("_")[0] for path in folder.glob("*.safetensors")})
-        if len(kept) > _DREAMS_KEPT:  # every second goes, so those that stay become rarer and rarer
+        if len(kept) > _DREAMS_KEPT:  # delete every second one, except the first and the last
             for gone in kept[1:-1:2]:
                 for path in folder.glob(f"{gone}_*.safetensors"):
                     path.unlink()
 
     def around_dreams(self) -> list[tuple[int, Path, Path]]:
-        """Numbers of dream phases, and the bundles of before and after them."""
+        """For each dream phase kept: its number, and the bundles from before and after it."""
         folder, pairs = self.policies / "dreams", []
         for before in sorted(folder.glob("*_before.safetensors")):
             after = before.with_name(before.name.replace("before", "after"))
@@ -173,27 +173,27 @@ class Run:
     # --- dream against reality ---
 
     def keep_segment(self, segment: Mapping[str, np.ndarray]) -> None:
-        """Keep a held-out segment and its prediction, for the picture."""
+        """Keep a held-out segment and its prediction, for figures."""
         if segment:
             write_atomically(self.path / "dream.safetensors", pack(segment, {}))
 
     def dream_against_reality(self) -> dict[str, np.ndarray]:
-        """What `keep_segment` kept; empty if nothing was."""
+        """The segment stored by `keep_segment`; empty if there is none."""
         file = self.path / "dream.safetensors"
         return {name: tensor.numpy() for name, tensor in load(file)[0].items()} if file.exists() else {}
 
     # --- checkpoints ---
 
     def save(self, learner: Learner, spaces: Spaces, config: RunConfig) -> Path:
-        """Write a checkpoint of everything.
+        """Write a checkpoint of learner, policy and environment.
 
         Args:
-            learner: what learned.
-            spaces: the environment's.
-            config: what the run goes on with.
+            learner: the learner.
+            spaces: the environment's spaces.
+            config: configuration with which the run is resumed.
 
         Raises:
-            OSError: if it cannot be written; older ones then stay.
+            OSError: if it cannot be written; older checkpoints stay.
         """
         facts = {
             "algorithm": config.algorithm,
@@ -213,10 +213,10 @@ class Run:
         return self.checkpoints.save(learner.step, files)
 
     def restore(self, learner: Learner, spaces: Spaces, checkpoint: Path) -> None:
-        """Put a learner where a checkpoint was taken.
+        """Restore a learner from a checkpoint.
 
         Raises:
-            UserError: if the checkpoint is damaged, or of another algorithm, environment or size.
+            UserError: if the checkpoint is damaged, or has another algorithm, environment or network size.
         """
         tensors, facts = load(checkpoint / "agent.safetensors")
         acting = load_bundle(checkpoint / "policy.safetensors")
@@ -228,7 +228,7 @@ class Run:
             reason = " ".join(str(error).split())[:200]
             raise UserError(
                 f"{checkpoint} was made by algorithm:={facts['algorithm']} with other options or sizes, or by"
-                f" another version of it ({reason}): resume it with its own"
+                f" another version of it ({reason}): resume it with its original options"
             ) from None
         actions = list(episode["actions"].numpy())
         learning.restore_counters(learner, facts["learner"], acting.weights, actions)
@@ -247,19 +247,19 @@ def _numbers(text: str) -> tuple[float, ...]:
 
 
 def new_run_path(setup: Setup, env_name: str) -> Path:
-    """A new folder in ``runs/``, named by environment, algorithm, seed and time."""
-    name = re.sub(r"[^\w.-]+", "-", env_name)
+    """Path of a new folder in ``runs/``, named after environment, algorithm, seed and time."""
+    name = re.sub(r"[^\w.-]+", "-", env_name)[:80].strip("-")
     stamp = time.strftime("%Y%m%d-%H%M%S")
     return Path("runs") / f"{name}_{setup.algorithm}_s{setup.schedule.seed}_{stamp}"
 
 
 def bundle_of(weights: Weights, setup: Setup, spaces: Spaces, version: int) -> bytes:
-    """A policy bundle, as the bytes of a file."""
+    """The content of a policy bundle file."""
     return pack_bundle(weights, setup.agent, values(setup.agent_options), spaces, version)
 
 
 def resume_point(checkpoint: Path) -> dict[str, Any]:
-    """Where a checkpoint's environment was: the arguments of `Session.resume`.
+    """Position of the environment in a checkpoint: the arguments of `Session.resume`.
 
     Raises:
         UserError: if the checkpoint is missing or damaged.
@@ -269,7 +269,7 @@ def resume_point(checkpoint: Path) -> dict[str, Any]:
 
 
 def spaces_of(checkpoint: Path) -> Spaces:
-    """The spaces that a checkpoint's agent was made for.
+    """The spaces of a checkpoint's agent.
 
     Raises:
         UserError: if the checkpoint is missing or damaged.

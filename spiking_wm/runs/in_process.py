@@ -43,15 +43,23 @@ def train(
 
     Returns:
         The learner.
+
+    Raises:
+        UserError: if it cannot begin, or the environment returns what it should not; a run that would have
+            gone on is then as it was.
     """
     schedule = run.config.resolve().schedule
-    session = Session(
-        run.config.env if env is None else env,
-        schedule.seed,
-        schedule.steps,
-        schedule.evaluation.every,
-        schedule.evaluation.episodes,
-    )
+    try:
+        session = Session(
+            run.config.env if env is None else env,
+            schedule.seed,
+            schedule.steps,
+            schedule.evaluation.every,
+            schedule.evaluation.episodes,
+        )
+    except BaseException:
+        run.roll_back_options()
+        raise
     acting = Acting()
 
     def act_from_now_on(release: Release, path: Path) -> None:
@@ -61,6 +69,7 @@ def train(
         learning = LearningRun(run, session.spaces, resume, act_from_now_on)
     except BaseException:
         session.close()
+        run.roll_back_options()
         raise
     learner = learning.learner
     try:
@@ -105,13 +114,19 @@ def train_offline(
     return learner
 
 
-def dream(run: Run, budget: Budget, on_progress: Callable[[int, int], None] = _nothing) -> Learner:
+def dream(
+    run: Run,
+    budget: Budget,
+    on_progress: Callable[[int, int], None] = _nothing,
+    stopped: Callable[[], bool] = lambda: False,
+) -> Learner:
     """Dream from the newest checkpoint within a budget, with no environment, and save.
 
     Args:
         run: the folder.
         budget: bounds of the dream phase.
         on_progress: called with the rollouts and updates so far.
+        stopped: whether to end before the budget is spent, asked after each unit; what was learned is saved.
 
     Raises:
         UserError: if there is no checkpoint, or nothing to dream of.
@@ -121,9 +136,10 @@ def dream(run: Run, budget: Budget, on_progress: Callable[[int, int], None] = _n
     learner = learning.learner
     try:
         learner.start_dream(budget)
-        while learner.dreaming:
+        while learner.dreaming and not stopped():
             learner.work()
             on_progress(learner.progress.rollouts, learner.progress.updates)
+        learner.end_dream()
         if learning.save() is None:
             raise UserError("the dream was not saved: free some disk, and dream again")
     finally:

@@ -1,4 +1,4 @@
-"""A learner and its run folder."""
+"""A learner together with its run folder."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -13,16 +13,16 @@ from spiking_wm.training.learner import DreamResult, Learner, Release
 
 
 class LearningRun(Recorder):
-    """A learner and its folder: records, writes policies, saves checkpoints, goes on after a stop.
+    """A learner and its run folder: records, writes policies, saves checkpoints, resumes.
 
     Args:
         run: the folder, made by `Run.create`.
         spaces: the environment's spaces.
-        resume: a checkpoint to go on from.
-        on_release: called with each release and its file.
+        resume: checkpoint to resume from; None: start a new run.
+        on_release: called with each release and the path of its bundle.
 
     Raises:
-        UserError: if it cannot learn with these options, or go on from that; the run is then as it was.
+        UserError: if the agent cannot be made or resumed with these options; the run is then unchanged.
     """
 
     def __init__(
@@ -68,23 +68,23 @@ class LearningRun(Recorder):
         self.released(acting._replace(weights=acting.weights | learner.agent.policy_state()))
 
     def close(self) -> None:
-        """Flush what is recorded, and let others learn in this folder."""
+        """Flush all records and unlock the folder."""
         super().close()
         self._lock.close()
 
     def released(self, release: Release) -> None:
-        """Write the bundle and hand it on."""
+        """Write the bundle, and call ``on_release``."""
         path = self.run_folder.write_policy(release.weights, self.setup, self.spaces, release.version)
         if self._on_release:
             self._on_release(release, path)
 
     def dream_started(self, step: int) -> None:
-        """Keep the policy as it was before."""
+        """Keep the policy from before the dream phase."""
         super().dream_started(step)
         self._keep_around_dream("before")
 
     def dream_ended(self, step: int, result: DreamResult) -> None:
-        """Record the phase with the model's held-out error, and keep the policy that it led to."""
+        """Record the phase with the model's held-out error, and keep the policy from after it."""
         self.dream_recorded(step, self.learner.dreams, result, self.learner.agent.model_error())
         self._keep_around_dream("after")
 
@@ -94,23 +94,23 @@ class LearningRun(Recorder):
         try:
             self.run_folder.keep_around_dream(learner.dreams, when, bundle)
         except OSError as error:
-            self.warn(f"policy {when} a dream not kept ({error}): free some disk")
+            self.warn(f"policy {when} a dream not kept ({error}): free some disk space")
 
     def save_due(self, step: int) -> None:
-        """Save; a full disk is reported and training goes on."""
+        """Save a checkpoint. If the disk is full, print a warning and continue training."""
         self.save()
 
     def save(self) -> Path | None:
-        """Write a checkpoint; None (with a warning) if the disk refuses."""
+        """Write a checkpoint; returns None (with a warning) if it cannot be written."""
         try:
             self.run_folder.keep_segment(self.learner.agent.dream_against_reality())
             return self.run_folder.save(self.learner, self.spaces, self._config)
         except OSError as error:
             self.warn(
-                f"checkpoint not saved ({error}); training goes on, the older one stays: free some disk"
+                f"checkpoint not saved ({error}); training continues, older ones stay: free some disk space"
             )
             return None
 
     def warn(self, text: str) -> None:
-        """Say something that the user should know."""
+        """Print a warning for the user."""
         print(f"warning: {text}", flush=True)

@@ -1,4 +1,4 @@
-"""Pictures of a run as files: its learning curve, and a dream beside reality."""
+"""Picture files of a run: learning curve, and comparison of a dream with reality."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,11 +10,11 @@ from spiking_wm.core.extras import missing_extra
 from spiking_wm.runs import figures
 from spiking_wm.runs.folder import Run
 
-_FILM_SCALE, _FILM_PACE = 3, 200  # pixels to a pixel; milliseconds to a step
+_FILM_SCALE, _FILM_PACE = 3, 200  # magnification; milliseconds per step
 
 
 def draw(path: Path) -> list[Path]:
-    """Draw what the run at ``path`` has data for; returns the files."""
+    """Draw all pictures that the run at ``path`` has data for; returns the files."""
     run = Run(path)
     made = []
     if run.table("episodes") or run.table("evaluations"):
@@ -29,10 +29,10 @@ def draw(path: Path) -> list[Path]:
 
 
 def film(segment: Mapping[str, np.ndarray], path: Path) -> Path:
-    """A segment of pictures, moving: real, dreamed, and by how much they differ, side by side.
+    """Write an animation of a segment of pictures: real, predicted, and their difference, side by side.
 
     Raises:
-        UserError: if the extra that writes it is missing.
+        UserError: if the extra for writing it is not installed.
     """
     with missing_extra():
         import imageio.v3 as iio

@@ -1,31 +1,32 @@
-"""What a learner reports, in its run's tables and in TensorBoard."""
+"""Record a learner's events in the run's tables and in TensorBoard."""
 
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from spiking_wm.core.contract import Metrics
 from spiking_wm.runs.folder import Run
 from spiking_wm.training.learner import DreamResult, Evaluation, Observer
 
 
 class Recorder(Observer):
-    """Writes what a learner reports.
+    """Writes a learner's events to tables and TensorBoard.
 
     Args:
-        run: where to.
+        run: the run's folder.
     """
 
     def __init__(self, run: Run):
         self._run = run
         self._board = _tensorboard(run.path / "tensorboard")
         self._started = self._fell_asleep = time.monotonic()
-        self._newest: Metrics = {}  # of updates since the last row
+        self._newest: Metrics = {}  # metrics of the updates since the last row
         self._last_row = 0
 
     def goes_on(self) -> None:
-        """Count seconds on from where the run's tables end."""
+        """After a resume, continue the count of seconds from the last rows of the run's tables."""
         ends = [0.0]
         for table in ("evaluations", "phases", "dreams"):
             for row in self._run.table(table)[-1:]:
@@ -37,11 +38,11 @@ class Recorder(Observer):
             self._board.add_scalar(name, value, step)
 
     def learned(self, step: int, updates: int, metrics: Metrics) -> None:
-        """The newest scalars after every hundredth step, or update where there are no steps yet."""
+        """Record the newest metrics every 100 steps (or every 100 updates before the first step)."""
         at = step or updates
-        if at < self._last_row:  # steps begin, after many updates
+        if at < self._last_row:  # environment steps start, after the first updates
             self._newest, self._last_row = {}, 0
-        self._newest |= metrics  # some come with every so many updates only
+        self._newest |= metrics  # some metrics are not in every update
         if at >= self._last_row + 100:
             self._last_row = at
             self._scalars(at, self._newest)
@@ -70,11 +71,11 @@ class Recorder(Observer):
         self._scalars(evaluation.step, {"evaluation_return": evaluation.mean})
 
     def dream_started(self, step: int) -> None:
-        """Take note of when."""
+        """Store the start time."""
         self._fell_asleep = time.monotonic()
 
     def dream_recorded(self, step: int, number: int, result: DreamResult, model_error: Metrics) -> None:
-        """A row and scalars about a dream phase and the model it was dreamed in."""
+        """Add a row and scalars for a dream phase and its world model."""
         accepted = result.metrics.get("dream_accepted", float("nan"))
         row = {"step": step, "rollouts": result.rollouts, "updates": result.updates, "accepted": accepted}
         began, took = self._fell_asleep - self._started, time.monotonic() - self._fell_asleep
@@ -83,7 +84,7 @@ class Recorder(Observer):
         self._scalars(step, result.metrics | model_error)
 
     def phase_changed(self, step: int, phase: str, reason: str) -> None:
-        """A row about what the robot does from now on, and why."""
+        """Add a row for the robot's new phase and its reason."""
         seconds = round(time.monotonic() - self._started, 1)
         self._run.append("phases", {"step": step, "seconds": seconds, "phase": phase, "reason": reason})
 
@@ -94,7 +95,7 @@ class Recorder(Observer):
 
 
 def _tensorboard(folder: Path) -> Any:
-    """Where scalars go; nothing if the extra ``tensorboard`` is not installed."""
+    """A TensorBoard writer; None if the extra ``tensorboard`` is not installed."""
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ModuleNotFoundError:

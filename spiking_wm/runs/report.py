@@ -1,4 +1,4 @@
-"""A run at a glance, as one HTML file that needs nothing else."""
+"""Report of a run: one self-contained HTML file."""
 
 import base64
 import html
@@ -22,10 +22,11 @@ from spiking_wm.runs.bundle import load_bundle, make_policy
 from spiking_wm.runs.folder import Run
 from spiking_wm.training.evaluation import episode_return
 
-_GAMES, _FIRST_GAME, _LONGEST = 3, 6_000_011, 1000  # of each policy around a dream; steps of a game
-_PATIENCE = 30.0  # seconds after which no further dream is judged
-_REASONS = 200  # of phases
-_DECISIONS = 300  # that spikes are counted on
+# evaluations around a dream: episodes per policy, first seed, largest number of steps
+_GAMES, _FIRST_GAME, _LONGEST = 3, 6_000_011, 1000
+_PATIENCE = 30.0  # seconds after which no further dream phase is evaluated
+_REASONS = 200  # number of phase changes shown
+_DECISIONS = 300  # number of decisions for the spike counts
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #222 }
 body { max-width: 60rem; margin: 2rem auto; padding: 0 1rem }
@@ -36,12 +37,12 @@ code { background: #f4f4f4; padding: .1rem .3rem } img { max-width: 100% }
 """
 
 
-AroundDream = tuple[int, Path, Path]  # number of a dream phase, bundles before and after it
+AroundDream = tuple[int, Path, Path]  # number of a dream phase, bundles from before and after it
 Item = TypeVar("Item")
 
 
 class Section(NamedTuple):
-    """A part of the report."""
+    """A section of the report."""
 
     title: str
     body: str  # HTML
@@ -50,17 +51,17 @@ class Section(NamedTuple):
 def report(
     run: Run, progress: Callable[[Sequence[AroundDream]], Iterable[AroundDream]] = lambda pairs: pairs
 ) -> Path:
-    """Write ``report.html`` into a run's folder; policies around dreams play some games for it.
+    """Write ``report.html`` into a run's folder. Evaluates policies from before and after dream phases.
 
     Args:
-        run: the folder.
-        progress: passes on the dream phases whose policies are evaluated, and may show how many are done.
+        run: the run's folder.
+        progress: receives the dream phases to evaluate and yields them in turn; may show a progress bar.
 
     Returns:
-        The file.
+        Path of the file.
 
     Raises:
-        UserError: if the folder is no run.
+        UserError: if the folder is not a run.
     """
     config = run.config
     sections = [
@@ -80,7 +81,7 @@ def report(
     return file
 
 
-# --- parts ---
+# --- sections ---
 
 
 def _summary(run: Run) -> Iterator[Section]:
@@ -89,7 +90,7 @@ def _summary(run: Run) -> Iterator[Section]:
     evaluations, episodes, dreams = (run.table(name) for name in ("evaluations", "episodes", "dreams"))
     rows = [("command", f"<code>{html.escape(command)}</code>")]
     if episodes:
-        rows.append(("training", f"{episodes[-1]['step']} steps in {len(episodes)} whole episodes"))
+        rows.append(("training", f"{episodes[-1]['step']} steps in {len(episodes)} complete episodes"))
     if evaluations:
         last, best = evaluations[-1], max(evaluations, key=lambda row: float(row["mean"]))
         rows.append(
@@ -98,7 +99,7 @@ def _summary(run: Run) -> Iterator[Section]:
         rows.append(("best evaluation", _evaluation(best)))
     if dreams:
         updates = sum(int(row["updates"]) for row in dreams)
-        rows.append(("dreams", f"{len(dreams)} phases, {updates} updates in them"))
+        rows.append(("dreams", f"{len(dreams)} phases with {updates} updates"))
     rows.append(("versions", html.escape(", ".join(f"{name} {value}" for name, value in versions.items()))))
     yield Section("Run", _table([], rows))
 
@@ -118,18 +119,18 @@ def _phases(run: Run) -> Iterator[Section]:
     body = _reasons(run)
     if dreams:
         asleep = sum(float(row["seconds"]) for row in dreams)
-        told = f"<p>{asleep:.0f} s asleep in {len(dreams)} phases.</p>"
+        told = f"<p>{len(dreams)} dream phases, {asleep:.0f} s in total.</p>"
         body = _picture(figures.phases(run, dreams)) + told + body
     if body:
         yield Section("Phases over time", body)
 
 
 def _reasons(run: Run) -> str:
-    """What the scheduler told, the last times."""
+    """The last phase changes and their reasons."""
     told = run.table("phases")
     names = ("seconds", "step", "phase", "reason")
     rows = [tuple(html.escape(row[name]) for name in names) for row in told[-_REASONS:]]
-    summary = f"<summary>the robot's phases and why: {len(told)}, the last {len(rows)} of them</summary>"
+    summary = f"<summary>phase changes and their reasons (last {len(rows)} of {len(told)})</summary>"
     return f"<details>{summary}{_table(list(names), rows)}</details>" if told else ""
 
 
@@ -137,11 +138,11 @@ def _model(run: Run) -> Iterator[Section]:
     dreams = [row for row in run.table("dreams") if row["model_error_1_step"]]
     if dreams:
         body = _picture(figures.model_error(dreams))
-        note = "On held-out data; below 1 the model beats one that predicts no change."
+        note = "On held-out data, divided by the error of predicting no change."
         yield Section("Error of the world model", f"{body}<p class=note>{note}</p>")
     segment = run.dream_against_reality()
     if segment:
-        yield Section("A dream beside reality", _picture(figures.segment(segment)))
+        yield Section("Dream against reality", _picture(figures.segment(segment)))
 
 
 def _dreams(
@@ -169,15 +170,15 @@ def _dreams(
     rows = [
         (str(n), f"{before:.4g}", f"{after:.4g}", f"{after - before:+.3g}") for n, before, after in judged
     ]
-    told = f"<p>Better after {better} of {len(judged)} dreams; {mean:+.3g} on the mean.</p>"
-    note = f"Greedy returns, {_GAMES} games each with the same starts, at most {_LONGEST} steps long."
+    told = f"<p>Better after {better} of {len(judged)} dreams; mean change {mean:+.3g}.</p>"
+    note = f"Greedy returns: {_GAMES} episodes each, same seeds, at most {_LONGEST} steps."
     table = _table(["dream", "before", "after", "change"], rows)
     body = f"{told}<p class=note>{note}</p><details><summary>all</summary>{table}</details>"
     yield Section("What dreams changed", _picture(figures.around_dreams(judged)) + body)
 
 
 def _far_apart_first(pairs: Sequence[Item]) -> list[Item]:
-    """In an order in which the first few are spread over all."""
+    """Reorder so that the first few items are spread over the whole sequence."""
     order = [0]
     while len(order) < len(pairs):
         order.append(max(range(len(pairs)), key=lambda k: min(abs(k - chosen) for chosen in order)))
@@ -213,7 +214,7 @@ def _spikes(run: Run) -> Iterator[Section]:
         for k, cost in enumerate(costs)
     ]
     total = sum(cost.energy for cost in costs)
-    table = _table(["layer", "neurons", "rate, spikes a tick", "synaptic operations", "energy, nJ"], rows)
+    table = _table(["layer", "neurons", "rate, spikes per tick", "synaptic operations", "energy, nJ"], rows)
     note = (
         f"A decision of {network.ticks} ticks, mean of {_DECISIONS} in greedy games. Energy is an estimate:"
         f" {PER_OPERATION} pJ a synaptic operation, {PER_UPDATE:g} pJ a neuron update (Loihi, Davies et al."

@@ -1,4 +1,4 @@
-"""Tables of a run, as CSV files: what happened, row by row."""
+"""CSV tables of a run: episodes, evaluations, dream phases, phases of the robot."""
 
 import csv
 import io
@@ -19,10 +19,10 @@ _TABLES = {
         "model_error_1_step",
         "model_error_5_step",
         "number",
-        "began",  # seconds since the start of the process, as in evaluations
-        "seconds",  # that it took
+        "began",  # start, in seconds since the start of the run, as in evaluations
+        "seconds",  # duration
     ),
-    "phases": ("step", "seconds", "phase", "reason"),  # of the robot, where a scheduler tells
+    "phases": ("step", "seconds", "phase", "reason"),  # phases of a robot with a scheduler
 }
 
 
@@ -30,7 +30,7 @@ class Tables:
     """The CSV tables in a run's folder.
 
     Args:
-        folder: of the run.
+        folder: the run's folder.
     """
 
     def __init__(self, folder: Path):
@@ -40,7 +40,7 @@ class Tables:
         return self._folder / f"{name}.csv"
 
     def append(self, name: str, row: Mapping[str, Any]) -> None:
-        """Add a row; columns that it lacks stay empty."""
+        """Add a row; missing columns stay empty."""
         fresh = not self._file(name).exists()
         with self._file(name).open("a", newline="") as file:
             writer = csv.DictWriter(file, _TABLES[name], restval="")
@@ -56,13 +56,19 @@ class Tables:
             return list(csv.DictReader(file))
 
     def forget_after(self, step: int, evaluated_at: int | None, dreams: int) -> None:
-        """Drop the rows that a checkpoint at ``step``, after so many dreams, does not know of."""
+        """Delete the rows that were written after a checkpoint.
+
+        Args:
+            step: training step of the checkpoint.
+            evaluated_at: training step of its last evaluation; None if there was none.
+            dreams: number of dream phases before it.
+        """
         for name, columns in _TABLES.items():
             if not self._file(name).exists():
                 continue
             limit = step if name != "evaluations" else (-1 if evaluated_at is None else evaluated_at)
             rows = [row for row in self.rows(name) if int(row["step"]) <= limit]
-            if name == "dreams":  # there may be many in a step
+            if name == "dreams":  # there may be several in one step
                 rows = [row for row in rows if int(row.get("number") or 0) <= dreams]
             text = io.StringIO()
             writer = csv.DictWriter(text, columns, restval="", extrasaction="ignore")

@@ -1,6 +1,6 @@
-"""The safety gate: passes commands on while all checks pass, else commands a safe action.
+"""The safety gate: forwards commands while all checks pass, else commands a safe action.
 
-It has no clock of its own: callers give the time, in seconds of a monotonic clock.
+It has no clock: callers pass the time, in seconds of a monotonic clock.
 """
 
 from dataclasses import dataclass
@@ -19,8 +19,8 @@ ZERO, HOLD, POSE = "zero", "hold", "pose"
 class GateOptions:
     """Limits of the gate, and its safe action."""
 
-    max_age: float = option(0.04, "age in seconds above which a command is no longer followed", 1e-3)
-    settle: float = option(0.1, "seconds of commands without a gap before the first is followed", 0, 60)
+    max_age: float = option(0.04, "maximum age of a command, in seconds", 1e-3)
+    settle: float = option(0.1, "seconds of uninterrupted commands before the gate forwards them", 0, 60)
     max_rate: float = option(
         0.0, "largest change of an action value per second, in ranges (high - low); 0: no limit", 0
     )
@@ -42,12 +42,12 @@ class Output(NamedTuple):
 
 
 class Gate:
-    """Checks every command. After one that fails, or none in time, it is tripped until `resume`.
+    """Checks every command. If one fails a check or none arrives in time, the gate trips until `resume`.
 
     Args:
         options: limits.
         space: limits and shape of an action.
-        pose: the rest pose, where ``safe`` is ``pose``.
+        pose: rest pose; needed if ``safe`` is ``pose``.
 
     Raises:
         UserError: if the action space has no limits, or the safe action lies outside them.
@@ -67,22 +67,22 @@ class Gate:
             raise UserError(f"the safe action {self._rest} is outside the limits: choose safe:=pose or hold")
         self._good = self._rest  # the last accepted command
         self._emergency = False
-        self._resting = ""  # the reason, if it rests
+        self._resting = ""  # reason for a rest; empty if there is none
         self.tripped = False
         self._wait()
 
     def _wait(self) -> None:
-        """Start over: follow commands once they come without a gap for ``settle`` seconds."""
+        """Start over: forward commands after ``settle`` seconds of uninterrupted commands."""
         self._came_at: float | None = None  # time of the last command
         self._steady_since = 0.0
         self._follows, self.reason = False, "waiting for commands that come steadily"
 
     def command(self, action: np.ndarray, now: float) -> None:
-        """Take in a command; a bad one trips the gate at once.
+        """Check a command; one that fails trips the gate immediately.
 
         Args:
             action: the command.
-            now: the time from which its age counts, as that of the observation that it answers.
+            now: time from which its age is measured, for example the time of its observation.
         """
         if self.tripped or self._resting:
             return
@@ -99,7 +99,7 @@ class Gate:
         self._good = np.clip(action, self.space.low, self.space.high).astype(self.space.dtype)
 
     def _fault(self, action: np.ndarray, before: np.ndarray, seconds: float | None) -> str:
-        """What is wrong with a command, given the one before and the seconds between; empty if nothing."""
+        """Fault of a command, given the previous one and the seconds in between; empty if there is none."""
         o, space = self.options, self.space
         if action.shape != space.shape:
             return f"command of shape {action.shape}, {space.shape} expected"
@@ -119,16 +119,16 @@ class Gate:
         return ""
 
     def emergency_stop(self) -> None:
-        """Trip, until the stop is released (`emergency_over`) and then `resume` is called."""
+        """Trip until the stop is released (`emergency_over`) and `resume` is called after that."""
         self._emergency = True
         self._trip("emergency stop")
 
     def emergency_over(self) -> None:
-        """The emergency stop is released; the gate stays tripped until `resume`."""
+        """Report that the emergency stop is released; the gate stays tripped until `resume`."""
         self._emergency = False
 
     def resume(self) -> str:
-        """Follow commands again, once they come without a gap; returns the reason if refused, else ``""``."""
+        """Forward commands again after ``settle`` seconds. Returns the reason if refused, else ``""``."""
         if self._emergency:
             return "the emergency stop is still pressed"
         self.tripped = False
@@ -137,18 +137,18 @@ class Gate:
         return ""
 
     def rest(self, why: str) -> None:
-        """Command the safe action, without tripping, until `end_rest`; ``why`` is the reason to report."""
+        """Command the safe action until `end_rest`, without tripping; ``why`` is the reported reason."""
         self._resting = why
 
     def end_rest(self) -> None:
-        """End a rest: follow commands again, once they come without a gap, unless the gate is tripped."""
+        """End a rest: forward commands again after ``settle`` seconds, unless the gate is tripped."""
         if self._resting:
             self._resting = ""
             if not self.tripped:
                 self.resume()
 
     def output(self, now: float) -> Output:
-        """The action to command now; call it every control period, since it also detects silence."""
+        """The action to command now. Call it every control period: it also detects missing commands."""
         if self._resting and not self.tripped:
             return Output(self._safe(), self._resting)
         age = 0.0 if self._came_at is None else now - self._came_at

@@ -1,1 +1,1 @@
-"""Learning in an environment: schedule, session, evaluation."""
+"""Training in an environment: learner, session, evaluation."""

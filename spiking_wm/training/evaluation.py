@@ -1,4 +1,4 @@
-"""Greedy episodes of a policy, and what they come to."""
+"""Greedy episodes of a policy, and their returns."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -10,7 +10,7 @@ from spiking_wm.core.contract import Policy
 from spiking_wm.core.episodes import Step, play
 from spiking_wm.core.player import Player
 
-LONGEST = 1_000_000  # steps of an episode that never ends
+LONGEST = 1_000_000  # default limit of steps per episode
 
 
 class Returns(NamedTuple):
@@ -31,7 +31,7 @@ class Returns(NamedTuple):
 
 
 def episode(policy: Policy, env: gym.Env, seed: int, longest: int = LONGEST) -> Iterator[Step]:
-    """Play one greedy episode, step by step; the policy takes in a step's reward before it is yielded."""
+    """Play one greedy episode and yield its steps, each after the policy received its reward."""
     player = Player(policy)
     player.reset(seed)
     for (step,) in play([env], [seed], lambda _, seen: [player.act(seen[0])], longest):
@@ -40,11 +40,11 @@ def episode(policy: Policy, env: gym.Env, seed: int, longest: int = LONGEST) -> 
 
 
 def episode_return(policy: Policy, env: gym.Env, seed: int, longest: int = LONGEST) -> float:
-    """Return of one greedy episode; as far as it went after ``longest`` steps."""
+    """Return of one greedy episode, of at most ``longest`` steps."""
     return sum((step.reward for step in episode(policy, env, seed, longest)), 0.0)
 
 
 def evaluate(policy: Policy, env: gym.Env, seeds: range, longest: int = LONGEST) -> Returns:
-    """Play a greedy episode from each seed."""
+    """Play one greedy episode per seed."""
     rewards = [[step.reward for step in episode(policy, env, seed, longest)] for seed in seeds]
     return Returns(tuple(sum(r, 0.0) for r in rewards), tuple(len(r) for r in rewards))

@@ -1,6 +1,6 @@
-"""What a run does with an agent: when it learns, dreams, releases policies and saves.
+"""Schedule of an agent's work: when it learns, dreams, releases policies and saves checkpoints.
 
-The same `Learner` sits in the in-process trainer and behind the dreamer node, so both learn alike.
+The in-process trainer and the dreamer node use the same `Learner`, so both learn identically.
 """
 
 import math
@@ -18,7 +18,7 @@ AWAKE, DREAMING = "awake", "dreaming"
 
 
 class Release(NamedTuple):
-    """Policy ``version`` answers the observations of steps ``first_step`` up to ``until_step``."""
+    """A policy version, which acts from step ``first_step`` up to, but without, ``until_step``."""
 
     version: int
     first_step: int
@@ -27,17 +27,17 @@ class Release(NamedTuple):
 
 
 class DreamResult(NamedTuple):
-    """How a dream phase ended."""
+    """Result of a dream phase."""
 
     rollouts: int
     updates: int
     completed: bool
     metrics: Metrics
-    scheduled: bool  # not asked for
+    scheduled: bool  # True: by the schedule; False: on request
 
 
 class Evaluation(NamedTuple):
-    """Returns of one evaluation; ``step`` is the training step at which the policy was taken."""
+    """Returns of one evaluation; ``step`` is the training step at which it took place."""
 
     step: int
     version: int
@@ -50,13 +50,13 @@ class Evaluation(NamedTuple):
 
 
 class Observer:
-    """What a learner reports to; all methods do nothing unless overridden."""
+    """Receives the events of a learner. All methods do nothing by default."""
 
     def released(self, release: Release) -> None:
         """A policy version is ready."""
 
     def learned(self, step: int, updates: int, metrics: Metrics) -> None:
-        """One more update was made, of so many by now."""
+        """An update was made; ``updates`` is the total so far."""
 
     def episode_ended(self, step: int, episode: int, episode_return: float, length: int) -> None:
         """A training episode ended."""
@@ -65,30 +65,30 @@ class Observer:
         """An evaluation ended."""
 
     def dream_started(self, step: int) -> None:
-        """The learner fell asleep."""
+        """A dream phase started."""
 
     def dreamed(self, step: int, progress: DreamProgress) -> None:
-        """A unit of dreaming was done."""
+        """A unit of work of the dream phase was done."""
 
     def dream_ended(self, step: int, result: DreamResult) -> None:
-        """The learner woke up."""
+        """The dream phase ended."""
 
     def save_due(self, step: int) -> None:
-        """A checkpoint is due by the schedule."""
+        """The schedule asks for a checkpoint."""
 
 
 class Learner:
-    """Takes in transitions and does what is due after each, one unit of work at a time.
+    """Receives transitions and does the work that is due after each, one unit at a time.
 
     Args:
-        agent: what learns.
+        agent: the agent.
         options: the run's schedule.
-        observer: what is told about it.
+        observer: receives the learner's events.
     """
 
     def __init__(self, agent: Agent, options: Schedule, observer: Observer):
         self.agent, self.options, self.observer = agent, options, observer
-        self.step = 0  # training transitions taken in
+        self.step = 0  # training transitions received
         self.updates = 0
         self.version = 0
         self.dreams = 0
@@ -109,23 +109,23 @@ class Learner:
         self._saved_at = 0
         self._dream: Generator[DreamProgress, None, None] | None = None
         self._dream_scheduled = False
-        self.progress = DreamProgress(0, 0, {})  # of the dream phase
+        self.progress = DreamProgress(0, 0, {})  # of the current or last dream phase
 
     # --- experience ---
 
     def observe(self, transition: Transition) -> None:
-        """Take in the next transition; call `work` until it returns False before the next one.
+        """Receive the next transition. Before the next call, call `work` until it returns False.
 
         Raises:
-            UserError: if a transition is missing or comes twice.
+            UserError: if a transition is missing or was received twice.
         """
         if transition.evaluation:
             self._observe_evaluation(transition)
             return
         if transition.step != self.step:
             raise UserError(
-                f"transition of step {transition.step} came where step {self.step} was due: transitions"
-                f" were lost or doubled between bridge and dreamer"
+                f"received the transition of step {transition.step}, expected step {self.step}: transitions"
+                f" were lost or duplicated between bridge and dreamer"
             )
         self.agent.observe(transition)
         self.step += 1
@@ -141,7 +141,7 @@ class Learner:
             self.finished = True
 
     def _observe_evaluation(self, transition: Transition) -> None:
-        if (transition.step, transition.episode) == (0, 0):  # also after an evaluation was cut off
+        if (transition.step, transition.episode) == (0, 0):  # also after an interrupted evaluation
             self._evaluation_step = self._evaluation_episode = 0
             self._evaluation_returns, self._evaluation_return = [], 0.0
         if transition.step != self._evaluation_step:
@@ -160,10 +160,10 @@ class Learner:
             if solved or self.step >= self.options.steps:
                 self.finished = True
 
-    # --- what is due ---
+    # --- scheduled work ---
 
     def work(self) -> bool:
-        """Do one due unit of work (an update, or part of a dream); False when nothing is due."""
+        """Do one unit of work that is due (an update, part of a dream); returns False if nothing is due."""
         with matmul_precision(self.options.matmul):
             return self._work()
 
@@ -198,10 +198,10 @@ class Learner:
         return bool(every and self.step and self.step % every == 0 and self._saved_at != self.step)
 
     def release(self) -> Release:
-        """Make the agent's present policy the one that acts from here on."""
+        """Release the agent's current policy: it acts from this step on."""
         self.version += 1
         until = self.step - self.step % self.options.policy_every + self.options.policy_every
-        if self.updates < self.agent.updates_first:  # it does not act before those are done
+        if self.updates < self.agent.updates_first:  # the policy acts only after the first updates
             until = self.step
         self.acting = Release(self.version, self.step, until, self.agent.policy_weights())
         self.agent.released(self.acting.weights)
@@ -209,7 +209,7 @@ class Learner:
         return self.acting
 
     def current(self) -> Release:
-        """The policy that acts; if there is none yet, the agent's present one, released now."""
+        """The acting policy; if there is none yet, release the agent's current one."""
         return self.acting or self.release()
 
     # --- dreams ---
@@ -221,20 +221,20 @@ class Learner:
 
     @property
     def dreaming(self) -> bool:
-        """Whether a dream phase is under way."""
+        """True during a dream phase."""
         return self._dream is not None
 
     def start_dream(self, budget: Budget, scheduled: bool = False) -> None:
-        """Fall asleep; `work` then dreams until the budget is spent or `end_dream` is called.
+        """Start a dream phase; `work` then dreams until the budget is spent or `end_dream` is called.
 
-        A dream that was asked for ends with a policy version of its own; one that the schedule
-        called for leaves that to the schedule.
+        A dream phase on request ends with the release of a policy version. After a scheduled one, the
+        schedule decides when the next version is released.
 
         Raises:
-            UserError: if the agent cannot dream yet, or dreams already.
+            UserError: if the agent cannot dream yet, or a dream phase is running.
         """
         if self._dream is not None:
-            raise UserError("a dream phase is under way: end it first")
+            raise UserError("a dream phase is running: end it first")
         if not self.agent.can_dream:
             raise UserError(
                 "nothing to dream of yet: there is no world model (algorithm:=…_dream has one) or too"
@@ -246,7 +246,7 @@ class Learner:
         self.observer.dream_started(self.step)
 
     def end_dream(self) -> None:
-        """End the dream phase, if there is one, keeping what it has learned."""
+        """End the dream phase, if there is one; its updates are kept."""
         if self._dream is not None:
             self._end_dream(self._dream, completed=False)
 
@@ -274,7 +274,7 @@ _PLACES = ("evaluated_at", "episode_seed", "_episode_return", "_dreamed_at", "_s
 
 
 def counters(learner: Learner) -> dict[str, Any]:
-    """The learner's own state as JSON-able facts (the agent's is its `snapshot`)."""
+    """The learner's own state, as values for JSON (the agent's state is its `snapshot`)."""
     facts = {name: getattr(learner, name) for name in (*_COUNTERS, *_PLACES)}
     acting = learner.current()
     return facts | {"acting": [acting.version, acting.first_step, acting.until_step]}
@@ -283,7 +283,7 @@ def counters(learner: Learner) -> dict[str, Any]:
 def restore_counters(
     learner: Learner, facts: dict[str, Any], acting: Weights, episode_actions: list[np.ndarray]
 ) -> None:
-    """Undo `counters`."""
+    """Restore a learner from the values of `counters`."""
     for name in (*_COUNTERS, *_PLACES):
         setattr(learner, name, facts[name])
     version, first_step, until_step = facts["acting"]

@@ -1,4 +1,4 @@
-"""A training run's view of its environment: episodes, seeds, evaluations, and going on after a stop."""
+"""The environments of a training run: episodes, seeds, evaluations, and resuming after a stop."""
 
 import math
 from collections.abc import Sequence
@@ -15,11 +15,11 @@ from spiking_wm.energy.battery import BatteryOptions
 from spiking_wm.envs.battery import EnvBattery
 from spiking_wm.envs.make import EnvLike, make_env, source_of
 
-_EVALUATION_SEEDS = 1_000_003  # evaluations start from the same states every time, apart from training's
+_EVALUATION_SEEDS = 1_000_003  # first seed: the same for all evaluations, other than in training
 
 
 class Pending(NamedTuple):
-    """An observation that waits for an action, and the reward that led to it; counts as in `Transition`."""
+    """An observation that needs an action, and the reward received with it; counters as in `Transition`."""
 
     observation: np.ndarray
     episode: int
@@ -30,26 +30,26 @@ class Pending(NamedTuple):
 
 
 class Session:
-    """Steps a training environment, and a second one for evaluations in between.
+    """Steps a training environment, and a second environment for evaluations.
 
-    Every episode is seeded from the run's seed and its own number, so that an episode can be
-    played again from its actions: that is how a stopped run goes on, with any environment.
+    Every episode is seeded from the run's seed and its own number, so an episode can be replayed from
+    its actions. This is how a stopped run is resumed, with any environment.
 
     Args:
-        env: what environments are made from; see `spiking_wm.envs.make`.
+        env: an environment, its id or a function that makes it; see `spiking_wm.envs.make`.
         seed: the run's seed.
         steps: training steps of the whole run.
         evaluate_every: training steps between evaluations, from step 0 to the last; 0 for none.
         evaluation_episodes: greedy episodes per evaluation.
 
     Raises:
-        UserError: if it cannot be made, or there is only one and evaluations need a second.
+        UserError: if the environment cannot be made, or a single instance is given with evaluations.
     """
 
     def __init__(
         self, env: EnvLike, seed: int, steps: int, evaluate_every: int = 0, evaluation_episodes: int = 10
     ):
-        self._given = source_of(env).single  # it is the caller's, who closes it
+        self._given = source_of(env).single  # a single instance is closed by the caller
         if evaluate_every and self._given:
             raise UserError(
                 "evaluations need a second environment: give a function that makes environments, or"
@@ -68,17 +68,17 @@ class Session:
         self._training_pending = self._begin(episode=0, step=0)
 
     def fit_battery(self, kind: str, options: BatteryOptions) -> None:
-        """Have a battery in training, whose charge outlasts episodes; evaluations go without.
+        """Add a battery to training; its charge is kept between episodes. Evaluations have none.
 
         Raises:
-            UserError: if an own battery is asked for and the environment has none.
+            UserError: if ``kind`` is ``own`` and the environment has no battery.
         """
         self.battery = EnvBattery(self._training, kind, options)
 
-    # --- what waits for an action ---
+    # --- steps ---
 
     def pending(self) -> Pending:
-        """The observation to be answered next; an evaluation that is due comes first."""
+        """The observation that needs an action next; an evaluation that is due comes first."""
         step = self._training_pending.step
         if self._evaluating is None and self._evaluated_at != step and self._evaluation_due(step):
             self._evaluated_at = step
@@ -90,12 +90,12 @@ class Session:
 
     @property
     def evaluating(self) -> bool:
-        """Whether an evaluation has begun that is not over."""
+        """True during an evaluation."""
         return self._evaluating is not None
 
     @property
     def env(self) -> gym.Env:
-        """The environment that acts now."""
+        """The environment in use now: of training or of an evaluation."""
         return self._evaluation if self.evaluating else self._training
 
     @property
@@ -104,7 +104,7 @@ class Session:
         return self._training_pending.step
 
     def apply(self, action: np.ndarray, policy_version: int) -> Transition:
-        """Answer `pending` with an action.
+        """Apply an action to the environment of `pending`; returns the transition.
 
         Raises:
             UserError: for an action outside the action space, or an environment that returns NaN or infinity.
@@ -170,13 +170,13 @@ class Session:
         return Pending(self.spaces.check_observation(observation), episode, step, 0, evaluation)
 
     def begin_again(self) -> None:
-        """Sense the start of a training episode anew, after time has passed; else do nothing."""
+        """Reset the training environment if it is at the start of an episode, else do nothing."""
         pending = self._training_pending
         if pending.episode_step == 0:
             self._training_pending = self._begin(pending.episode, pending.step)
 
     def end_episode(self, next_seed: int = -1) -> None:
-        """Truncate the training episode at its next step; the one after it may have a chosen seed."""
+        """Truncate the training episode at its next step; ``next_seed`` seeds the next one (-1: default)."""
         self._end_requested, self._next_seed = True, next_seed
 
     def rest_action(self) -> np.ndarray:
@@ -187,7 +187,7 @@ class Session:
             self.spaces.action.low, self.spaces.action.high
         )
 
-    # --- going on after a stop ---
+    # --- resuming after a stop ---
 
     def resume(
         self,
@@ -197,10 +197,10 @@ class Session:
         evaluated_at: int | None = None,
         episode_seed: int = -1,
     ) -> None:
-        """Go on at ``step``, ``len(actions)`` steps into an episode, by playing that episode again.
+        """Continue at ``step``, ``len(actions)`` steps into an episode, by replaying that episode.
 
-        ``evaluated_at`` is the training step of the last evaluation that was finished, if any;
-        ``episode_seed`` as in `Transition`.
+        ``evaluated_at`` is the training step of the last finished evaluation, if any; ``episode_seed`` as in
+        `Transition`.
         """
         self._evaluating, self._evaluated_at, self._episode_seed = None, evaluated_at, episode_seed
         self._training_pending = self._begin(episode, step - len(actions))
@@ -215,7 +215,7 @@ class Session:
             )
 
     def close(self) -> None:
-        """Close the environments that were made here."""
+        """Close the environments that this session made."""
         if self._given:
             return
         self._training.close()

@@ -1,4 +1,4 @@
-"""Training in one process, with no ROS: the reference that the graph must agree with."""
+"""Training in one process, without ROS. The ROS graph must give the same results."""
 
 from collections.abc import Callable, Iterable
 
@@ -10,14 +10,14 @@ from spiking_wm.training.session import Session
 
 
 class Acting:
-    """Who acts in training and in evaluations: the policy released last, with a state for each."""
+    """The acting policy (the last one released), with separate states for training and evaluations."""
 
     def __init__(self) -> None:
         self.version = 0
-        self._players: dict[bool, Player] = {}  # by evaluation or not
+        self._players: dict[bool, Player] = {}  # key: True for evaluations
 
     def take(self, policy: Policy, version: int) -> None:
-        """Act by a newer policy; episodes go on."""
+        """Replace the policy by a newer version; running episodes continue."""
         self.version = version
         if not self._players:
             self._players = {evaluation: Player(policy) for evaluation in (False, True)}
@@ -25,7 +25,7 @@ class Acting:
             player.policy = policy
 
     def of(self, evaluation: bool) -> Player:
-        """The one that acts in training, or in evaluations."""
+        """The player for evaluations (True) or for training (False)."""
         return self._players[evaluation]
 
 
@@ -37,15 +37,16 @@ def train(
     on_update: Callable[[int, int], None],
     stopped: Callable[[], bool],
 ) -> None:
-    """Learn from a session until the run is finished, or stopped.
+    """Train on a session until the run is finished or stopped.
 
     Args:
-        learner: tells its observer of policies to act by, who hands them to ``acting``.
-        session: the environment.
-        acting: who acts.
-        on_step: called with the number of training steps after each.
-        on_update: called with the number of updates, and of how many, after each before the first step.
-        stopped: whether to end, asked after each step and update.
+        learner: the learner; its observer must pass released policies to ``acting``.
+        session: the environments.
+        acting: the acting policy.
+        on_step: called after each training step with the number of steps so far.
+        on_update: called after each update before the first step, with the number of updates so far and the
+            number of updates before the first step.
+        stopped: returns True to end; called after each step and update.
     """
     exploration = Exploration(learner.options.seed)
     while not stopped() and learner.work():
@@ -68,7 +69,7 @@ def train(
 def take_in(
     learner: Learner, transitions: Iterable[Transition], on_step: Callable[[int], None] = lambda step: None
 ) -> None:
-    """Learn from what was recorded as from what comes: in order, each with all that is due after it."""
+    """Learn from recorded transitions in order, doing all work that is due after each."""
     for transition in transitions:
         learner.observe(transition._replace(step=learner.step))
         while learner.work():

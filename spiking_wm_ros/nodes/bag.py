@@ -72,7 +72,8 @@ class Bag:
         except OSError as error:
             self.failed = True
             raise UserError(
-                f"{self._folder} cannot be written ({error.strerror}): free disk, or choose another folder"
+                f"{self._folder} cannot be written ({error.strerror}): free some disk, or choose another"
+                " folder"
             ) from None
 
     def _open(self) -> None:

@@ -1,1 +1,1 @@
-"""The host: the policy runs its own network."""
+"""Backend ``host``: the policy runs its own network."""

@@ -1,8 +1,8 @@
-"""Options of the host."""
+"""Options of the backend ``host``."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Options:
-    """The host has no options."""
+    """Empty: the backend has no options."""

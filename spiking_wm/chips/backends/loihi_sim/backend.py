@@ -14,11 +14,11 @@ from spiking_wm.core.contract import Policy
 from spiking_wm.core.errors import UserError
 from spiking_wm.neurons import probe
 
-_REMEMBERED = 4  # courses that are kept at a time
+_REMEMBERED = 4  # number of decision sequences kept at a time
 
 
 class Backend:
-    """Starts a chip for each policy; a new one can start while an older policy still acts."""
+    """Starts one simulated chip per policy. A new chip can start while an older policy still acts."""
 
     def __init__(self, options: Options):
         self.options = options
@@ -29,7 +29,7 @@ class Backend:
         """Start a chip for the network of a policy, and wait until it runs.
 
         Raises:
-            UserError: if chips do not run such a network, lava-nc is missing, or the chip does not start.
+            UserError: if chips cannot run the network, lava-nc is missing, or the chip does not start.
         """
         chip = Simulator(self._network(policy), self.options)
         try:
@@ -42,7 +42,7 @@ class Backend:
 
     @property
     def fault(self) -> str:
-        """What is wrong with the newest chip; empty if nothing is."""
+        """Fault of the newest chip; empty if there is none."""
         gone = self._acting.gone if self._acting else ""
         return f"the simulated Loihi is gone: {gone}" if gone else ""
 
@@ -74,10 +74,10 @@ class Backend:
 
 
 class _OnChip:
-    """Network runner on a chip; returns None once the chip is gone, so that the policy runs the network.
+    """Network runner on a chip. Returns None once the chip has stopped, so that the policy runs the network.
 
-    A course is a sequence of decisions, each from the policy state that the one before ended in. A state that
-    no decision ended in begins a new course, with neurons at rest.
+    A course is a sequence of decisions in which each continues from the policy state of the previous one. A
+    policy state that no decision on this chip returned starts a new course, with neurons at rest.
     """
 
     def __init__(self, chip: Simulator, fallback: str):
@@ -86,7 +86,7 @@ class _OnChip:
         self._number = itertools.count()
 
     def __call__(self, inputs: np.ndarray, before: Any, after: Any) -> np.ndarray | None:
-        """Spikes ``[T, N]`` of the last layer; None if the chip is gone and ``fallback`` is host."""
+        """Spikes ``[T, N]`` of the last layer; None if the chip has stopped and ``fallback`` is host."""
         known, course = self._courses.pop(id(before), (None, 0))
         fresh = known is None
         if fresh:

@@ -1,6 +1,6 @@
-"""The process of a chip: ``python -m spiking_wm.chips.backends.loihi_sim.child FILE-DESCRIPTOR``.
+"""Process of a simulated chip: ``python -m spiking_wm.chips.backends.loihi_sim.child FILE-DESCRIPTOR``.
 
-`simulator` starts it and holds the other end of the pipe. Lava's processes are in its process group.
+`simulator` starts it and uses the other end of the pipe. Lava's processes belong to its process group.
 """
 
 import os
@@ -11,11 +11,11 @@ import time
 from multiprocessing.connection import Connection
 from typing import Any
 
-_REMEMBERED = 4  # courses whose state is kept while another one runs
+_REMEMBERED = 4  # courses (see `backend`) whose state is kept while another one runs
 
 
 def main(descriptor: int) -> None:
-    """Build a chip from the first message, then run requests until the pipe is closed."""
+    """Build a chip from the first message, then answer requests until the pipe is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when this process ends
     threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
     pipe = Connection(descriptor)
@@ -24,8 +24,8 @@ def main(descriptor: int) -> None:
     network, options, probes = pipe.recv()
     chip = Chip(network, options, probes)
     pipe.send("ready")
-    kept: dict[int, Any] = {}  # states by course
-    now = None  # course of the state on the chip
+    kept: dict[int, Any] = {}  # state of each course
+    now = None  # course whose state is on the chip
     try:
         while True:
             if (request := pipe.recv()) == "saturated":
@@ -45,10 +45,10 @@ def main(descriptor: int) -> None:
 
 
 def _end_with_parent(parent: int) -> None:
-    """End the process group when the parent is gone, even if a run hangs."""
+    """End the process group when the parent has ended, even if a run hangs."""
     while os.getppid() == parent:
         time.sleep(0.5)
-    time.sleep(2)  # time to end by itself
+    time.sleep(2)  # first let it end by itself
     os.killpg(0, signal.SIGTERM)
 
 

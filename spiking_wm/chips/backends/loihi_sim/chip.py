@@ -22,8 +22,8 @@ from spiking_wm.chips.backends.loihi_sim.options import Options
 from spiking_wm.chips.backends.loihi_sim.processes import RestingLIF, Soma, WholeInjector
 from spiking_wm.chips.network import ChipNetwork, Layer
 
-_MESSAGE_BITS = 16  # of messages with a value
-_BEHIND = 2  # ticks from an input to the first layer, counted from 1
+_MESSAGE_BITS = 16  # size of messages with a value
+_BEHIND = 2  # ticks from an input to the first layer
 
 
 class Chip:
@@ -70,7 +70,7 @@ class Chip:
     def _connect(
         self, k: int, layer: Layer, whole: FixedLayer | None, source: Any, fires_always: bool
     ) -> Any:
-        """Synapses and neurons of a layer that starts every decision at rest; returns the neurons."""
+        """Make synapses and neurons of a layer that starts every decision at rest; returns the neurons."""
         weights: Any = whole.weights if whole else with_bias(layer)
         graded = bool(self.network.reach) and k == 0
         kind = lava.Sparse if issparse(weights) else lava.Dense
@@ -98,7 +98,7 @@ class Chip:
     def _connect_soma(
         self, k: int, layer: Layer, whole: FixedLayer | None, source: Any, fires_always: bool
     ) -> Any:
-        """Recurrent neurons that keep their state between decisions and take currents; returns them."""
+        """Make recurrent neurons with current inputs; they keep their state between decisions."""
         constants = _constants(layer, whole)
         constants["v"] = whole.start if whole else layer.start
         taken = whole.reset if whole else layer.reset
@@ -114,7 +114,7 @@ class Chip:
         """Run one decision.
 
         Args:
-            inputs: spikes ``[T, inputs]``, or numbers or currents ``[1, inputs]``.
+            inputs: spikes ``[T, inputs]``, or constant numbers or currents ``[1, inputs]``.
 
         Returns:
             Spikes ``[T, N]`` of the last layer; with ``probes`` of every layer.
@@ -130,7 +130,7 @@ class Chip:
         return trains
 
     def _sent(self, inputs: np.ndarray) -> np.ndarray:
-        """Inputs of each of Lava's steps, ``[steps, inputs]``."""
+        """The input of each of Lava's time steps, ``[steps, inputs]``."""
         reach, ticks, whole = self.network.reach, self.network.ticks, self._fixed[0]
         if whole and self.network.carried:
             inputs = np.round(inputs * whole.scale)
@@ -147,11 +147,11 @@ class Chip:
         return [int(neurons.saturated.get()[0]) for neurons in self._neurons]
 
     def state(self) -> list[np.ndarray]:
-        """State of neurons that keep it between decisions."""
+        """State of the neurons that keep it between decisions."""
         return [variable.get() for variable in self._variables()]
 
     def load(self, state: list[np.ndarray] | None) -> None:
-        """Continue from a `state`; ``None`` is rest."""
+        """Set a `state`; ``None`` sets all neurons to rest."""
         if state is None:
             layer, whole = self.network.layers[0], self._fixed[0]
             start = whole.start if whole else layer.start
@@ -175,7 +175,7 @@ def _synapses(whole: FixedLayer | None) -> dict:
 
 
 def _constants(layer: Layer, whole: FixedLayer | None) -> dict:
-    """Constants and initial state of neurons, by the names of Lava."""
+    """Constants and initial state of neurons, by Lava's names."""
     decays: tuple[float, float]
     numbers: tuple[Any, ...]
     if whole:

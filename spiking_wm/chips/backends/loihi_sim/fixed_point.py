@@ -1,8 +1,8 @@
-"""Networks in fixed point, as Loihi 2 holds them.
+"""Conversion of networks to fixed point, as on Loihi 2.
 
-A layer has one scale ``S``: currents, thresholds and biases are integer multiples of ``1 / S``. Weights are
-mantissas of a few bits times a power of two that the layer shares. ``S`` follows from the largest weight
-(`chips.grid`) and the exponent, the largest with which no sum of currents can overflow.
+Each layer has one scale ``S``: currents, thresholds and biases are integer multiples of ``1 / S``. Weights
+are mantissas of a few bits times a power of two shared by the layer. ``S`` follows from the largest weight
+(`chips.grid`) and the exponent. The exponent is the largest for which no sum of currents can overflow.
 """
 
 from typing import NamedTuple
@@ -60,7 +60,7 @@ def with_bias(layer: Layer) -> "np.ndarray | csr_matrix":
 
 
 def bias_by_neuron(layer: Layer) -> bool:
-    """True if biases are weights of a neuron that always fires: they are filtered as currents are."""
+    """True if biases are weights of a neuron that always fires, because they are filtered like currents."""
     return layer.weights is not None and layer.current_decay > 0 and bool(layer.bias.any())
 
 

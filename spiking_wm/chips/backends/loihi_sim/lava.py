@@ -1,12 +1,12 @@
-"""Imports from lava-nc 0.10.0, with what it needs to be imported by Python 3.11."""
+"""Imports from lava-nc 0.10.0, with workarounds for Python 3.11."""
 
 import dataclasses
 import functools
 import multiprocessing
 from unittest.mock import patch
 
-multiprocessing.set_start_method(None, force=True)  # lava sets one, which fails if one is set
-# its dataclasses have defaults without a hash, which Python 3.11 refuses
+multiprocessing.set_start_method(None, force=True)  # lava sets a start method, which fails if one is set
+# its dataclasses have unhashable defaults, which Python 3.11 rejects
 with patch.object(dataclasses, "dataclass", functools.partial(dataclasses.dataclass, unsafe_hash=True)):
     from lava.magma.core.decorator import implements, requires, tag
     from lava.magma.core.model.py.ports import PyInPort, PyOutPort

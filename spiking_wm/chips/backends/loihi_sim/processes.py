@@ -1,8 +1,8 @@
-"""Processes that Lava lacks.
+"""Lava processes that lava-nc does not provide.
 
-`RestingLIF` are Lava's LIF neurons, reset to rest at fixed intervals, with an optional reset by subtraction
-and a counter of saturated potentials. `Soma` are LIF neurons with a second, unfiltered input current and a
-reset by subtraction. `WholeInjector` sends integers, which fixed-point synapses need.
+`RestingLIF`: Lava's LIF neurons with a reset to rest at fixed intervals, an optional reset by subtraction
+and a counter of saturated potentials. `Soma`: LIF neurons with a second, unfiltered input current and a reset
+by subtraction. `WholeInjector`: sends integers, which fixed-point synapses need.
 """
 
 from typing import Any
@@ -30,7 +30,7 @@ from spiking_wm.chips.backends.loihi_sim.lava import (
 
 
 class RestingLIF(LIFReset):
-    """Lava's LIF neurons that are reset to rest, where potentials are ``start``.
+    """Lava's LIF neurons, reset to rest (potential ``start``) at fixed intervals.
 
     A spike subtracts ``taken`` from the potential; with 0 it sets the potential to 0.
     """

@@ -19,15 +19,15 @@ from spiking_wm.chips.backends.loihi_sim.options import Options
 from spiking_wm.chips.network import ChipNetwork
 from spiking_wm.core.errors import UserError
 
-# no extra brings them: lava-nc declares Python below 3.11 and NumPy below 2, and runs with newer ones
+# not in an extra: lava-nc declares Python < 3.11 and NumPy < 2, but runs with newer versions
 _PACKAGES = "lava-nc==0.10.0 asteval"
 _CHILD = "spiking_wm.chips.backends.loihi_sim.child"
 _START, _END, _LAST = 30.0, 3.0, 1.0  # seconds to start, to end, and to end after each signal
-_CLEANS_UP = b"resource_tracker"  # process of Python that frees shared memory after all others ended
+_CLEANS_UP = b"resource_tracker"  # Python process that frees shared memory after all others have ended
 
 
 class ChipGone(RuntimeError):
-    """The chip crashed or hangs; the message says which."""
+    """The chip crashed or hangs; the message names the reason."""
 
 
 class Simulator:
@@ -35,7 +35,7 @@ class Simulator:
 
     Args:
         network: the network to run.
-        options: precision, bits and patience.
+        options: precision, bits and longest time of a decision.
         probes: return the spikes of all layers, not only of the last.
 
     Raises:
@@ -43,18 +43,18 @@ class Simulator:
     """
 
     def __init__(self, network: ChipNetwork, options: Options, probes: bool = False):
-        try:  # only the child uses it, but would end with a traceback
+        try:  # the child needs it; without this check it would end with a traceback
             import lava  # noqa: F401
         except ModuleNotFoundError:
             raise UserError(f"the simulated Loihi needs Lava: pip install --no-deps {_PACKAGES}") from None
         self.options, self.figures = options, {"decisions": 0, "seconds": 0.0}
         ours, theirs = socket.socketpair()
-        # for the sockets of Lava's shared memory, whose paths are limited to 107 characters
+        # short path for the sockets of Lava's shared memory (at most 107 characters)
         self._temporary = tempfile.TemporaryDirectory(prefix=f"loihi_sim{os.getpid()}_", dir="/tmp")
         environment = os.environ | {
             "TMPDIR": self._temporary.name,
             "OMP_NUM_THREADS": "1",
-            "PYTHONWARNINGS": "ignore:resource_tracker",  # it warns of what it frees after a crash
+            "PYTHONWARNINGS": "ignore:resource_tracker",  # it warns about memory freed after a crash
         }
         self._process = subprocess.Popen(
             [sys.executable, "-m", _CHILD, str(theirs.fileno())],
@@ -67,14 +67,14 @@ class Simulator:
         self._pipe = Connection(ours.detach())
         self._pipe.send((network, options, probes))
         self._started = False
-        self.gone = ""  # why the chip is gone; empty while it runs
+        self.gone = ""  # reason why the chip stopped; empty while it runs
 
     def run(self, inputs: np.ndarray, course: int = 0, fresh: bool = False) -> list[np.ndarray]:
         """Run one decision, as `Chip.run`.
 
         Args:
             inputs: spikes, numbers or currents.
-            course: number of a course (a sequence of decisions); carried neurons have a state in each.
+            course: number of the course (sequence of decisions); each has its own state of carried neurons.
             fresh: True at the first decision of a course: neurons start from rest.
 
         Raises:
@@ -137,7 +137,7 @@ class Simulator:
             for member in members:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(member, number)
-                    os.kill(member, signal.SIGCONT)  # so that a stopped one ends too
+                    os.kill(member, signal.SIGCONT)  # so that a suspended process ends too
             _wait_until(lambda: not _members(group), seconds if members else 0)
         self._process.wait()
         _wait_until(lambda: not _members(group, all_of_them=True), _END)
@@ -145,7 +145,7 @@ class Simulator:
 
 
 def _members(group: int, all_of_them: bool = False) -> list[int]:
-    """Process ids of a session, by default without the one that frees shared memory."""
+    """Process ids of a session, by default without the process that frees shared memory."""
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError, IndexError):
