@@ -7,7 +7,6 @@ actions, actor 256-256, batch 256, 3 members) where the table says so, else the 
 import json
 import tempfile
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import gymnasium as gym
@@ -20,6 +19,7 @@ from rich.table import Table
 
 from spiking_wm.agents.popsan.agent import Agent
 from spiking_wm.core.contract import Transition
+from spiking_wm.core.options import override
 from spiking_wm.core.presets import resolve
 from spiking_wm.core.process import matmul_precision, prepare_to_compute
 from spiking_wm.core.spaces import Spaces
@@ -84,7 +84,7 @@ def main() -> None:
     console = Console(width=110)
     speed = gflops()
     options = resolve("popsan_dream", ENV, {}).agent_options
-    published_sizes = replace(options, actor_hidden=(256, 256), batch=256)
+    published_sizes = override(options, {"actor.hidden": [256, 256], "batch": 256})
     transitions = random_transitions(DATA)
     agent = agent_with(published_sizes, transitions[:4000])
     policy = Agent.policy_class(published_sizes, agent.spaces)
@@ -106,7 +106,7 @@ def main() -> None:
     figures["train_steps_per_s"] = training_speed("popsan", False)
     figures["train_steps_per_s_dreaming"] = training_speed("popsan_dream", True)
 
-    table = Table("what (one thread)", "here", "bar", "published code", title=f"PopSAN, {speed:.0f} GFLOP/s")
+    table = Table("what (one thread)", "here", "target", "published code", title=f"PopSAN, {speed:.0f} GFLOP/s")
     for name, text, bar, published in (
         ("act_ms", "one decision, published actor", "≤ 0.4 ms", "3.6 ms"),
         ("td3_update_ms", "TD3 update, batch 256, published actor", "≤ 20 ms", "70 ms"),
@@ -118,14 +118,10 @@ def main() -> None:
         table.add_row(text, f"{figures[name]:.3g}", bar, published)
     console.print(table)
 
-    published = resolve("popsan_dream_published", ENV, {}).agent_options
-    sizes = ("model_ticks", "linear_input", "model_hidden", "blocks", "neurons_per_scale", "readout")
-    compared = {
-        "default": options,
-        "published sizes": replace(
-            options, population_readout=0.7, **{name: getattr(published, name) for name in sizes}
-        ),
-    }
+    published = resolve("popsan_dream_published", ENV, {}).agent_options.model
+    names = ("ticks", "linear_input", "hidden", "blocks", "neurons_per_scale", "readout", "population_readout")
+    sizes = {f"model.{name}": getattr(published, name) for name in names}
+    compared = {"default": options, "published sizes": override(options, sizes)}
     table = Table(
         "world model", "1 step", "5 steps", "ms per update", title="held-out error / no-change error"
     )

@@ -11,7 +11,6 @@ import os
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from statistics import median
 
@@ -26,6 +25,7 @@ from rich.table import Table
 from spiking_wm.agents.popsan.agent import Agent
 from spiking_wm.core.contract import Transition
 from spiking_wm.core.errors import UserError
+from spiking_wm.core.options import override
 from spiking_wm.core.presets import resolve
 from spiking_wm.core.process import matmul_precision, prepare_to_compute
 
@@ -59,7 +59,7 @@ def published(transitions: list[Transition]) -> dict[str, Callable[[], float]]:
 def ours(transitions: list[Transition]) -> dict[str, Callable[[], float]]:
     """The same parts of ours."""
     options = resolve("popsan_dream", ENV, {}).agent_options
-    agent = agent_with(replace(options, actor_hidden=(256, 256), batch=256), transitions)
+    agent = agent_with(override(options, {"actor.hidden": [256, 256], "batch": 256}), transitions)
     policy = Agent.policy_class(agent.options, agent.spaces)
     policy.load(agent.policy_weights())
     observation = transitions[0].observation

@@ -25,7 +25,7 @@ from spiking_wm_ros.graph.processes import Processes
 from spiking_wm_ros.graph.specification import resolve_graph
 from spiking_wm_ros.nodes import qos
 from test.conftest import ENV, SMALL, tiny_dt
-from test.graph import client, kill_child, run_to_end, wait_for_end
+from test.ros.graph import client, kill_child, run_to_end, wait_for_end
 from test.test_training import assert_same_state, final_state
 
 # a policy whose decisions depend on the observation alone, and two that remember the episode

@@ -36,9 +36,9 @@ from spiking_wm_ros.nodes import qos
 from spiking_wm_ros.nodes.bag import Bag, definition, message_class, messages, transitions
 from spiking_wm_ros.nodes.messages import to_header, to_transition
 from test.conftest import ENV
-from test.graph import client, run_to_end, send
+from test.ros.graph import client, run_to_end, send
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 KIND = "std_msgs/msg/String"
 
 

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from test.conftest import TINY
-from test.graph import children
+from test.ros.graph import children
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def swm(*arguments: str, **environment: str) -> subprocess.CompletedProcess:

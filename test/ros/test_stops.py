@@ -11,8 +11,8 @@ from spiking_wm_msgs.msg import Phase
 from std_msgs.msg import Bool
 
 from spiking_wm_ros.nodes import qos
-from test.deployed import T, deployed
-from test.graph import kill_child, send
+from test.ros.deployed import T, deployed
+from test.ros.graph import kill_child, send
 
 
 def test_whatever_stops_the_policy_stops_the_rover(trained):

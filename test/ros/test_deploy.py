@@ -24,8 +24,8 @@ from spiking_wm_ros.graph.parts import NodeSpec
 from spiking_wm_ros.graph.processes import Processes
 from spiking_wm_ros.graph.specification import resolve_graph
 from spiking_wm_ros.nodes import qos
-from test.deployed import T, Watch, deployed
-from test.graph import client, send, start_again
+from test.ros.deployed import T, Watch, deployed
+from test.ros.graph import client, send, start_again
 
 
 def sensors_of_our_own(made) -> tuple:

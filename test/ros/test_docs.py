@@ -20,9 +20,8 @@ from spiking_wm.core.schedule import Schedule
 from spiking_wm.energy.battery import BatteryOptions
 from spiking_wm.energy.phases import DreamBounds, PhaseOptions
 from spiking_wm_ros.graph.specification import GRAPHS
-from test.docs_extension import ROOT, endpoints, reference
+from test.ros.docs_extension import ROOT, endpoints, reference
 
-pytestmark = pytest.mark.ros
 PAGES = [
     ROOT / "README.md",
     ROOT / "CONTRIBUTING.md",
@@ -81,7 +80,7 @@ def test_it_builds_without_a_warning_and_every_link_inside_leads_somewhere(tmp_p
 @cache
 def running_nodes() -> dict[str, dict[str, list]]:
     """What nodes that run declare."""
-    command = [sys.executable, "-m", "test.node_declarations"]
+    command = [sys.executable, "-m", "test.ros.node_declarations"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=200)
     told = [line for line in done.stdout.splitlines() if line.startswith("DECLARED ")]
     assert told, done.stderr[-3000:]

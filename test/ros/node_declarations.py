@@ -9,7 +9,7 @@ from typing import Any
 import rclpy
 from rclpy.action import get_action_client_names_and_types_by_node, get_action_server_names_and_types_by_node
 
-from test.docs_extension import endpoints
+from test.ros.docs_extension import endpoints
 
 _OF_ROS = ("/rosout", "/parameter_events")  # topics of every node
 

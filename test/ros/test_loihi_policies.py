@@ -31,7 +31,7 @@ from spiking_wm_ros.graph.specification import resolve_graph
 from spiking_wm_ros.nodes import qos
 from test.chips import FLOAT, WHOLE, network_of, observations, policy_of, popsan
 from test.conftest import ENV
-from test.graph import client, kill_child, run_to_end, send
+from test.ros.graph import client, kill_child, run_to_end, send
 from test.test_training import assert_same_state, final_state
 
 # --- its processes ---

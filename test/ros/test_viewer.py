@@ -25,9 +25,9 @@ from spiking_wm_ros.nodes import qos
 from spiking_wm_ros.viewer import charts
 from spiking_wm_ros.viewer.server import Server
 from spiking_wm_ros.viewer.watched import STALE, Watched
-from test.browser import browser, needs_chromium, press, text
-from test.deployed import deployed
-from test.graph import client, send
+from test.ros.browser import browser, needs_chromium, press, text
+from test.ros.deployed import deployed
+from test.ros.graph import client, send
 from test.test_graph import endless, start
 
 
@@ -195,7 +195,7 @@ def test_only_this_machine_and_only_the_page_itself():
 
 
 def test_foxglove_is_shown_topics_and_services_that_there_are(tmp_path, tiny):
-    folder = Path(__file__).resolve().parents[1] / "config/foxglove"
+    folder = Path(__file__).resolve().parents[2] / "config/foxglove"
     layout = json.loads((folder / "layout.json").read_text())
     places = re.findall(r'"(\w+![a-z]+)"', json.dumps(layout["layout"]))
     assert sorted(places) == sorted(layout["configById"])

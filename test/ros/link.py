@@ -15,8 +15,8 @@ from pathlib import Path
 
 from spiking_wm_ros.graph.processes import Processes
 from spiking_wm_ros.graph.specification import resolve_graph
-from test.deployed import T, Watch
-from test.graph import client
+from test.ros.deployed import T, Watch
+from test.ros.graph import client
 
 _NEW_NETWORK = 0x40000000  # CLONE_NEWNET
 

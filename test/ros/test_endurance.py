@@ -6,7 +6,7 @@ from pathlib import Path
 
 from spiking_wm_msgs.msg import Phase
 
-from test.graph import client
+from test.ros.graph import client
 from test.test_graph import endless, start
 from test.test_sleep import Robot
 

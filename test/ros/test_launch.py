@@ -19,7 +19,7 @@ from spiking_wm_ros.graph.specification import GRAPHS, resolve_graph  # noqa: E4
 from test.conftest import TINY  # noqa: E402
 from test.test_training import final_state  # noqa: E402
 
-LAUNCH = os.path.join(os.path.dirname(__file__), "..", "launch")
+LAUNCH = os.path.join(os.path.dirname(__file__), "..", "..", "launch")
 
 
 @pytest.mark.parametrize("name", GRAPHS)

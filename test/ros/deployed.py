@@ -15,7 +15,7 @@ from spiking_wm_ros.graph.parts import ResolvedGraph
 from spiking_wm_ros.graph.processes import Processes
 from spiking_wm_ros.graph.specification import resolve_graph
 from spiking_wm_ros.nodes import qos
-from test.graph import client
+from test.ros.graph import client
 
 T = 0.02  # control period of the rover, in seconds
 
