@@ -1,4 +1,4 @@
-"""How fast the machine is right now, so that figures of different days can be compared."""
+"""Speed of the machine during a benchmark, to compare results of different days."""
 
 import statistics
 import time

@@ -1,9 +1,9 @@
-"""Control of a simulated rover at 50 Hz, without and with a dreamer that dreams flat out beside it.
+"""Jitter of 50 Hz control of a simulated rover, without and with a dreamer at full load.
 
 Run as ``./swm bench deploy``; ``SWM_BENCH_SECONDS`` is the length of each half (600). Driver, robot,
-policy, gate and dreamer share the machine; what is measured is the time between two commands that
-reach the actuator's topic. When the gate trips, that is counted and it is resumed. ``stolen`` is the time for
-which the host let nothing of this machine run.
+policy, gate and dreamer share the machine. Measured is the time between two commands on the actuator's
+topic. Trips of the gate are counted, and the gate is resumed. ``stolen`` is the CPU time that the host of a
+virtual machine took from it.
 """
 
 import json
@@ -36,12 +36,12 @@ SECONDS = float(os.environ.get("SWM_BENCH_SECONDS", "600"))
 
 
 def stolen() -> float:
-    """Seconds of all cores that the host has taken, as far as it tells."""
+    """CPU seconds taken by the host of a virtual machine, over all cores; 0 if not reported."""
     return int(Path("/proc/stat").read_text().split()[8]) / os.sysconf("SC_CLK_TCK")
 
 
 class Listener:
-    """Hears commands, and what the gate says of itself."""
+    """Subscribes to commands and to the diagnostics of the gate."""
 
     def __init__(self):
         rclpy.init()
@@ -63,12 +63,12 @@ class Listener:
         for status in message.status:
             self.figures[status.name] = {v.key: v.value for v in status.values}
             tripped = status.name == "gate" and status.level == DiagnosticStatus.ERROR
-            if tripped and time.monotonic() > self._resumed_at + 1:  # it is counted; what follows counts too
+            if tripped and time.monotonic() > self._resumed_at + 1:  # counted once per trip
                 self._resumed_at = time.monotonic()
                 self._resume.call_async(Trigger.Request())
 
     def until(self, condition, seconds: float = 120.0):
-        """Spin until something holds."""
+        """Spin until a condition is true."""
         deadline = time.monotonic() + seconds
         while not (found := condition()):
             if time.monotonic() > deadline:
@@ -77,7 +77,7 @@ class Listener:
         return found
 
     def periods(self, seconds: float) -> np.ndarray:
-        """Times between commands for a while."""
+        """Times between commands during a number of seconds."""
         del self.times[:]
         end = time.monotonic() + seconds
         self.until(lambda: time.monotonic() > end, seconds + 10)
@@ -93,7 +93,7 @@ def main() -> None:
         setup = resolve("popsan_dream", ENV, {"steps": 1200, "evaluate_every": 0, "dream_every": 0})
         train(Run.create(Path(folder) / "run", setup, ENV))
         given = {"robot": "rover", "policy": f"{folder}/run", "dream": "true", "simulated": "true"}
-        # a full battery all the time: the robot is not to fall asleep
+        # keep the battery full, so that the robot does not fall asleep
         with Processes(resolve_graph("deploy", given | {"capacity_j": "1e9"})):
             heard = Listener()
             act_in_real_time()

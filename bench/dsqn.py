@@ -1,8 +1,8 @@
-"""Decisions and updates of a deep spiking Q-network and of the vanilla one, on one thread.
+"""Time of decisions and updates of a deep spiking Q-network and of a DQN without spikes, on one thread.
 
-Run as ``./swm bench dsqn``. Pictures are Atari's, 84 x 84 x 4, and networks the published ones with 8 time
-steps. Each network is measured in a process of its own, in turns, and the fastest turn of each counts. Peak
-memory is all that such a process holds, Python and torch included. The last line is JSON.
+Run as ``./swm bench dsqn``. Observations are Atari pictures, 84 x 84 x 4; networks are the published ones,
+with 8 time steps. Each network is measured in its own process, in turns; the fastest turn of each is
+reported. Peak memory is that of the whole process, Python and torch included. The last line is JSON.
 """
 
 import json
@@ -20,7 +20,7 @@ TARGETS = {"decision": 3, "step": 150, "memory": 600}
 
 
 def measure(algorithm: str, results) -> None:
-    """Put milliseconds of a decision and of an update, and megabytes at the peak, into ``results``."""
+    """Put into ``results``: milliseconds per decision and per update, peak memory in megabytes."""
     from torch import set_float32_matmul_precision
 
     from spiking_wm.core.contract import Transition
@@ -50,7 +50,7 @@ def measure(algorithm: str, results) -> None:
 
 
 def median(call, times: int) -> float:
-    """Milliseconds of the median call, after three that do not count."""
+    """Median time of a call in milliseconds, after three calls to warm up."""
     took = []
     for _ in range(3 + times):
         began = time.perf_counter()

@@ -1,8 +1,9 @@
-"""Policies on the simulated Loihi: decisions a second, and how long until the first one.
+"""Policies on the simulated Loihi: decisions per second, and time to the first decision.
 
-Run as ``./swm bench loihi``. The policy is a PopSAN of the published size for HalfCheetah (17 observations,
-256 + 256 neurons, 6 actions) with random weights, large enough that all layers fire. A decision includes
-encoder and decoder; the start is the time from starting a process to its first action. The last line is JSON.
+Run as ``./swm bench loihi``. The policy is a PopSAN of the published size for HalfCheetah (17 observation
+values, 256 + 256 neurons, 6 actions). Its random weights are large enough that all layers fire. A decision
+includes encoder and decoder. The start-up time is from the start of a process to its first action. The last
+line is JSON.
 """
 
 import json
@@ -30,7 +31,7 @@ INIT_GAIN = 3.0  # factor on the initial weights, so that spikes reach the last 
 
 
 def policy_of() -> PopSANPolicy:
-    """A policy, all of whose layers fire."""
+    """A policy in which all layers fire."""
     torch.manual_seed(0)
     options, spaces = Options(), Spaces.of(make_env("HalfCheetah-v5"))
     actor = PopSAN(17, 6, options.actor)
@@ -76,9 +77,9 @@ def main() -> None:
         seconds[precision] = decide(policy, observations)
         backend.retire(None)
         policy.network_runner = None
-    print(f"{gflops():.0f} GFLOP/s, one thread; spikes a neuron and tick by layer {np.round(rates, 3)}")
+    print(f"{gflops():.0f} GFLOP/s, one thread; spikes per neuron and tick by layer {np.round(rates, 3)}")
     for where, took in seconds.items():
-        print(f"{where}: {1000 * took:.2f} ms a decision, {1 / took:.0f} decisions/s")
+        print(f"{where}: {1000 * took:.2f} ms per decision, {1 / took:.0f} decisions/s")
     print(json.dumps({"decisions_per_s": round(1 / seconds["fixed_pt"], 1), "startup_s": round(startup, 2)}))
 
 

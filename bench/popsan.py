@@ -1,7 +1,7 @@
-"""PopSAN + dreaming on one thread: decisions, updates, imagination, and whole training.
+"""PopSAN + dreaming on one thread: decisions, updates, imagined rollouts, and complete training.
 
-Run as ``./swm bench popsan``. Sizes are the published ones for HalfCheetah (17 observations, 6
-actions, actor 256-256, batch 256, 3 members) where the table says so, else the default config's.
+Run as ``./swm bench popsan``. Rows marked "published" have the published sizes for HalfCheetah (17
+observation values, 6 actions, actor 256-256, batch 256, 3 members); others those of the default preset.
 """
 
 import json
@@ -27,9 +27,9 @@ from spiking_wm.runs.folder import Run
 from spiking_wm.runs.in_process import train
 
 ENV = "HalfCheetah-v5"
-DATA, UPDATES = 10_000, 600  # transitions and model updates of the comparison of sizes
-STEPS, MEASURED = 1750, 500  # of whole training, and the last of them, that count
-SECONDS = 5.0  # of imagining
+DATA, UPDATES = 10_000, 600  # transitions and model updates for the comparison of model sizes
+STEPS, MEASURED = 1750, 500  # steps of complete training; number of last steps that are measured
+SECONDS = 5.0  # time of imagining
 
 
 def random_transitions(count: int) -> list[Transition]:
@@ -59,7 +59,7 @@ def random_transitions(count: int) -> list[Transition]:
 
 
 def agent_with(options, transitions: list[Transition]) -> Agent:
-    """An agent that has seen some transitions."""
+    """An agent that has observed these transitions."""
     agent = Agent(options, Spaces.of(gym.make(ENV)), seed=0)
     for transition in transitions:
         agent.observe(transition)
@@ -93,7 +93,7 @@ def main() -> None:
 
     figures = {"act_ms": median_ms(lambda: policy.act(observation, None, None), 2000)}
     with matmul_precision("medium"):
-        # two updates at a time: the actor is updated every second time
+        # two updates per call: the actor is updated in every second one
         pair = median_ms(lambda: [agent._update_policy(0.0) for _ in range(2)], 40)
         figures["td3_update_ms"] = pair / 2
         figures["ensemble_step_ms"] = median_ms(
@@ -106,7 +106,7 @@ def main() -> None:
     figures["train_steps_per_s"] = training_speed("popsan", False)
     figures["train_steps_per_s_dreaming"] = training_speed("popsan_dream", True)
 
-    table = Table("what (one thread)", "here", "target", "published code", title=f"PopSAN, {speed:.0f} GFLOP/s")
+    table = Table("on one thread", "here", "target", "published code", title=f"PopSAN, {speed:.0f} GFLOP/s")
     for name, text, bar, published in (
         ("act_ms", "one decision, published actor", "≤ 0.4 ms", "3.6 ms"),
         ("td3_update_ms", "TD3 update, batch 256, published actor", "≤ 20 ms", "70 ms"),
@@ -119,7 +119,15 @@ def main() -> None:
     console.print(table)
 
     published = resolve("popsan_dream_published", ENV, {}).agent_options.model
-    names = ("ticks", "linear_input", "hidden", "blocks", "neurons_per_scale", "readout", "population_readout")
+    names = (
+        "ticks",
+        "linear_input",
+        "hidden",
+        "blocks",
+        "neurons_per_scale",
+        "readout",
+        "population_readout",
+    )
     sizes = {f"model.{name}": getattr(published, name) for name in names}
     compared = {"default": options, "published sizes": override(options, sizes)}
     table = Table(

@@ -1,9 +1,9 @@
-"""Ours beside the published code, part by part, in turns on the same thread.
+"""Speed of this implementation and of the published code, part by part, in turns on one thread.
 
-Run as ``SWM_PUBLISHED=/path/to/checkout TORCHDYNAMO_DISABLE=1 ./swm bench published``, with a checkout
-of saketrohit24/PopSAN-spiking_world_model_dreaming; without the second variable its world model is
-compiled first, which takes minutes. Both see the same 4,000 random transitions of HalfCheetah and update
-on batches of 256; ours with the default sizes of the world model.
+Run as ``SWM_PUBLISHED=/path/to/checkout TORCHDYNAMO_DISABLE=1 ./swm bench published``, with a checkout of
+saketrohit24/PopSAN-spiking_world_model_dreaming. Without the second variable its world model is compiled
+first, which takes minutes. Both use the same 4,000 random transitions of HalfCheetah and batches of 256; this
+implementation uses the default sizes of the world model.
 """
 
 import json
@@ -33,7 +33,7 @@ ROUNDS = 6
 
 
 def published(transitions: list[Transition]) -> dict[str, Callable[[], float]]:
-    """The published agent's parts; each call returns how many units it did."""
+    """Parts of the published agent; each call returns the number of units of work it did."""
     checkout = Path(os.environ.get("SWM_PUBLISHED", ""))
     if not (checkout / "src" / "spiking_dreamer").is_dir():
         raise UserError("set SWM_PUBLISHED to a checkout of saketrohit24/PopSAN-spiking_world_model_dreaming")
@@ -57,7 +57,7 @@ def published(transitions: list[Transition]) -> dict[str, Callable[[], float]]:
 
 
 def ours(transitions: list[Transition]) -> dict[str, Callable[[], float]]:
-    """The same parts of ours."""
+    """The same parts of this implementation."""
     options = resolve("popsan_dream", ENV, {}).agent_options
     agent = agent_with(override(options, {"actor.hidden": [256, 256], "batch": 256}), transitions)
     policy = Agent.policy_class(agent.options, agent.spaces)
@@ -91,7 +91,7 @@ def main() -> None:
                 spent[system, part].append((time.perf_counter() - began) / units * 1e3)
     figures, table = {}, Table("ms, one thread", *systems, "times as fast", title=f"{speed:.0f} GFLOP/s")
     for part in systems["ours"]:
-        theirs, mine = (median(spent[system, part][1:]) for system in systems)  # the first one warms up
+        theirs, mine = (median(spent[system, part][1:]) for system in systems)  # the first turn is a warm-up
         ratios = sorted(a / b for a, b in zip(spent["published", part][1:], spent["ours", part][1:]))
         table.add_row(
             part,

@@ -1,9 +1,9 @@
-"""Observation to action to observation through the graph, beside a bare rclpy ping-pong.
+"""Round-trip time of the ROS graph (observation, action, next observation) and of an rclpy ping-pong.
 
-Run as ``./swm bench ros``. All cross processes over Fast DDS and are measured in turn, in one run, so
-that a busy machine slows all. The graph's round trip is a control step of a robot that acts: bridge
-and policy, with the decision (published actor) and the simulation in it. The last column is the same
-with a dreamer that takes in every transition.
+Run as ``./swm bench ros``. All messages pass between processes over Fast DDS. The cases are measured in turn
+in one run, so that a busy machine affects all. The graph's round trip is one control step: bridge and policy,
+including the decision (published actor) and the simulation. The last column adds a dreamer that receives
+every transition.
 """
 
 import json
@@ -28,7 +28,7 @@ from spiking_wm_ros.graph.processes import Processes
 from spiking_wm_ros.graph.specification import resolve_graph
 
 ROUNDS, PINGS = 5, 2000
-ENV = "InvertedPendulum-v5"  # what `./swm train` drives by default
+ENV = "InvertedPendulum-v5"  # default environment of `./swm train`
 OBSERVATION = [0.1] * 4
 
 
@@ -42,7 +42,7 @@ def echo() -> None:
 
 
 def bare_roundtrip_ms() -> float:
-    """Median of PINGS round trips between two plain nodes, each spinning alone."""
+    """Median time of PINGS round trips between two plain nodes in separate processes."""
     other = multiprocessing.get_context("spawn").Process(target=echo, daemon=True)
     other.start()
     rclpy.init()
@@ -74,7 +74,7 @@ def bare_roundtrip_ms() -> float:
 
 
 def graph_roundtrip_ms(graph: str, given: dict[str, str]) -> float:
-    """Median period of lock-step in a graph, from one observation to the next."""
+    """Median time between observations of a graph in lock-step."""
     rclpy.init()
     node = rclpy.create_node("listener")
     found: list[float] = []

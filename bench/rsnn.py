@@ -1,10 +1,9 @@
-"""The recurrent spiking networks in Pong, on one thread: one realisation, and ten side by side.
+"""Training speed of recurrent spiking networks in Pong on one thread, with one and with ten realisations.
 
-Run as ``./swm bench rsnn``. Training with everything in it: the emulator, both networks' learning, and
-dreams, as ``rsnn_dream`` does; the other rows leave something out. Dreams become rarer in training, so
-games with a dream after them and games without are measured apart. The last row of ``rsnn_dream`` is the
-mean over the whole run, weighted by how often each kind comes. The last line gives it as JSON, for one and
-for ten realisations.
+Run as ``./swm bench rsnn``. The row ``rsnn_dream`` includes everything: emulator, learning of both networks,
+and dreams; other rows leave something out. Dreams become rarer during training, so games followed by a dream
+and other games are measured separately. The row for all games is the mean over a whole run, weighted by the
+frequency of both kinds. The last line is its JSON, for one and for ten realisations.
 """
 
 import json
@@ -37,7 +36,7 @@ def steps_per_s(algorithm: str, seeds: int, given: dict, console: Console) -> fl
 
 
 def over_the_run(asleep: float, awake: float) -> float:
-    """Mean speed over all games of a run, by those of games that a dream follows and of the others."""
+    """Mean speed over all games of a run, from the speeds of games with and without a dream."""
     setup = resolve("rsnn_dream", ENV, {})
     run, game = setup.schedule, gym.spec(ENV).max_episode_steps
     share = np.mean([run.dream.due(step) for step in range(game, run.steps + 1, game)])

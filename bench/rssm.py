@@ -1,7 +1,7 @@
-"""Updates and decisions of Spiking-WM beside its control with a GRU, on one thread, in one run.
+"""Time of updates and decisions of Spiking-WM and of its GRU control, on one thread.
 
 Run as ``./swm bench rssm``. Observations and actions have the sizes of walker-walk. Each form is measured in
-a process of its own (peak memory is a process's), in turns with the GRU; the fastest turn of each counts.
+its own process (for its peak memory), in turns; the fastest turn of each is reported.
 """
 
 import json
@@ -27,7 +27,7 @@ FORMS = {  # algorithm and options
 
 
 def update(form: tuple[str, dict], results) -> None:
-    """Seconds of an update and the memory that it takes at its peak, in bytes."""
+    """Seconds per update, and its peak memory in bytes."""
     from spiking_wm.core.contract import Transition
 
     agent, rng = _agent(*form), np.random.default_rng(0)
@@ -36,7 +36,7 @@ def update(form: tuple[str, dict], results) -> None:
         action = rng.uniform(-1, 1, ACTION).astype(np.float32)
         agent.observe(Transition(one, action, 0.5, two, False, False, 0, step, 0))
     before = _memory("VmRSS")
-    Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+    Path("/proc/self/clear_refs").write_text("5")  # resets the peak memory
     agent.learn()
     times = []
     for _ in range(UPDATES):
@@ -47,7 +47,7 @@ def update(form: tuple[str, dict], results) -> None:
 
 
 def decision(form: tuple[str, dict], results) -> None:
-    """Seconds of a decision, the median."""
+    """Median time of a decision in seconds."""
     agent, rng, times = _agent(*form), np.random.default_rng(0), []
     policy = agent.policy_class(agent.options, agent.spaces)
     policy.load(agent.policy_weights())
@@ -78,7 +78,7 @@ def _memory(name: str) -> int:
 
 
 def apart(measure, form: tuple[str, dict]):
-    """What a measurement gives in a process of its own."""
+    """Run a measurement in its own process; returns its result."""
     context = multiprocessing.get_context("spawn")
     results = context.SimpleQueue()
     process = context.Process(target=measure, args=(form, results))

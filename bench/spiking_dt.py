@@ -1,7 +1,7 @@
-"""Decisions and updates of the decision transformer, spiking and not, on one thread.
+"""Time of decisions and updates of decision transformers with and without spikes, on one thread.
 
-Run as ``./swm bench spiking_dt``. The context is 20 steps; decisions are streamed with a full one, an update
-is from 64 random segments. The two networks take turns, and the fastest turn of each counts. The last line is
+Run as ``./swm bench spiking_dt``. Decisions are measured with a full context of 20 steps, updates with 64
+random segments. The networks are measured in turns; the fastest turn of each is reported. The last line is
 JSON.
 """
 
@@ -51,7 +51,7 @@ class Subject:
             self.decide()
 
     def decide(self) -> None:
-        """One more decision of an episode that goes on."""
+        """Make the next decision of a running episode."""
         _, self._state = self._policy.act(self._seen, self._state, None)
 
     def learn(self) -> None:
@@ -60,7 +60,7 @@ class Subject:
 
 
 def median(call, times: int) -> float:
-    """Milliseconds of the median call."""
+    """Median time of a call in milliseconds."""
     took = []
     for _ in range(times):
         began = time.perf_counter()
@@ -80,7 +80,7 @@ def main() -> None:
             updates[name].append(median(subject.learn, UPDATES))
     decision, ann_decision = (min(turns) for turns in decisions.values())
     update, ann_update = (min(turns) for turns in updates.values())
-    table = Table("what", "spiking", "without spikes", "bar", title=f"{gflops():.0f} GFLOP/s")
+    table = Table("what", "spiking", "without spikes", "target", title=f"{gflops():.0f} GFLOP/s")
     bar = f"{DECISION_BAR} ms, and no more than without spikes"
     table.add_row("decision, ms", f"{decision:.3f}", f"{ann_decision:.3f}", bar)
     table.add_row("update, ms", f"{update:.1f}", f"{ann_update:.1f}", f"{UPDATE_BAR} times as much")

@@ -1,9 +1,9 @@
-"""What recording and watching cost those who act and learn, in one run each, taken in turns.
+"""Effect of recording and viewing on control and on training.
 
 Run as ``./swm bench viewing``; ``SWM_BENCH_SECONDS`` is the length of each turn (20). A simulated rover is
-driven at 50 Hz, and a policy is trained in lock-step. In every second turn a recorder writes all topics, a
-viewer runs, and a browser without a screen (Debian's ``chromium``, if it is there) has its page open, on the
-same machine. When the gate trips, that is told and it is resumed.
+driven at 50 Hz, and a policy is trained in lock-step. In every second turn, on the same machine, a recorder
+writes all topics, a viewer runs, and a headless browser (Debian's ``chromium``, if installed) shows its page.
+Trips of the gate are printed, and the gate is resumed.
 """
 
 import json
@@ -31,20 +31,20 @@ from spiking_wm_ros.graph.processes import Processes
 from spiking_wm_ros.graph.specification import resolve_graph
 
 SECONDS = float(os.environ.get("SWM_BENCH_SECONDS", "20"))
-TURNS, SETTLES, PORT = 4, 6.0, 8653  # turns of each kind; seconds until observers are there
+TURNS, SETTLES, PORT = 4, 6.0, 8653  # turns of each kind; seconds for the start of observers; port
 ENV = "InvertedPendulum-v5"
 CHROMIUM = shutil.which("chromium")
 
 
 @contextmanager
 def observers(folder: str, robot: str):
-    """A recorder, a viewer, and somebody who looks at its page."""
+    """Start a recorder, a viewer and a browser that shows its page."""
     recorder = NodeSpec("recorder", {"folder": tempfile.mkdtemp(dir=folder)})
     viewer = NodeSpec("viewer", {"port": PORT, "robot": robot})
     with ExitStack() as stack:
         stack.enter_context(Processes(ResolvedGraph([recorder, viewer], Path(folder))))
         if CHROMIUM:
-            time.sleep(SETTLES / 2)  # until there is a page
+            time.sleep(SETTLES / 2)  # time to start the page
             profile = f"--user-data-dir={tempfile.mkdtemp(dir=folder)}"
             options = (
                 "--headless=new",
@@ -62,7 +62,7 @@ def observers(folder: str, robot: str):
 
 
 class Listener:
-    """Hears what the gate says of itself, and how many steps the bridge has applied."""
+    """Subscribes to the diagnostics of the gate and to the step count of the bridge."""
 
     def __init__(self):
         self._context = rclpy.Context()
@@ -82,20 +82,20 @@ class Listener:
             if status.name == "gate":
                 self.gate = figures
                 if status.level == DiagnosticStatus.ERROR and time.monotonic() > self._resumed_at + 1:
-                    print(f"the gate tripped: {status.message}")  # it is counted, and goes on
+                    print(f"the gate tripped: {status.message}")  # printed, then resumed
                     self._resumed_at = time.monotonic()
                     self._resume.call_async(Trigger.Request())
             if status.name == "bridge" and "steps_applied" in figures:
                 self.steps.append((time.monotonic(), int(figures["steps_applied"])))
 
     def listen(self, seconds: float) -> None:
-        """For a while."""
+        """Spin for a number of seconds."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             self._executor.spin_once(timeout_sec=0.1)
 
     def until(self, condition) -> None:
-        """Until something holds."""
+        """Spin until a condition is true."""
         deadline = time.monotonic() + 120
         while not condition():
             if time.monotonic() > deadline:
@@ -110,13 +110,13 @@ class Listener:
 
 
 def control(listener: Listener) -> float:
-    """99th percentile of the last 1,000 times between commands, in milliseconds, as the gate tells."""
+    """99th percentile of the last 1,000 times between commands in milliseconds, as reported by the gate."""
     listener.listen(max(SECONDS, 22.0))
     return float(listener.gate["period_p99_ms"])
 
 
 def speed(listener: Listener) -> float:
-    """Steps of training a second."""
+    """Training steps per second."""
     del listener.steps[:]
     listener.listen(SECONDS)
     (began, first), (ended, last) = listener.steps[0], listener.steps[-1]
@@ -124,7 +124,7 @@ def speed(listener: Listener) -> float:
 
 
 def in_turns(measure, listener: Listener, folder: str, robot: str = "") -> tuple[list[float], list[float]]:
-    """What is measured alone, and with observers."""
+    """Measurements without and with observers, in turns."""
     alone, watched = [], []
     for _ in range(TURNS):
         listener.listen(1.0)

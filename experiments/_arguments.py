@@ -7,10 +7,10 @@ from spiking_wm.core.errors import UserError
 
 
 def arguments(defaults: dict[str, Any]) -> dict[str, Any]:
-    """What the command line gives, each of its default's type, and defaults for the rest.
+    """Values from the command line, converted to the types of their defaults; defaults for the rest.
 
     Raises:
-        UserError: for an unknown name, or a value of another type.
+        UserError: for an unknown name, or a value of the wrong type.
     """
     given = dict(defaults)
     for argument in sys.argv[1:]:

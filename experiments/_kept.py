@@ -1,4 +1,4 @@
-"""Results that experiments keep, and go on with."""
+"""Stored results of experiments, which later calls continue from."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -10,15 +10,15 @@ from spiking_wm.core.files import write_atomically
 
 
 def found_once(kept: Path, options: Mapping[str, Any], find: Callable[[], dict]) -> dict:
-    """What was found before, or what is found now, and kept.
+    """Load a stored result, or compute and store it.
 
     Args:
-        kept: the JSON file that it is kept in.
-        options: what it is found with.
-        find: finds it, as JSON has it.
+        kept: JSON file with the stored result.
+        options: options that the result depends on.
+        find: computes the result (JSON types).
 
     Raises:
-        UserError: if it was found with other options.
+        UserError: if the stored result was computed with other options.
     """
     if not kept.exists():
         write_atomically(kept, json.dumps(find() | {"options": options}).encode())
@@ -28,15 +28,15 @@ def found_once(kept: Path, options: Mapping[str, Any], find: Callable[[], dict])
 
 
 def check_unchanged(kept: Path, options: Mapping[str, Any], before: Mapping[str, Any]) -> None:
-    """Refuse what was made with other options.
+    """Check that a stored result was made with the same options.
 
     Args:
-        kept: what is gone on with.
-        options: those of today.
-        before: those it was made with.
+        kept: file of the stored result.
+        options: current options.
+        before: options of the stored result.
 
     Raises:
-        UserError: naming those that differ.
+        UserError: if options differ; the message names them.
     """
     if changed := [name for name in options if options[name] != before.get(name)]:
         raise UserError(f"{kept} was begun with another {', '.join(changed)}: delete it to begin anew")

@@ -1,9 +1,10 @@
-"""A rover awake, and the dream of its spiking world model beside it, as an animated GIF.
+"""Animated GIF of a rover in simulation, and of the dream of its spiking world model.
 
 Run as ``./swm experiment dream_film run:=runs/ROVER file:=docs/images/dream.gif`` with a run of Rover-v0 that
-dreams. Left, the simulation. Right, what the ensemble predicts from one observation on, told the actions
-alone: the pose follows from the predicted way to the dock and the predicted yaw rate. Every ``horizon`` steps
-it looks again. Nothing on the right is copied from the left but those looks, and the yard's plan.
+dreams. Left: the simulation. Right: the open-loop prediction of the ensemble from one observation and the
+actions. The pose is computed from the predicted direction of the dock and the predicted yaw rate. Every
+``horizon`` steps the prediction starts again from a real observation. Only these observations and the map of
+the yard are shared between both sides.
 """
 
 from dataclasses import dataclass
@@ -25,15 +26,15 @@ from spiking_wm.core.storage import load
 from spiking_wm.runs.folder import Run, spaces_of
 
 DREAM, REAL = "#7b3fa0", "#d98a00"
-RAYS = np.radians(np.arange(-90, 91, 30))  # of the range finders, from right to left
-YARD = 2.0  # half its side, metres
-SIDE = 300  # pixels of a picture
-PACE = 80  # milliseconds to a frame
+RAYS = np.radians(np.arange(-90, 91, 30))  # directions of the range finders, from right to left
+YARD = 2.0  # half the side of the yard, metres
+SIDE = 300  # side of a picture in pixels
+PACE = 80  # milliseconds per frame
 
 
 @dataclass
 class Seen:
-    """An observation of the rover, real or dreamed, and the heading that goes with it."""
+    """An observation of the rover, real or predicted, with its heading."""
 
     values: np.ndarray  # [19]
     yaw: float
@@ -41,14 +42,14 @@ class Seen:
 
     @property
     def position(self) -> np.ndarray:
-        """Metres from the dock, which is the origin."""
+        """Position relative to the dock, in metres."""
         distance, sine, cosine = self.values[14:17]
         angle = self.yaw + np.arctan2(sine, cosine)
         return -distance * np.array([np.cos(angle), np.sin(angle)])
 
     @property
     def beacon(self) -> np.ndarray:
-        """Where the beacon is, in metres."""
+        """Position of the beacon, in metres."""
         distance, sine, cosine = self.values[11:14]
         angle = self.yaw + np.arctan2(sine, cosine)
         return self.position + distance * np.array([np.cos(angle), np.sin(angle)])
@@ -88,15 +89,15 @@ def drawn(real: Seen, dream: Seen, paths: tuple[list, list], pillars: np.ndarray
     )
     axes.plot(*real.position, "o", color=REAL, markersize=5)
     axes.text(
-        -1.92, 1.76, f"its dream, {0.02 * ahead:.1f} s after the last look", color="#e8dcf5", fontsize=8
+        -1.92, 1.76, f"its dream, {0.02 * ahead:.1f} s after an observation", color="#e8dcf5", fontsize=8
     )
-    axes.text(-1.92, -1.92, "orange: where it really is", color=REAL, fontsize=7)
+    axes.text(-1.92, -1.92, "orange: real position", color=REAL, fontsize=7)
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3]
 
 
 def film(run: Run, steps: int, horizon: int, every: int, seed: int) -> list[np.ndarray]:
-    """Frames of an episode, every so many steps one."""
+    """Frames of an episode, one every ``every`` steps."""
     checkpoint = run.newest()
     setup = run.config.resolve()
     agent = agent_class(setup.agent)(setup.agent_options, spaces_of(checkpoint), setup.schedule.seed)

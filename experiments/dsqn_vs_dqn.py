@@ -1,16 +1,16 @@
-"""Compare a deep spiking Q-network with the vanilla one and with converted networks (Liu et al. 2022).
+"""Compare a deep spiking Q-network with a DQN and with converted networks (Liu et al. 2022).
 
 Run as ``./swm experiment dsqn_vs_dqn``, or in part, as with ``algorithms:=dqn seeds:=1 steps:=100000``.
-Without ``steps:=`` runs are as long as the environment's file says. Each run is kept in ``runs/dsqn_vs_dqn``
-and goes on where it was stopped; a finished run is only evaluated.
+Without ``steps:=``, runs have the length set in the environment's configuration. Each run is stored in
+``runs/dsqn_vs_dqn`` and resumed if it was stopped; a finished run is only evaluated.
 
-Of every trained network it measures the return, also under noise in the pictures, firing rates, synaptic
-operations and energy (`spiking_wm.agents.dqn.operations`). Of converted networks it measures how often they
-choose the action of the network that they are converted from: of ``dqn``, which learned with ReLU, by time
-steps; of ``converted_sqn``, which learned with rounded activity, for the time steps that it learned for.
+Measured for every trained network: return with and without noise in the pictures, firing rates, synaptic
+operations and energy (`spiking_wm.agents.dqn.operations`). Measured for converted networks: how often they
+choose the same action as the original network. For ``dqn``, trained with ReLU, this is measured over the
+number of time steps; for ``converted_sqn``, trained with rounded activity, for its number of time steps.
 
-Writes ``dsqn_vs_dqn_ENV.csv`` (curves), ``_costs.csv``, ``_noise.csv``, ``_conversion.csv`` and ``.png`` to
-that folder, or to another with ``results:=``. They hold the runs of this call.
+Writes ``dsqn_vs_dqn_ENV.csv`` (curves), ``_costs.csv``, ``_noise.csv``, ``_conversion.csv`` and ``.png`` for
+the runs of this call to that folder, or to ``results:=``.
 """
 
 import csv
@@ -47,31 +47,31 @@ from spiking_wm.runs.in_process import train
 from spiking_wm.training.session import Session
 
 ROOT = Path(__file__).resolve().parents[1]
-EPISODES, EPSILON, LONGEST = 30, 0.05, 20_000  # of an evaluation: episodes, random actions, steps of each
-STATES, CALIBRATED = 5000, 512  # held-out states that conversions are evaluated on, and others to convert by
-TICKS = (4, 8, 16, 32, 64)  # time steps of conversions of ReLU; the last one is evaluated in games
-LEARNED = {"converted_sqn": "rounded_dqn"}  # name of the learned network, where another one is evaluated
+EPISODES, EPSILON, LONGEST = 30, 0.05, 20_000  # evaluation: episodes, random actions, steps
+STATES, CALIBRATED = 5000, 512  # held-out states for evaluation of conversions, and states for calibration
+TICKS = (4, 8, 16, 32, 64)  # time steps of networks converted from ReLU; the last one is evaluated in games
+LEARNED = {"converted_sqn": "rounded_dqn"}  # trained network from which an evaluated one is converted
 CONVERTED = {"converted_sqn": "converted_sqn", "dqn": "dqn_converted"}
-NOISE = (0.0, 0.1, 0.2, 0.3, 0.4)  # deviation, in the range of a pixel
+NOISE = (0.0, 0.1, 0.2, 0.3, 0.4)  # standard deviation, relative to the range of a pixel
 FIRST_GAME = 2_000_003  # seed of the first game of an evaluation
 
 
 def trained(algorithm: str, env: str, seed: int, steps: int, folder: Path, progress: Progress) -> Run:
-    """A run that is finished, after going on with it if it is not.
+    """Train or resume a run until it is finished.
 
     Raises:
-        UserError: if it was begun with other options, or has more steps.
+        UserError: if the run was started with other options, or has more steps.
     """
     path = folder / f"{env.replace('/', '-')}_{algorithm}_s{seed}"
     setup = resolve(algorithm, env, {"seed": seed, "steps": steps})
     task = progress.add_task(f"{algorithm}, seed {seed}", total=steps)
     resume = newest_checkpoint(path) if Run(path).checkpoints.all() else None
-    if resume:  # it may be asked for more steps than before
+    if resume:  # it may have more steps than before
         check_unchanged(path, options_of(setup) | {"steps": 0}, read_config(path).options | {"steps": 0})
         has = load_facts(resume / "agent.safetensors")["learner"]["step"]
         if has > steps:
             raise UserError(f"{path} has {has} steps already: give steps:={has}, or delete it")
-    elif path.exists():  # stopped before there was anything to go on from
+    elif path.exists():  # stopped before the first checkpoint
         shutil.rmtree(path)
     if resume is None or not done(resume, setup.schedule):
         train(Run.create(path, setup, env), resume, lambda step: progress.update(task, completed=step))
@@ -91,7 +91,7 @@ def agent_of(run: Run) -> Agent:
 
 @torch.inference_mode()
 def mean_return(network: QNetwork, env: str, noise: float = 0.0) -> float:
-    """Mean return of an evaluation's games, by pictures with Gaussian noise of this deviation (range 1)."""
+    """Mean return of evaluation games with Gaussian noise of this standard deviation (pixels 0 to 1)."""
     rng, returns = np.random.default_rng(0), np.zeros(EPISODES)
 
     def act(_: list[int], seen: list[np.ndarray]) -> list[int]:
@@ -111,7 +111,7 @@ def mean_return(network: QNetwork, env: str, noise: float = 0.0) -> float:
 
 
 def states_of(network: QNetwork, env: str) -> torch.Tensor:
-    """States ``[STATES + CALIBRATED, ...]`` of games in which it acts, that no network has learned from."""
+    """States ``[STATES + CALIBRATED, ...]`` of new games of the network, not used in training."""
     game, rng, seen = make_env(env), np.random.default_rng(1), []
     observation, _ = game.reset(seed=FIRST_GAME + EPISODES)
     with torch.inference_mode():
@@ -132,7 +132,7 @@ def actions(network: QNetwork, states: torch.Tensor) -> torch.Tensor:
 
 
 def evaluate(run: Run, algorithm: str, seed: int) -> tuple[list[dict], ...]:
-    """Rows about costs, noise and conversion of a trained network."""
+    """Table rows of costs, noise and conversion of a trained network."""
     agent, env = agent_of(run), run.config.env
     network, percentile = agent.network, agent.options.conversion.percentile
     states = states_of(network, env)
@@ -168,7 +168,7 @@ def evaluate(run: Run, algorithm: str, seed: int) -> tuple[list[dict], ...]:
 
 
 def curve(run: Run, algorithm: str, seed: int) -> list[dict]:
-    """Rows of its evaluations."""
+    """Table rows of a run's evaluations."""
     return [
         {"algorithm": algorithm, "seed": seed, "step": int(row["step"]), "return": float(row["mean"])}
         for row in run.table("evaluations")
@@ -176,7 +176,7 @@ def curve(run: Run, algorithm: str, seed: int) -> list[dict]:
 
 
 def draw(tables: dict[str, list[dict]], env: str, target: Path) -> None:
-    """Curves, energy, and returns under noise."""
+    """Draw learning curves, energy, and returns with noise."""
     figure, (of_curve, of_energy, of_noise) = plt.subplots(1, 3, figsize=(14, 4.2))
     names = list(dict.fromkeys(row["algorithm"] for row in tables["costs"]))
     colour = {name: f"C{k}" for k, name in enumerate(names)}
@@ -193,17 +193,17 @@ def draw(tables: dict[str, list[dict]], env: str, target: Path) -> None:
     seeds = len({row["seed"] for row in tables["curve"]})
     of_curve.xaxis.set_major_formatter(EngFormatter(sep=""))
     of_curve.set(xlabel="frames", ylabel=f"mean return of {EPISODES} games", title=f"{env}, {seeds} seeds")
-    of_noise.set(xlabel="noise, in a pixel's range", ylabel="return", title="noise in what is seen")
+    of_noise.set(xlabel="noise, relative to a pixel's range", ylabel="return", title="noise in observations")
     energy = [np.mean([r["energy_nJ"] for r in tables["costs"] if r["algorithm"] == name]) for name in names]
     of_energy.barh(names, energy, color=[*colour.values()])
     of_energy.invert_yaxis()
-    of_energy.set(xlabel="nJ a decision, synapses alone, estimated", title="energy")
+    of_energy.set(xlabel="nJ per decision, synapses only, estimated", title="energy")
     figure.tight_layout()
     figure.savefig(target, dpi=120)
 
 
 def write(tables: dict[str, list[dict]], env: str, results: Path) -> None:
-    """All tables, and the picture."""
+    """Write all tables, and the picture."""
     results.mkdir(parents=True, exist_ok=True)
     stem = f"dsqn_vs_dqn_{env.replace('/', '-')}"
     for name, rows in tables.items():
@@ -218,7 +218,7 @@ def write(tables: dict[str, list[dict]], env: str, results: Path) -> None:
 
 
 def main() -> None:
-    """Train what is not trained yet, evaluate it, write tables and picture."""
+    """Train missing runs, evaluate all, write tables and picture."""
     defaults = {
         "env": "minatar/Breakout-v0",
         "algorithms": "dqn,dsqn,converted_sqn",

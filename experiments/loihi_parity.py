@@ -1,11 +1,15 @@
-"""Policies on the simulated Loihi, in floating point and in fixed point, against PyTorch.
+"""Compare policies on the simulated Loihi (floating point and fixed point) with PyTorch.
 
 Run as ``./swm experiment loihi_parity checkpoints:=runs/A,runs/B``. For the policy of every run it compares:
-spikes of every layer for observations of its own greedy games, with PyTorch in double precision; actions,
-with those of the policy (float32), as a share of their range, or the share of discrete actions that differ;
-and returns of greedy games from the same starts. Writes ``loihi_parity.csv`` (actions and returns),
-``loihi_parity_layers.csv`` (spikes, bits) and ``loihi_parity.png`` to ``runs/loihi_parity``, or to another
-folder with ``results:=``. ``weight_bits:=6`` and the like take fewer bits.
+
+- spikes of every layer for observations of greedy games, with PyTorch in double precision;
+- actions, with those of the policy (float32): differences relative to the range, or the share of discrete
+  actions that differ;
+- returns of greedy games with the same seeds.
+
+Writes ``loihi_parity.csv`` (actions and returns), ``loihi_parity_layers.csv`` (spikes, bits) and
+``loihi_parity.png`` to ``runs/loihi_parity``, or to ``results:=``. Options such as ``weight_bits:=6`` set
+fewer bits.
 """
 
 import csv
@@ -48,7 +52,7 @@ PATIENCE = 60.0
 
 
 class Subject(NamedTuple):
-    """A policy, and its environment."""
+    """A policy and its environment."""
 
     name: str
     env: str
@@ -60,12 +64,12 @@ def subject(run: Path) -> Subject:
     checkpoint, config = newest_checkpoint(run), read_config(run)
     spaces = Spaces.of(make_env(config.env))
     policy = make_policy(load_bundle(checkpoint / "policy.safetensors"), spaces)
-    policy.chip_network()  # refuses what no chip runs, before anything is played
+    policy.chip_network()  # raises at once if chips cannot run the policy
     return Subject(f"{config.env}, {config.algorithm}, {run.name}", config.env, policy)
 
 
 class Game(NamedTuple):
-    """A game that was played greedily."""
+    """A greedy game."""
 
     total: float
     observations: list
@@ -80,7 +84,7 @@ def play(of: Subject, env: gym.Env, seed: int) -> Game:
 
 
 def actions_about(of: Subject, games: list[Game], wanted: int) -> np.ndarray:
-    """Actions ``[wanted, A]`` of the policy for the observations of games, each from its start."""
+    """The policy's actions ``[wanted, A]`` for the observations of games, replayed from their starts."""
     actions = []
     for game in games:
         state = of.policy.initial_state()
@@ -97,7 +101,7 @@ class OnChip:
         self.chip, self.trains, self._last, self._course = chip, [], None, 0
 
     def __call__(self, inputs: np.ndarray, before: Any, after: Any) -> np.ndarray:
-        """Spikes of the last layer; a state that no decision here ended in begins a new course."""
+        """Spikes of the last layer. A state that no decision here returned starts a new course."""
         fresh = before is None or before is not self._last
         self._course += fresh
         found = self.chip.run(inputs, self._course, fresh)
@@ -107,7 +111,7 @@ class OnChip:
 
 
 def judge(run: Path, wanted: int, episodes: int, options: Options) -> tuple[list[dict], list[dict], dict]:
-    """Rows of actions and returns, rows of layers, and the data of the figure."""
+    """Evaluate a run: rows of actions and returns, rows of layers, and data of the figure."""
     of = subject(run)
     env, network = make_env(of.env), of.policy.chip_network()
     games = [play(of, env, FIRST_GAME + k) for k in track(range(episodes), f"{of.name}, host")]
@@ -177,7 +181,7 @@ def layer_rows(
     saturated: list,
     options: Options,
 ) -> list[dict]:
-    """Spikes of every layer against PyTorch's, and its constants in fixed point."""
+    """Rows with the spikes of every layer compared with PyTorch, and its fixed-point constants."""
     rows = []
     held = fixed(network, options) if precision == "fixed_pt" else len(network.layers) * [None]
     for k, (layer, whole) in enumerate(zip(network.layers, held)):
@@ -206,7 +210,7 @@ def layer_rows(
 
 
 def draw(subjects: list[dict], target: Path) -> None:
-    """Actions on the chip against PyTorch's, and returns."""
+    """Draw actions and returns on the chip against those on the host."""
     figure, panels = plt.subplots(2, len(subjects), figsize=(4.5 * len(subjects), 8), squeeze=False)
     for (actions, returns), of in zip(panels.T, subjects):
         for precision, (own, there, games) in of["chips"].items():
@@ -223,7 +227,7 @@ def draw(subjects: list[dict], target: Path) -> None:
 
 
 def write(name: str, rows: list[dict], folder: Path) -> None:
-    """A table."""
+    """Write a table."""
     text = io.StringIO()
     writer = csv.DictWriter(text, [*rows[0]], lineterminator="\n")
     writer.writeheader()
@@ -232,7 +236,7 @@ def write(name: str, rows: list[dict], folder: Path) -> None:
 
 
 def main() -> None:
-    """Judge the runs, write tables and figure, print the rows."""
+    """Evaluate the runs, write tables and figure, print the rows."""
     bits = {name: getattr(Options(), name) for name in ("weight_bits", "threshold_bits", "decay_bits")}
     defaults = {"checkpoints": "", "observations": 1000, "episodes": 10} | bits
     given = arguments(defaults | {"results": ROOT / "runs/loihi_parity"})

@@ -1,18 +1,18 @@
-"""Spiking neurons of several kinds and a GRU as memories of long sequences (after Sun et al. 2025).
+"""Memory of long sequences in several kinds of spiking neurons and a GRU (after Sun et al. 2025).
 
 Run as ``./swm experiment long_sequences``, or in part, as with ``tasks:=recall kinds:=lif,mcn delays:=200``.
 
-* ``recall``: one of four symbols is shown for 5 steps; then comes noise; and in the last 5 steps, ``delay``
-  steps after the symbol, a cue. Read out are rates in those last steps.
-* ``digits``: the 8 x 8 pictures of scikit-learn, a pixel at a time; noise is added to those that are learned
-  from. Read out are rates in the last 16 steps.
-* ``shd``, ``timit``, ``librispeech``: recordings in ``folder:=`` (see `spiking_wm.datasets`): spoken
-  digits as spikes, read out over the whole sequence, and features of speech whose every frame has a class.
-  Not among the tasks that are done where nothing is said.
+* ``recall``: one of four symbols is shown for 5 steps, followed by noise. A cue is shown in the last 5 steps,
+  ``delay`` steps after the symbol; the read-out uses the rates in these steps.
+* ``digits``: the 8 x 8 pictures of scikit-learn, one pixel per step; training pictures have added noise. The
+  read-out uses the rates in the last 16 steps.
+* ``shd``, ``timit``, ``librispeech``: recordings in ``folder:=`` (see `spiking_wm.datasets`). SHD: spoken
+  digits as spikes, read out over the whole sequence. The others: speech features with a class per frame.
+  These tasks are not part of the default.
 
-All kinds have as many neurons, for digits as many recurrent weights, and four ticks a step. What was found
-is kept in ``runs/long_sequences``, and not measured again. Writes ``long_sequences.csv`` and ``.png`` of what
-is asked for to that folder, or to another with ``results:=``.
+All kinds have the same number of neurons (for digits, of recurrent weights), and four ticks per step. Results
+are stored in ``runs/long_sequences`` and not computed again. Writes ``long_sequences.csv`` and ``.png`` of
+the chosen tasks to that folder, or to ``results:=``.
 """
 
 import csv
@@ -46,17 +46,17 @@ from spiking_wm.neurons.compartments import KINDS
 ROOT = Path(__file__).resolve().parents[1]
 SYMBOLS, SHOWN, CUED, NOISE = 4, 5, 5, 0.1
 NEURONS, BATCH, RATE = 64, 64, 1e-2
-AVERAGED = 100  # updates that weights are averaged over at the end, or a tenth of all if that is less
-PIXEL_NOISE = 0.15  # on digits that are learned from, or there are too few of them
+AVERAGED = 100  # number of last updates over which weights are averaged, at most a tenth of all
+PIXEL_NOISE = 0.15  # noise on training digits, as augmentation of a small data set
 RECORDED = ("shd", "timit", "librispeech")  # tasks that read folder:=
 TASKS = ("recall", "digits", *RECORDED)
-TESTED = 1024  # sequences of recall that are not learned from
+TESTED = 1024  # number of test sequences of recall
 
 Draw = Callable[[int], tuple[Tensor, Tensor]]
 
 
 def recall(delay: int, generator: torch.Generator) -> Draw:
-    """Sequences ``[L, B, symbols + 1]`` and labels ``[B]``, as many as are asked for."""
+    """Function that draws ``count`` sequences ``[L, B, symbols + 1]`` and labels ``[B]``."""
 
     def draw(count: int) -> tuple[Tensor, Tensor]:
         label = torch.randint(SYMBOLS, (count,), generator=generator)
@@ -69,7 +69,7 @@ def recall(delay: int, generator: torch.Generator) -> Draw:
 
 
 def digits(seed: int) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
-    """Sequences ``[64, B, 1]`` and labels to learn from, and a fifth of all to test with."""
+    """Training sequences ``[64, B, 1]`` and labels, and test sequences (a fifth of all) and labels."""
     from sklearn.datasets import load_digits
 
     pictures, labels = load_digits(return_X_y=True)
@@ -80,27 +80,27 @@ def digits(seed: int) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
 
 
 class Task(NamedTuple):
-    """What is to be told, and how."""
+    """A classification task and its training."""
 
     draw: Draw
-    tested: tuple[Tensor, Tensor]  # sequences and labels that are not learned from
+    tested: tuple[Tensor, Tensor]  # test sequences and labels
     last: int  # see `SequenceClassifier.forward`
-    widths: tuple[int, int, int]  # of input, neurons, classes; neurons of a GRU where weights are to be equal
-    options: dict[str, float]  # others of a `SequenceClassifier`
-    settles: bool = True  # there is so much to learn from and no more: see `learn`
-    equal_weights: bool = False  # not neurons
+    widths: tuple[int, int, int]  # input, neurons, classes; neurons are those of a GRU if `equal_weights`
+    options: dict[str, float]  # further options of `SequenceClassifier`
+    settles: bool = True  # finite training set: see `learn`
+    equal_weights: bool = False  # equal numbers of recurrent weights, not of neurons
 
     def classifier(self, kind: str) -> SequenceClassifier:
-        """One of a kind of neurons."""
+        """A classifier with a kind of neurons."""
         inputs, neurons, classes = self.widths
         if self.equal_weights and kind != GRU:
-            ports = max(KINDS[kind](1).ports - 1, 1)  # that see spikes; a GRU's state goes to three
+            ports = max(KINDS[kind](1).ports - 1, 1)  # with recurrent input (a GRU: 3 gates)
             neurons = int(neurons * (3 / ports) ** 0.5)
         return SequenceClassifier(inputs, neurons, classes, kind, **self.options)
 
 
 def prepare(task: str, delay: int, seed: int, generator: torch.Generator, folder: str) -> Task:
-    """A task by its name; ``delay`` is recall's, ``folder`` that of recordings."""
+    """Make a task by name; ``delay`` is for recall, ``folder`` for recordings."""
     if task == "recall":
         tested = recall(delay, torch.Generator().manual_seed(1_000_003 + seed))(TESTED)
         options = {"gate_time": 2 * len(tested[0])}
@@ -121,16 +121,17 @@ def prepare(task: str, delay: int, seed: int, generator: torch.Generator, folder
         return sequence + noise * torch.randn(sequence.shape, generator=generator), label
 
     tested = told.rows(torch.arange(told.sequence.shape[1]))
-    # what has been seen counts, but for less and less: gates that keep it whole do not learn these
+    # inputs must be forgotten gradually: with gates that keep them completely, these tasks are not learned
     options = {"synapse_time": 64.0, "ticks": ticks}
     widths = (learned.sequence.shape[2], 4 * NEURONS, learned.classes)
     return Task(draw, tested, last, widths, options, equal_weights=equal_weights)
 
 
 def learn(classifier: SequenceClassifier, task: Task, updates: int, text: str) -> nn.Module:
-    """Adam, with gradients of norm 1 at most.
+    """Train with Adam and gradient norms clipped to 1; returns the trained network.
 
-    Where it settles, the rate goes down along a cosine, and weights are averaged over the last updates.
+    If the task `settles`, the learning rate decreases along a cosine, and weights are averaged over the last
+    updates.
     """
     kept = 1 - 1 / max(1, min(AVERAGED, updates // 10))
     averaged = AveragedModel(classifier, multi_avg_fn=get_ema_multi_avg_fn(kept))
@@ -150,10 +151,10 @@ def learn(classifier: SequenceClassifier, task: Task, updates: int, text: str) -
 
 
 def measured(task: str, kind: str, delay: int, seed: int, updates: int, folder: str, kept: Path) -> dict:
-    """A row of the table, or what is kept of it.
+    """A row of the table, loaded if it is stored already.
 
     Raises:
-        UserError: if that was measured with other options.
+        UserError: if the stored row was measured with other options.
     """
     file = kept / f"{task}{delay or ''}_{kind}_s{seed}_u{updates}.json"
     options = {"neurons": NEURONS, "batch": BATCH, "rate": RATE, "averaged": AVERAGED}
@@ -163,7 +164,7 @@ def measured(task: str, kind: str, delay: int, seed: int, updates: int, folder: 
 
 
 def measure(task: str, kind: str, delay: int, seed: int, updates: int, folder: str) -> dict:
-    """Accuracy on sequences that were not learned from, one row of the table."""
+    """Train, and measure the accuracy on test sequences: one row of the table."""
     torch.manual_seed(seed)
     began = time.perf_counter()
     prepared = prepare(task, delay, seed, torch.Generator().manual_seed(seed), folder)
@@ -175,7 +176,7 @@ def measure(task: str, kind: str, delay: int, seed: int, updates: int, folder: s
 
 
 def draw_table(rows: list[dict], target: Path) -> None:
-    """Accuracy by delay, and of the other tasks, of what there is; mean and range over seeds."""
+    """Draw accuracy by delay and of other tasks: mean and range over seeds."""
     delays = sorted({row["delay"] for row in rows if row["task"] == "recall"})
     others = [task for task in dict.fromkeys(row["task"] for row in rows) if task != "recall"]
     widths = [7.0] * bool(delays) + [4.0] * bool(others)
@@ -201,14 +202,14 @@ def draw_table(rows: list[dict], target: Path) -> None:
         panels[0].set_xscale("log")
         panels[0].minorticks_off()
         panels[0].set_xticks(delays, delays)
-        panels[0].legend(loc="center left", bbox_to_anchor=(1, 0.5))  # it would hide what lies there
+        panels[0].legend(loc="center left", bbox_to_anchor=(1, 0.5))  # outside the axes, to hide no curve
     figure.tight_layout()
     figure.savefig(target, dpi=120)
     plt.close(figure)
 
 
 def main() -> None:
-    """Learn all that is asked for, write table and picture."""
+    """Run the chosen tasks, write table and picture."""
     kept, kinds = ROOT / "runs/long_sequences", [*KINDS, GRU]
     defaults = {"tasks": "recall,digits", "kinds": ",".join(kinds), "delays": "50,200,1000", "seeds": 3}
     given = arguments(defaults | {"first_seed": 0, "updates": 600, "folder": "", "results": kept})
@@ -235,7 +236,7 @@ def main() -> None:
 
 
 def write(rows: list[dict], results: Path) -> None:
-    """Table and picture of what there is so far."""
+    """Write table and picture of the results so far."""
     text = io.StringIO()
     writer = csv.DictWriter(text, [*rows[0]], lineterminator="\n")
     writer.writeheader()

@@ -1,10 +1,9 @@
-"""A dream of the recurrent networks, beside the game that the same actions lead to (figures 2A and 2B).
+"""A dream of the recurrent networks, compared with the real game for the same actions (figures 2A, 2B).
 
-Run as ``./swm experiment rsnn_dream`` after the arm ``dream`` of ``rsnn_pong``; with ``env:=BoxingPixels-v0``
-it is figure 4B. A realisation plays a game awake up to some step and dreams on from there; what it does in
-the dream is done in the emulator too. Writes ``rsnn_dream_ENV.png`` to ``runs/rsnn_pong``, or to another
-folder with ``results:=``: frames, spikes of both networks, what is read out of them, and the observation
-dreamed and real.
+Run as ``./swm experiment rsnn_dream`` after the arm ``dream`` of ``rsnn_pong``; ``env:=BoxingPixels-v0``
+gives figure 4B. A realisation plays a real game up to a step and continues in a dream; the actions of the
+dream are also applied to the emulator. Writes ``rsnn_dream_ENV.png`` to ``runs/rsnn_pong``, or to
+``results:=``: frames, spikes and read-outs of both networks, and the dreamed and real observations.
 """
 
 import sys
@@ -32,9 +31,9 @@ FRAMES, SHOWN, LINES = 6, 80, 4  # frames, neurons (the most active ones) and va
 
 
 def dream(env: str, networks: ActorAndModel, start: int, steps: int, seed: int) -> dict[str, np.ndarray]:
-    """Play awake for ``start`` steps, then dream and play on for ``steps`` with the dream's actions.
+    """Play for ``start`` steps, then dream for ``steps`` and apply the dream's actions to the real game.
 
-    All realisations do it side by side; returns what was seen and read out of each, ``[steps, R, ...]``.
+    Returns observations and read-outs of all realisations, ``[steps, R, ...]``.
     """
     envs, head = [gym.make(env) for _ in networks.seeds], networks.head
     generators = [np.random.default_rng([int(realisation), seed]) for realisation in networks.seeds]
@@ -69,14 +68,14 @@ def dream(env: str, networks: ActorAndModel, start: int, steps: int, seed: int) 
 
 
 def draw_frame(axes: Axes, picture: np.ndarray, title: str) -> None:
-    """A screen ``[210, 160, 3]``."""
+    """Draw a screen ``[210, 160, 3]``."""
     axes.imshow(picture)
     axes.set_axis_off()
     axes.set_title(title, fontsize=8)
 
 
 def draw(kept: dict[str, np.ndarray], picture: Callable[[np.ndarray], np.ndarray], target: Path) -> None:
-    """Frames above, rasters, read-outs and observations below, over the steps of the dream."""
+    """Draw frames (top) and spikes, read-outs and observations over the steps of the dream (below)."""
     steps = len(kept["real"])
     figure = plt.figure(figsize=(13, 11), layout="constrained")
     above, below = figure.subfigures(2, 1, height_ratios=(1, 2.4))
@@ -111,7 +110,7 @@ def draw(kept: dict[str, np.ndarray], picture: Callable[[np.ndarray], np.ndarray
 
 
 def main() -> None:
-    """Load what has been learned, dream, draw."""
+    """Load the trained networks, dream, draw."""
     folder = ROOT / "runs/rsnn_pong"
     defaults = {"env": "PongRam-v0", "seeds": 10, "first_seed": 0, "folder": folder, "results": folder}
     given = arguments(defaults | {"realisation": 0, "start": 20, "steps": 50, "seed": 0})

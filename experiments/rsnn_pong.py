@@ -1,11 +1,10 @@
-"""Pong by recurrent spiking networks: awake, dreaming, planning, and controls (Capone & Paolucci).
+"""Recurrent spiking networks in Pong: awake, dreaming, planning, and controls (Capone & Paolucci).
 
 Run as ``./swm experiment rsnn_pong``, or in part, as with ``arms:=awake,dream seeds:=10 games:=2000``, or
-from pixels with ``env:=PongPixels-v0``; Boxing is ``env:=BoxingPixels-v0``. All seeds of an arm, from
-``first_seed:=`` on, play side by side. An arm that was stopped goes on where it was; one that is finished is
-only drawn. Writes ``rsnn_ENV.csv`` and ``.png`` (figures 2C, 2D, 2E and 3C of the paper) and
-``rsnn_ENV_plans.png`` (3D, and 4A for Boxing) to ``runs/rsnn_pong``, or to another folder with
-``results:=``.
+from pixels with ``env:=PongPixels-v0``; Boxing is ``env:=BoxingPixels-v0``. All seeds of an arm, starting at
+``first_seed:=``, run in parallel in one process. An arm that was stopped is resumed; a finished arm is only
+drawn. Writes ``rsnn_ENV.csv`` and ``.png`` (figures 2C, 2D, 2E and 3C of the paper) and
+``rsnn_ENV_plans.png`` (3D, and 4A for Boxing) to ``runs/rsnn_pong``, or to ``results:=``.
 """
 
 import csv
@@ -35,11 +34,11 @@ from spiking_wm.core.storage import load, pack
 
 ROOT = Path(__file__).resolve().parents[1]
 MODEL_STOPS = 50_000  # steps
-EVERY, JUDGED = 50, 5  # games between rows; games of a frozen policy per row
+EVERY, JUDGED = 50, 5  # games per table row; evaluation games per row
 
 
 class Arm(NamedTuple):
-    """What an arm does, and how."""
+    """A variant: its title, preset and options."""
 
     text: str
     algorithm: str
@@ -49,10 +48,10 @@ class Arm(NamedTuple):
 ARMS = {
     "awake": Arm("awake only", "rsnn", {}),
     "dream": Arm("dreams after games", "rsnn_dream", {}),
-    "plan": Arm("plans of one step", "rsnn_plan", {}),
-    "plan5": Arm("plans of 5 steps", "rsnn_plan", {"plan.steps": 5}),
-    "plan10": Arm("plans of 10 steps", "rsnn_plan", {"plan.steps": 10}),
-    "plan20": Arm("plans of 20 steps", "rsnn_plan", {"plan.steps": 20}),
+    "plan": Arm("planning 1 step", "rsnn_plan", {}),
+    "plan5": Arm("planning 5 steps", "rsnn_plan", {"plan.steps": 5}),
+    "plan10": Arm("planning 10 steps", "rsnn_plan", {"plan.steps": 10}),
+    "plan20": Arm("planning 20 steps", "rsnn_plan", {"plan.steps": 20}),
     "asleep": Arm(
         "the policy learns in dreams only (figure 2D)", "rsnn_dream", {"policy.learn_awake": False}
     ),
@@ -61,7 +60,7 @@ ARMS = {
         "rsnn_dream",
         {"policy.learn_awake": False, "model.stop_after": MODEL_STOPS},
     ),
-    "twice": Arm("control: awake only, two updates a game", "rsnn", {"updates_per_step": 0.02}),
+    "twice": Arm("control: awake only, two updates per game", "rsnn", {"updates_per_step": 0.02}),
     "shuffled": Arm("control: dreams in a shuffled model", "rsnn_dream", {"dream.shuffled": True}),
     "paper": Arm("the paper's constants, with dreams", "rsnn_paper", {}),
     "published_code": Arm("the published code's constants, with dreams", "rsnn_published_code", {}),
@@ -69,10 +68,10 @@ ARMS = {
 
 
 def play(name: str, env: str, seeds: range, games: int, folder: Path) -> list[dict]:
-    """Play an arm to its end, from where it was stopped; a row for every `EVERY` games.
+    """Run or resume an arm until it is finished; returns one row for every `EVERY` games.
 
     Raises:
-        UserError: if it was begun with other options.
+        UserError: if it was started with other options.
     """
     arm, kept = ARMS[name], folder / f"{env}_{name}_{seeds[0]}-{seeds[-1]}.safetensors"
     setup = resolve(arm.algorithm, env, arm.given)
@@ -82,7 +81,7 @@ def play(name: str, env: str, seeds: range, games: int, folder: Path) -> list[di
         tensors, facts = load(kept)
         known = type(setup.agent_options)
         before = {canonical(known, n) or canonical(Schedule, n): v for n, v in facts["options"].items()}
-        check_unchanged(kept, options, before)  # by the names of today
+        check_unchanged(kept, options, before)  # by current option names
         played.networks.restore(tensors)
         played.counts, rows = facts["counts"], facts["rows"]
     for _ in track(range(len(rows), games // EVERY), f"{name}, {len(seeds)} seeds"):
@@ -112,10 +111,10 @@ def summary(name: str, values: np.ndarray) -> dict:
 
 
 def lead(rows: list[dict], others: list[dict], last: int) -> tuple[float, float]:
-    """By how much the mean return of the last games, at equal numbers of games, is ahead of another arm's.
+    """Difference of the mean return of the last games between two arms, at equal numbers of games.
 
     Returns:
-        The mean over pairs of seeds, and half of its 95 % interval (Student's t).
+        The mean over pairs of seeds, and half the width of its 95 % confidence interval (Student's t).
     """
     equal = min(len(rows), len(others))
     first = max(0, equal - last // EVERY)
@@ -129,7 +128,7 @@ def lead(rows: list[dict], others: list[dict], last: int) -> tuple[float, float]
 
 
 def draw(curves: dict[str, list[dict]], target: Path) -> None:
-    """Training returns and frozen policies by environment steps: mean, standard error, 80th percentile."""
+    """Draw training and evaluation returns by environment steps: mean, standard error, 80th percentile."""
     figure, panels = plt.subplots(1, 2, figsize=(12, 5), sharey=True)
     for name, rows in curves.items():
         steps = np.array([row["environment_steps"] for row in rows])
@@ -146,7 +145,7 @@ def draw(curves: dict[str, list[dict]], target: Path) -> None:
 
 
 def draw_plans(curves: dict[str, list[dict]], target: Path) -> None:
-    """Return at the end, mean of 250 games and standard error over seeds, by the steps planned ahead."""
+    """Draw the final return (mean of 250 games, standard error over seeds) by the number of planned steps."""
     figure, axes = plt.subplots(figsize=(6, 4.5))
     for name, rows in curves.items():
         last = np.array([[float(x) for x in row["return_seeds"].split()] for row in rows[-250 // EVERY :]])
@@ -166,7 +165,7 @@ def draw_plans(curves: dict[str, list[dict]], target: Path) -> None:
 
 
 def main() -> None:
-    """Play what is asked for, write table and picture, print the last rows."""
+    """Run the chosen arms, write table and pictures, print the last rows."""
     folder = ROOT / "runs/rsnn_pong"
     defaults = {"arms": ",".join(ARMS), "env": "PongRam-v0", "seeds": 10, "first_seed": 0, "games": 2000}
     given = arguments(defaults | {"folder": folder, "results": folder})

@@ -1,12 +1,12 @@
-"""Decision transformers, spiking and not, from demonstrations: returns, costs, and ablations.
+"""Decision transformers with and without spikes, trained on demonstrations: returns, costs, ablations.
 
 Run as ``./swm experiment spiking_dt``, or in part, as with ``envs:=CartPole-v1 arms:=spiking_dt,dt
 seeds:=1``. Every environment needs its demonstrations first (``./swm demos env:=ENV``). Results of a trained
-network are kept in ``runs/spiking_dt``, and it is not trained again. Measured of each: returns of greedy
+network are stored in ``runs/spiking_dt``, and it is not trained again. Measured for each: returns of greedy
 episodes at the configured target return and at a sweep of targets; spikes, synaptic operations, products and
-estimated energy of a decision, on its own trajectories; latency of a decision. ``updates:=`` replaces the
+estimated energy per decision, on its own trajectories; latency of a decision. ``updates:=`` replaces the
 configured number of updates. Writes ``spiking_dt.csv``, ``spiking_dt_targets.csv`` and ``spiking_dt.png`` to
-that folder, or to another with ``results:=``.
+that folder, or to ``results:=``.
 """
 
 import csv
@@ -47,15 +47,15 @@ from spiking_wm.runs.config import options_of
 ROOT = Path(__file__).resolve().parents[1]
 ENVS = ("CartPole-v1", "MountainCar-v0", "Acrobot-v1", "Pendulum-v1", "InvertedPendulum-v5")
 GAMES = 100  # episodes at the configured target return
-SWEPT = 10  # at each target of the sweep
-COUNTED = 5  # of which operations are counted
+SWEPT = 10  # episodes per target of the sweep
+COUNTED = 5  # episodes for the operation counts
 FIRST_GAME = 4_000_037  # seed of the first evaluated episode
 # targets of the sweep, from the worst demonstrated return (0) to the configured target (1)
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 
 class Arm(NamedTuple):
-    """A variant: a preset, and options that differ from it."""
+    """A variant: a preset and changed options."""
 
     algorithm: str
     given: dict
@@ -80,18 +80,18 @@ class Game(NamedTuple):
     """One episode."""
 
     total: float  # return
-    steps: list[tuple]  # return-to-go, observation and action's code of each
+    steps: list[tuple]  # return-to-go, observation and action code of each step
 
 
 def play(policy: DecisionPolicy, env: gym.Env, spaces: Spaces, target: float, seed: int) -> Game:
     """Play an episode with greedy actions.
 
     Args:
-        policy: what acts.
+        policy: the policy.
         env: the environment.
-        spaces: of the environment.
+        spaces: the environment's spaces.
         target: return-to-go at the start.
-        seed: of the environment's reset.
+        seed: seed of the environment's reset.
     """
     state, actions = policy.initial_state(target=target), Actions(spaces, "spiking_dt")
     total, steps = 0.0, []
@@ -109,7 +109,7 @@ def play(policy: DecisionPolicy, env: gym.Env, spaces: Spaces, target: float, se
 
 
 def trajectory_of(agent: Agent, game: Game, length: int = 100) -> Trajectory:
-    """The first ``length`` steps of an episode, as the network takes them."""
+    """The first ``length`` steps of an episode, as input of the network."""
     left, observation, code = (np.stack(x) for x in zip(*game.steps[:length]))
     seen = Trajectory(
         torch.from_numpy(left.astype(np.float32))[None],
@@ -178,15 +178,15 @@ def learn_and_judge(env_id: str, name: str, seed: int, updates: int) -> dict:
 
 @cache
 def known_by(dataset: str) -> int:
-    """Digest of a data set, by which another one of the same name is recognised."""
+    """Digest of a data set, to detect that a data set of the same name has changed."""
     return digest(load(dataset))
 
 
 def judged(env_id: str, name: str, seed: int, updates: int, folder: Path) -> dict:
-    """`learn_and_judge`, or its result if it was kept before.
+    """Result of `learn_and_judge`, loaded if it is stored already.
 
     Raises:
-        UserError: if that was made with other options or demonstrations.
+        UserError: if the stored result has other options or demonstrations.
     """
     kept = folder / f"{env_id}_{name}_s{seed}{f'_u{updates}' if updates else ''}.json"
     options = options_of(setup_of(env_id, name, seed, updates))

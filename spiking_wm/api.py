@@ -13,7 +13,7 @@ import gymnasium as gym
 from spiking_wm.core.contract import Budget
 from spiking_wm.core.errors import UserError
 from spiking_wm.core.options import override
-from spiking_wm.core.presets import Setup, resolve
+from spiking_wm.core.presets import GIVEN, Setup, resolve
 from spiking_wm.envs.make import EnvLike, EnvSource, make_env, source_of
 from spiking_wm.runs.config import has_begun, is_run
 
@@ -75,7 +75,7 @@ def train(
 
     given = options | {k: v for k, v in (("steps", steps), ("seed", seed)) if v is not None}
     source = source_of(env)
-    setup = _without_evaluations(resolve(algorithm, source.name, given), source, given)
+    setup = _without_evaluations(resolve(algorithm, source.name, given), source)
     if run is None:
         path = _empty(new_run_path(setup, source.name).absolute(), numbered=True)
     else:
@@ -177,9 +177,9 @@ def _train(run: "Run", checkpoint: Path | None, setup: Setup, env: EnvLike, prog
     return run
 
 
-def _without_evaluations(setup: Setup, source: EnvSource, given: dict[str, Any]) -> Setup:
+def _without_evaluations(setup: Setup, source: EnvSource) -> Setup:
     """Of an environment that there is only one of, nothing is evaluated unless that was asked for."""
-    asked = setup.origins.get("evaluation.every") == "command line"
+    asked = setup.origins.get("evaluation.every") == GIVEN
     if not source.single or asked:
         return setup
     schedule = override(setup.schedule, {"evaluation.every": 0})

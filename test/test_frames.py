@@ -109,7 +109,7 @@ def test_a_file_may_hold_the_pictures(tmp_path):
             frames.add(transition, transition.reward)
     assert file.stat().st_size == 40 * 3 * 2
     assert torch.equal(mapped.fields["picture"], plain.fields["picture"])
-    with pytest.raises(UserError, match="another run's"):  # it would be emptied under who learns from it
+    with pytest.raises(UserError, match="in use by another run"):  # it would be emptied while in use
         Frames(40, SHAPE, torch.uint8, STACKED, str(file))
     assert torch.equal(mapped.fields["picture"], plain.fields["picture"])
     del frames, mapped
@@ -150,7 +150,7 @@ def test_what_is_held_out_is_not_drawn_for_a_world_model():
 
 def test_says_so_when_there_is_nothing_to_draw():
     frames = Frames(40, SHAPE, torch.uint8, STACKED)
-    with pytest.raises(ValueError, match="kept"):
+    with pytest.raises(ValueError, match="holds no such transition"):
         frames.sample(4, torch.Generator())
     with pytest.raises(UserError, match="stacked:=1"):
         Frames(40, (3, 2, 5), torch.uint8, STACKED)

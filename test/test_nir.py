@@ -84,13 +84,17 @@ def test_files_that_are_something_else_are_refused(tmp_path):
     graph = nir.NIRGraph.from_list(nir.Affine(np.ones((2, 3)), np.zeros(2)), nir.I(np.ones(2)))
     graph.metadata = {"ticks": 5, "reach": 0.0, "dt": 1e-4}
     nir.write(tmp_path / "other.nir", graph)
-    for name, told in (("missing", "no network"), ("text", "no network"), ("other", "has a I")):
+    for name, told in (
+        ("missing", "not a spiking network"),
+        ("text", "not a spiking network"),
+        ("other", "has a I"),
+    ):
         with pytest.raises(UserError, match=told):
             read(tmp_path / f"{name}.nir")
     recurrent = Layer(None, np.zeros(2), 0.5, 0.5, 0.0, recurrent=np.ones((2, 2)))
-    with pytest.raises(UserError, match="NIR has no neurons"):
+    with pytest.raises(UserError, match="NIR cannot describe neurons"):
         write(ChipNetwork((recurrent,), 1, carried=True), tmp_path / "recurrent.nir")
-    with pytest.raises(UserError, match="NIR has no neurons"):
+    with pytest.raises(UserError, match="NIR cannot describe neurons"):
         write(pictures("lif_soft"), tmp_path / "soft.nir")
 
 

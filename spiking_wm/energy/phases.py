@@ -125,7 +125,7 @@ class Scheduler:
             return (
                 "nothing to dream of: no world model (algorithm:=…_dream has one), or too little experience"
             )
-        self.decision = Decision(Phase.DREAMING, "asked to dream")
+        self.decision = Decision(Phase.DREAMING, "dream requested")
         return ""
 
     def wake(self, now: float) -> str:
@@ -139,7 +139,7 @@ class Scheduler:
             return f"the battery is at {charge:.0%}: charge it above {self.options.sleep_below:.0%} first"
         self._low = self._idle = False
         self._worked_at = now
-        self.decision = Decision(Phase.AWAKE, "asked to wake")
+        self.decision = Decision(Phase.AWAKE, "wake-up requested")
         return ""
 
     def dream_ended(self, why: str, now: float) -> None:

@@ -21,7 +21,7 @@ from spiking_wm.core.options import read_yaml
 from spiking_wm.envs.make import make_env
 
 KINDS = ("expert", "medium", "random", "mixed")
-_EVALUATIONS, _JUDGED = 20, 20  # evaluations of an expert while it learns; episodes of each
+_EVALUATIONS, _JUDGED = 20, 20  # evaluations of an expert during training; episodes per evaluation
 _SEED = 3_000_017  # of the first demonstrated episode
 
 Progress = Callable[[str, int, int], None]

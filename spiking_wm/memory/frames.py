@@ -190,7 +190,7 @@ def _locked(path: Path, shape: tuple[int, ...], kind: str) -> IO:
         path.parent.mkdir(parents=True, exist_ok=True)
         return lock(path)
     except BlockingIOError:
-        raise UserError(f"replay_file:={path} is another run's, which goes on: choose another one") from None
+        raise UserError(f"replay_file:={path} is in use by another run: choose another one") from None
     except OSError as error:
         raise UserError(
             f"replay_file:={path} cannot be written ({error.strerror}): choose another one"

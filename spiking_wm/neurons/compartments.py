@@ -159,7 +159,7 @@ class LIF(Neurons):
         """See `Neurons.from_rest`; mean rates of a constant current are computed without storing ticks."""
         if len(drive) > 1 or not averaged or not fused(drive):
             return super().from_rest(drive, ticks, averaged)
-        if probe.heard():  # spikes serve the probe alone: sums over ticks are rounded differently
+        if probe.heard():  # spikes are for the probe only: their sum over ticks has other rounding errors
             with torch.no_grad():
                 super().from_rest(drive, ticks, averaged)
         flat = drive.reshape(-1, self.neurons).contiguous()
@@ -192,7 +192,7 @@ class IntegrateAndFire(Neurons):
         """See `Neurons.from_rest`; mean rates of a constant current are computed in closed form."""
         if len(drive) > 1 or not averaged:
             return super().from_rest(drive, ticks, averaged)
-        if probe.heard():  # spikes serve the probe alone: sums over ticks are rounded differently
+        if probe.heard():  # spikes are for the probe only: their sum over ticks has other rounding errors
             with torch.no_grad():
                 super().from_rest(drive, ticks, averaged)
         return _Rounded.apply(drive, ticks)

@@ -195,6 +195,6 @@ class GRUCell(nn.Module):
 Layer = SpikingLayer | DenseLayer
 Cell = SpikingCell | GRUCell
 LAYERS: dict[bool, type[SpikingLayer] | type[DenseLayer]] = {True: SpikingLayer, False: DenseLayer}
-"""Layers by whether they spike."""
+"""Layers with spikes (True) and without (False)."""
 CELLS: dict[bool, type[SpikingCell] | type[GRUCell]] = {True: SpikingCell, False: GRUCell}
-"""Recurrent cells by whether they spike."""
+"""Recurrent cells with spikes (True) and without (False)."""

@@ -69,7 +69,7 @@ class CreditedTrace:
         return self._taken
 
     def state(self) -> dict[str, np.ndarray]:
-        """The arrays that it goes on from, not copied."""
+        """The arrays of its state (not copies)."""
         for array, used in ((self._gradient, self._credited), (self._trace, self._traced)):
             if not used:
                 array[...] = 0
@@ -169,6 +169,6 @@ class Adam:
             kernels.adam_at(self.synapses, *rows, *numbers)
 
     def state(self) -> dict[str, np.ndarray]:
-        """The arrays that it goes on from, not copied."""
+        """The arrays of its state (not copies)."""
         state = {"mean": self.mean, "square": self.square, "steps": self.steps}
         return state if self.synapses is None else state | {"synapses": self.synapses}

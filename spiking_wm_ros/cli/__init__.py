@@ -1,1 +1,1 @@
-"""The verbs of `./swm`."""
+"""The commands of `./swm`."""

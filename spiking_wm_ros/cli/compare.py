@@ -1,4 +1,4 @@
-"""`./swm compare`: runs side by side, as a table, a picture and a CSV."""
+"""`./swm compare`: compare runs in a table, a picture and a CSV file."""
 
 import csv
 import io
@@ -23,10 +23,10 @@ _DEFAULTS = {"threshold": "", "results": "runs/comparison"}
 
 
 def compare(arguments: Sequence[str]) -> None:
-    """Compare runs, given as folders, with ``threshold:=`` and ``results:=NAME`` among them.
+    """Compare runs, given as folders; ``threshold:=`` and ``results:=NAME`` may be among the arguments.
 
     Raises:
-        UserError: if there is nothing to compare, or an argument is unknown or no number.
+        UserError: if no run is given, an argument is unknown, or the threshold is not a number.
     """
     given = dict(argument.split(":=", 1) for argument in arguments if ":=" in argument)
     for name in given:
@@ -62,7 +62,7 @@ def _csv(groups: Sequence[Group]) -> str:
 
 
 def _draw(env: str, groups: Sequence[Group], threshold: float, path: Path) -> None:
-    """By steps and by the clock: every seed thin, the mean thick, its 95 % interval a band."""
+    """Draw curves by steps and by time: seeds (thin), mean (thick) and its 95 % interval (band)."""
     figure, panels = plt.subplots(1, 2, figsize=(12, 4.8), sharey=True)
     for axes, by, label in zip(panels, ("step", "seconds"), ("environment steps", "seconds since the start")):
         for number, group in enumerate(groups):

@@ -1,4 +1,4 @@
-"""Terminal output of a graph that `./swm` started: a progress bar, then where everything is."""
+"""Terminal output of a graph started by `./swm`: progress bar, and list of the files at the end."""
 
 import signal
 import time
@@ -18,12 +18,12 @@ from spiking_wm.runs.folder import Run
 from spiking_wm_ros.graph.parts import ResolvedGraph
 from spiking_wm_ros.graph.processes import Processes
 
-_STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # the last one: the terminal is gone
+_STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # SIGHUP: the terminal was closed
 
 
 @contextmanager
 def heeding(handler: Callable) -> Iterator[None]:
-    """Within it, SIGINT, SIGTERM and SIGHUP call a handler; SIGHUP stays ignored under nohup."""
+    """Context in which SIGINT, SIGTERM and SIGHUP call a handler; under nohup, SIGHUP stays ignored."""
     previous = {number: signal.getsignal(number) for number in _STOPPING}
     if previous[signal.SIGHUP] == signal.SIG_IGN:
         del previous[signal.SIGHUP]
@@ -51,7 +51,7 @@ def watch(resolved: ResolvedGraph, learning: bool) -> int:
 
     Args:
         resolved: the graph.
-        learning: whether there is a dreamer, whose progress is shown.
+        learning: True if the graph has a dreamer; its progress is shown.
     """
     console = Console()
     with heeding(_stop):
@@ -62,7 +62,7 @@ def watch(resolved: ResolvedGraph, learning: bool) -> int:
             kept = learning and CheckpointFolder(resolved.run / "checkpoints").all()
             console.print("stopped; the newest checkpoint is kept" if kept else "stopped")
             code = 0
-    if learning and code == 0 and is_run(resolved.run):  # it may have been stopped before it was one
+    if learning and code == 0 and is_run(resolved.run):  # it may have been stopped before it was a run
         conclude(resolved.run, console)
     return code
 
@@ -127,7 +127,7 @@ def _figures(latest: dict[str, str], speed: float) -> str:
 
 
 def conclude(run: Path, console: Console) -> None:
-    """Draw the pictures of a run, write its report, and say where everything is."""
+    """Draw the pictures of a run, write its report, and print where the files are."""
     from spiking_wm.runs.pictures import draw
     from spiking_wm_ros.cli.report import write_report
 

@@ -15,10 +15,10 @@ _DEFAULTS = {"env": "CartPole-v1", "seed": "0", "episodes": "100"}
 
 
 def collect_demonstrations(given: dict[str, str]) -> None:
-    """Train an expert, keep episodes of it and of weaker policies, and print a table of the data sets.
+    """Train an expert, store episodes of it and of weaker policies, and print a table of the data sets.
 
     Raises:
-        UserError: for an unknown argument or environment, or numbers that are none.
+        UserError: for an unknown argument or environment, or an invalid number.
     """
     with missing_extra():
         import minari

@@ -1,4 +1,4 @@
-"""`./swm export`: a policy's spiking network as a file for chips, and what a decision costs there."""
+"""`./swm export`: write a policy's spiking network for chips, and print the cost of a decision."""
 
 from pathlib import Path
 
@@ -26,7 +26,7 @@ def export(given: dict[str, str]) -> None:
     """Write the network, and count spikes and operations per decision in greedy episodes.
 
     Raises:
-        UserError: for an unknown argument, a run without such a network, or a format that is not there.
+        UserError: for an unknown argument or format, or a run without a spiking network for chips.
     """
     from spiking_wm.chips import nir as nir_files
 
@@ -53,7 +53,7 @@ def export(given: dict[str, str]) -> None:
 
 
 def _network_inputs(policy: Policy, env: gym.Env, decisions: int) -> list[np.ndarray]:
-    """Inputs of the network in the decisions of greedy episodes."""
+    """Inputs of the network in decisions of greedy episodes."""
     recorder = policy.network_runner = InputRecorder()
     while (so_far := len(recorder.inputs)) < decisions:
         episode_return(policy, env, seed=so_far, longest=decisions - so_far)

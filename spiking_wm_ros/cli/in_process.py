@@ -1,4 +1,4 @@
-"""`./swm train --in-process`: training without ROS; `./swm train bag:=…`: from recordings alone."""
+"""`./swm train --in-process`: training without ROS; `./swm train bag:=…`: training from recordings."""
 
 from pathlib import Path
 
@@ -14,10 +14,10 @@ from spiking_wm_ros.graph.train import TRAIN, Subject, subject
 
 
 def train_in_process(given: dict[str, str]) -> None:
-    """Train in this process; takes the arguments of the train graph, except those for its nodes.
+    """Train in this process, with the arguments of the train graph except those for its nodes.
 
     Raises:
-        UserError: for an argument for nodes, and for anything that could not run.
+        UserError: for an argument of the nodes, or invalid arguments.
     """
     chosen = _subject(given, ("algorithm", "env", "run", "resume"))
     run, signals = Run.create(chosen.run, chosen.setup, chosen.env), []
@@ -32,16 +32,16 @@ def train_in_process(given: dict[str, str]) -> None:
             lambda: bool(signals),
         )
     if signals and not learner.finished:
-        kept = f"; go on with resume:={run.path}" if run.checkpoints.all() else ""
+        kept = f"; resume it by resume:={run.path}" if run.checkpoints.all() else ""
         print(f"stopped after {learner.step} steps{kept}")
     conclude(run.path, Console())
 
 
 def train_from_bag(bag: str, given: dict[str, str]) -> None:
-    """Train a new agent from recorded transitions; only the evaluation at the end is simulated.
+    """Train a new agent from recorded transitions; only the final evaluation uses the environment.
 
     Raises:
-        UserError: if there are no recordings of that environment, and for arguments for nodes.
+        UserError: if there are no recordings of that environment, or for an argument of the nodes.
     """
     from spiking_wm_ros.nodes.bag import transitions  # imports ROS
 
@@ -57,7 +57,7 @@ def train_from_bag(bag: str, given: dict[str, str]) -> None:
 
 
 def _subject(given: dict[str, str], heeded: tuple[str, ...]) -> Subject:
-    """What to train, from arguments of which only the ``heeded`` ones may be given."""
+    """Make a `Subject` from arguments, of which only the ``heeded`` ones are allowed."""
     declared = {a.name: a.default for a in TRAIN.arguments}
     for name, value in given.items():
         if declared.get(name, value) != value and name not in heeded:

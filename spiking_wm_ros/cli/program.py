@@ -1,4 +1,4 @@
-"""A program of ``bench/`` or ``experiments/``, which bad input and Ctrl-C end with one line."""
+"""Run a program of ``bench/`` or ``experiments/``; user errors and Ctrl-C end it with one line."""
 
 import runpy
 import signal
@@ -9,8 +9,8 @@ from spiking_wm.core.errors import UserError
 
 
 def main() -> None:
-    """Run the file that is the first argument, with the others."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # also where a shell that started us ignores it
+    """Run the file named by the first argument with the other arguments."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # also if the parent shell ignores SIGINT
     del sys.argv[0]
     sys.path[0] = str(Path(sys.argv[0]).parent)
     try:

@@ -15,7 +15,7 @@ def write_reports(paths: Sequence[str]) -> None:
     """Write ``report.html`` into the folders of runs.
 
     Raises:
-        UserError: if nothing is given, or a folder is no run.
+        UserError: if no folder is given, or a folder is not a run.
     """
     if not paths:
         raise UserError("no run to report: ./swm report runs/NAME")
@@ -27,7 +27,7 @@ def write_report(run: Run) -> Path:
     """Write the report of a run, with a progress bar while policies are evaluated; returns the file.
 
     Raises:
-        UserError: if the folder is no run.
+        UserError: if the folder is not a run.
     """
     return report.report(run, _bar)
 

@@ -15,11 +15,11 @@ from spiking_wm_ros.graph.specification import GRAPHS
 from spiking_wm_ros.graph.train import ENERGY
 
 _DEFAULT = "default"
-_WIDTH_OF_FILES = 160  # characters of a line where the output is no terminal
+_WIDTH_OF_FILES = 160  # characters per line if the output is not a terminal
 
 
 def show_args(graph_name: str, given: Mapping[str, str]) -> None:
-    """Print the arguments of a graph and its options, with what the user gave applied.
+    """Print the arguments of a graph and its options, with the values given by the user.
 
     Raises:
         UserError: for an unknown option or algorithm, or a value outside its range.

@@ -1,1 +1,1 @@
-"""Graphs of nodes: one specification, which `ros2 launch` and `./swm` start."""
+"""Graphs of nodes: one specification for both `ros2 launch` and `./swm`."""

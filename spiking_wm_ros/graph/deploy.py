@@ -58,7 +58,7 @@ def _deploy(arguments: Mapping[str, str], options: Mapping[str, str]) -> Resolve
 
 
 def _bundle(arguments: Mapping[str, str]) -> tuple[Path, Path]:
-    """A policy bundle, given or the newest of a run; and the folder of its run, or the folder it is in."""
+    """The policy bundle (given, or the newest of a run), and its run folder or parent folder."""
     given = Path(arguments["policy"]).resolve()
     if given.is_file():
         return given, next((folder for folder in given.parents if is_run(folder)), given.parent)

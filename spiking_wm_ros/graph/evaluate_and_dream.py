@@ -1,4 +1,4 @@
-"""The graphs that evaluate a checkpoint, or dream from it, without learning from an environment."""
+"""The graphs that evaluate a checkpoint, or dream from it without an environment."""
 
 from collections.abc import Mapping
 
@@ -36,7 +36,7 @@ def _evaluate(arguments: Mapping[str, str], options: Mapping[str, str]) -> Resol
     agent = options_class(agent_of(config.algorithm))
     unknown = {name: value for name, value in options.items() if not canonical(agent, name)}
     refuse(unknown, [*arguments, *known(agent)])
-    config.resolve(dict(options))  # refuses wrong values
+    config.resolve(dict(options))  # raises for invalid values
     bridge = {
         "env": config.env,
         "evaluation.episodes": number(arguments, "episodes", int),
@@ -79,11 +79,11 @@ DREAM = Graph(
     "Dream from a checkpoint with a world model, with no environment.",
     (
         CHECKPOINT,
-        Argument("rollouts", "0", "imagined rollouts at most; 0: no bound"),
-        Argument("updates", "0", "policy updates at most; 0: no bound"),
-        Argument("seconds", "0", "time at most, in seconds; 0: no bound"),
+        Argument("rollouts", "0", "largest number of imagined rollouts; 0: no limit"),
+        Argument("updates", "0", "largest number of policy updates; 0: no limit"),
+        Argument("seconds", "0", "longest duration, in seconds; 0: no limit"),
         BAG,
-        Argument("joules", "0", "energy of computing at most, in joules; 0: no bound"),
+        Argument("joules", "0", "largest computing energy, in joules; 0: no limit"),
         *SHARED,
     ),
     _dream,

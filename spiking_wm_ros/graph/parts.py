@@ -1,4 +1,4 @@
-"""Types that describe graphs (arguments, nodes), and functions that several graphs share."""
+"""Types that describe graphs (arguments, nodes), and functions shared by several graphs."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ class Argument(NamedTuple):
 
 @dataclass(frozen=True)
 class NodeSpec:
-    """One node; its name is that of its executable. When a vital node ends, the whole graph ends."""
+    """One node, named as its executable. When a vital node ends, the whole graph ends."""
 
     executable: str
     parameters: dict[str, Any]
@@ -34,7 +34,7 @@ class NodeSpec:
 
 @dataclass(frozen=True)
 class ResolvedGraph:
-    """A graph whose arguments are resolved: the nodes to start, and how.
+    """A graph with resolved arguments: the nodes to start, and their parameters.
 
     ``steps`` is the length of the run for the progress bar; 0 if there is none.
     """
@@ -54,8 +54,8 @@ class ResolvedGraph:
 class Graph:
     """A launchable graph.
 
-    ``resolve`` takes the declared arguments, all as text, and any others as options of algorithm and
-    run; it raises `UserError` before anything is started.
+    ``resolve`` receives the declared arguments as text, and all others as options of the algorithm and the
+    run. It raises `UserError` before any node is started.
     """
 
     text: str
@@ -63,7 +63,7 @@ class Graph:
     resolve: Callable[[Mapping[str, str], Mapping[str, str]], ResolvedGraph]
 
 
-_PATIENCE = 1.5  # control periods until a backend counts as hung; the gate waits for two
+_PATIENCE = 1.5  # control periods after which a backend counts as hung; the gate waits for two
 
 VIEWER_PORT = Argument("viewer_port", "8642", "port of the viewer's page on 127.0.0.1")
 SHARED = (
@@ -92,7 +92,7 @@ def managed(order: str, nodes: list[NodeSpec], patience: float = 10.0, spare: st
         order: names of the managed nodes, in the order of activation.
         nodes: all nodes.
         patience: seconds without an answer after which a node counts as gone.
-        spare: names of managed nodes without which the others go on.
+        spare: names of managed nodes that the others do not need.
     """
     manager = NodeSpec("manager", {"nodes": order, "spare": spare, "patience": patience}, vital=False)
     return [*nodes, manager]
@@ -104,10 +104,10 @@ def shared(arguments: Mapping[str, str]) -> dict[str, str]:
 
 
 def checkpoint_of(arguments: Mapping[str, str], name: str = "checkpoint") -> tuple[Path, Path, RunConfig]:
-    """A checkpoint, the folder of its run, and that run's config.
+    """A checkpoint, the folder of its run, and the configuration of the run.
 
     Raises:
-        UserError: if none is given, or there is none.
+        UserError: if no checkpoint is given, or it does not exist.
     """
     if not arguments[name]:
         raise UserError(f"{name}:= is missing: give a run folder, as {name}:=runs/NAME")
@@ -117,10 +117,10 @@ def checkpoint_of(arguments: Mapping[str, str], name: str = "checkpoint") -> tup
 
 
 def newest_of(arguments: Mapping[str, str], name: str = "checkpoint") -> tuple[Path, Path, RunConfig]:
-    """`checkpoint_of`, if it is the newest of its run, so that nothing after it is lost.
+    """As `checkpoint_of`, for the newest checkpoint of a run only (so that no later one is lost).
 
     Raises:
-        UserError: if it is not, or as `checkpoint_of`.
+        UserError: if it is not the newest one, or as `checkpoint_of`.
     """
     checkpoint, run, config = checkpoint_of(arguments, name)
     if checkpoint != newest_checkpoint(run).resolve():
@@ -162,7 +162,7 @@ def number(arguments: Mapping[str, str], name: str, kind: type = float) -> float
 def route(
     options: Mapping[str, str], classes_of: Mapping[str, tuple[type, ...]]
 ) -> tuple[dict[str, dict], dict[str, str]]:
-    """Parameters by node, and the options that no node has.
+    """Assign options to nodes; returns parameters by node, and the options of no node.
 
     Args:
         options: values by dotted, flat or former names.
@@ -185,15 +185,15 @@ def route(
 def backend(
     arguments: Mapping[str, str], options: Mapping[str, str], period: float = 0.0
 ) -> tuple[dict[str, Any], dict[str, str]]:
-    """Parameters of the policy node about its backend, and the options that are not the backend's.
+    """Parameters of the policy node for its backend, and the remaining options.
 
     Args:
-        arguments: with ``policy_backend``.
-        options: of the backend and others.
-        period: of control, in seconds; 0 in lock-step.
+        arguments: launch arguments, with ``policy_backend``.
+        options: options of the backend and others.
+        period: control period in seconds; 0 in lock-step.
 
     Raises:
-        UserError: for an unknown backend, or a value that it does not take.
+        UserError: for an unknown backend, or an invalid value of one of its options.
     """
     name = arguments["policy_backend"]
     kind = backend_options(name)
@@ -205,10 +205,10 @@ def backend(
 
 
 def refuse(options: Mapping[str, str], arguments: Iterable[str]) -> None:
-    """Refuse options where only arguments can be given.
+    """Check that no options are given, for graphs that have arguments only.
 
     Raises:
-        UserError: for the first option, naming the nearest argument.
+        UserError: for the first option; the message names a similar argument.
     """
     for name in options:
         raise UserError(f"unknown argument '{name}'{suggestion(name, list(arguments))}")

@@ -1,4 +1,4 @@
-"""Starting a graph's nodes without ROS's own `launch`, from the same specification."""
+"""Start a graph's nodes as child processes, from the same specification as with ROS's `launch`."""
 
 import shutil
 import signal
@@ -13,15 +13,15 @@ import yaml
 
 from spiking_wm_ros.graph.parts import NodeSpec, ResolvedGraph
 
-_PATIENCE = 6.0  # seconds that nodes have to end after SIGTERM (the dreamer saves)
-# before a command: it gets SIGTERM when this process is killed, or a robot would drive on unattended
+_PATIENCE = 6.0  # seconds that nodes have to end after SIGTERM (the dreamer saves a checkpoint)
+# prefix of commands: nodes get SIGTERM if this process is killed, so no robot drives on unattended
 _END_WITH_PARENT = ["setpriv", "--pdeathsig", "TERM"] if shutil.which("setpriv") else []
 
 
 class Processes:
     """The nodes of a graph as child processes.
 
-    Use it as a context manager: leaving it ends all nodes, and is due when a vital one has `ended`.
+    Use it as a context manager: leaving it ends all nodes. Leave it when a vital node has `ended`.
     """
 
     def __init__(self, resolved: ResolvedGraph):
@@ -45,11 +45,11 @@ class Processes:
         ros += ["--log-level", resolved.log_level]
         module = f"spiking_wm_ros.nodes.{node.executable}"
         command = [*_END_WITH_PARENT, sys.executable, "-m", module, "--ros-args", *ros]
-        # a session of its own: Ctrl-C in the terminal reaches this process alone, which ends all nodes
+        # in a new session: Ctrl-C in the terminal reaches only this process, which ends all nodes
         return subprocess.Popen(command, start_new_session=True)
 
     def ended(self) -> dict[str, int]:
-        """Exit codes of the vital nodes that have ended; the end of other nodes is printed, once."""
+        """Exit codes of the vital nodes that have ended. The end of other nodes is printed once."""
         codes = {name: child.poll() for name, child in self._children.items()}
         ended = {name: code for name, code in codes.items() if code is not None}
         for name in ended.keys() - self._vital - self._missed:

@@ -8,9 +8,9 @@ from spiking_wm_ros.graph.specification import GRAPHS, resolve_graph
 
 
 def description(name: str) -> LaunchDescription:
-    """What ``launch/NAME.launch.py`` returns.
+    """The launch description of ``launch/NAME.launch.py``.
 
-    Any ``option:=value`` on the command line reaches the graph, declared or not.
+    Every ``option:=value`` on the command line is passed to the graph, declared or not.
     """
     declared = [
         DeclareLaunchArgument(

@@ -1,4 +1,4 @@
-"""The graphs by name: what each launch file and each verb of `./swm` starts."""
+"""All graphs by name, for the launch files and the commands of `./swm`."""
 
 import time
 from collections.abc import Mapping
@@ -42,7 +42,7 @@ def resolve_graph(name: str, given: Mapping[str, str]) -> ResolvedGraph:
 
 
 def _observers(resolved: ResolvedGraph, arguments: Mapping[str, str]) -> list[NodeSpec]:
-    """Observer nodes, which record or show the others; the others do not need them."""
+    """Observer nodes (recorder, viewer), which the other nodes do not need."""
     nodes = []
     if resolved.record == "true":
         folder = resolved.run.resolve() / "bags" / time.strftime("%Y%m%d-%H%M%S")

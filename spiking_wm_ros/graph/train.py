@@ -43,7 +43,7 @@ def _new_run_path(arguments: Mapping[str, str], setup: Setup) -> Path:
 
 
 class Subject(NamedTuple):
-    """What is trained: resolved options, environment, run folder, and the checkpoint to resume from."""
+    """A training run: resolved options, environment, run folder, and checkpoint to resume from."""
 
     setup: Setup
     env: str
@@ -52,10 +52,10 @@ class Subject(NamedTuple):
 
 
 def subject(arguments: Mapping[str, str], options: Mapping[str, str]) -> Subject:
-    """A new run, or a resumed one: with its former options, except those that are given.
+    """A new run, or a resumed one with its former options, except those that are given.
 
     Raises:
-        UserError: for anything that could not run.
+        UserError: for invalid arguments or options.
     """
     if arguments["resume"]:
         checkpoint, run, config = checkpoint_of(arguments, "resume")
@@ -75,7 +75,7 @@ ENERGY = {"bridge": (BatteryOptions,), "scheduler": (PhaseOptions, DreamBounds)}
 
 
 def _energy(battery: str, options: Mapping[str, str]) -> tuple[dict[str, dict], dict[str, str]]:
-    """Parameters of battery and phases by node, and the options that are left."""
+    """Parameters of battery and phases by node, and the remaining options."""
     parameters, left = route(options, ENERGY)
     if battery == NONE:
         for name in [*parameters["bridge"], *parameters["scheduler"]]:
@@ -118,7 +118,7 @@ TRAIN = Graph(
     (
         *_SUBJECT,
         Argument("run", "", "folder of the run; empty: a new one in runs/"),
-        Argument("resume", "", "run folder or checkpoint to go on from"),
+        Argument("resume", "", "run folder or checkpoint to resume from"),
         Argument(
             "battery",
             NONE,

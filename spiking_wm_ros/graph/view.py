@@ -1,4 +1,4 @@
-"""The viewer alone, for graphs that are started and ended separately."""
+"""The graph with only the viewer, for graphs that are started and ended separately."""
 
 from collections.abc import Mapping
 from pathlib import Path

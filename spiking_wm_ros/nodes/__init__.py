@@ -1,1 +1,1 @@
-"""ROS 2 nodes. Of algorithms they use the contract (`spiking_wm.core.contract`) only."""
+"""ROS 2 nodes. They use algorithms only through `spiking_wm.core.contract`."""

@@ -1,7 +1,7 @@
-"""MCAP files of serialised ROS messages, split by size and time; a crash leaves them readable.
+"""MCAP files of serialised ROS messages, split by size and time, and readable after a crash.
 
-Messages are grouped in small chunks, which are written whole several times a second (`Bag.flush`). A killed
-process loses the last chunk and the index at the end of the file; `messages` reads without that index.
+Messages are grouped in small chunks, which are written several times per second (`Bag.flush`). A killed
+process loses the last chunk and the index at the end of the file; `messages` does not need the index.
 
 Importing this module raises `UserError` if the extra ``bags`` is not installed.
 """
@@ -41,13 +41,13 @@ class Recorded(NamedTuple):
     """A message of a bag."""
 
     topic: str
-    kind: str  # as spiking_wm_msgs/msg/Action
-    time: int  # of arrival, nanoseconds since 1970
+    kind: str  # message type, such as spiking_wm_msgs/msg/Action
+    time: int  # arrival time, in nanoseconds since 1970
     data: bytes  # CDR
 
 
 class Bag:
-    """Writes messages.
+    """Writes messages to a folder of MCAP files.
 
     Args:
         folder: of ``bag_0000.mcap`` and so on; made if missing.
@@ -60,7 +60,7 @@ class Bag:
     def __init__(self, folder: Path, split_bytes: float, split_seconds: float):
         self._folder, self._bytes, self._seconds = folder, split_bytes, split_seconds
         self._files = self._messages = self._written = 0
-        self.failed = False  # the disk refused; no more is written
+        self.failed = False  # a write failed; no more is written
         with self._writing():
             folder.mkdir(parents=True, exist_ok=True)
             self._open()
@@ -89,7 +89,7 @@ class Bag:
         """Add a message.
 
         Raises:
-            UserError: if it cannot be written; the file then ends with what was flushed before.
+            UserError: if it cannot be written; the file then ends with the last flushed message.
         """
         with self._writing():
             self._write(topic, kind, data, now)
@@ -142,10 +142,10 @@ class Bag:
 
 
 def messages(folder: Path) -> Iterator[Recorded]:
-    """All messages of a bag in the order of arrival, also if its recorder was killed.
+    """All messages of a bag in order of arrival, also if its recorder was killed.
 
     Raises:
-        UserError: if there are no such files, or one is damaged before its end.
+        UserError: if the folder has no MCAP files, or one is damaged before its end.
     """
     files = sorted(folder.glob("*.mcap")) if folder.is_dir() else [folder]
     if not files or not files[0].is_file():
@@ -177,8 +177,8 @@ def transitions(folder: Path, spaces: Spaces) -> Iterator[Transition]:
     """Recorded transitions of training, in order.
 
     Args:
-        folder: of the bag.
-        spaces: of the environment; the transitions must fit them.
+        folder: folder of the bag.
+        spaces: the environment's spaces; the transitions must fit them.
 
     Raises:
         UserError: as `messages`; if there are no transitions, or they do not fit.
@@ -204,7 +204,7 @@ def transitions(folder: Path, spaces: Spaces) -> Iterator[Transition]:
 
 
 def _finished(file: Path) -> bool:
-    if file.stat().st_size < len(MCAP0_MAGIC):  # killed before anything reached it
+    if file.stat().st_size < len(MCAP0_MAGIC):  # the recorder was killed before the first write
         return False
     with file.open("rb") as stream:
         stream.seek(-len(MCAP0_MAGIC), 2)

@@ -50,8 +50,8 @@ class BridgeOptions:
 class Bridge(ManagedNode):
     """Steps an environment in lock-step with the policy, or at a fixed rate.
 
-    Training never runs ahead of the learner: a step waits for the policy version that covers it. In
-    every phase but awake the robot rests: the episode ends with the rest action, then only time passes.
+    Training never runs ahead of the learner: each step waits for the policy version that covers it. In all
+    phases except AWAKE the robot rests: the rest action ends the episode, and then only time passes.
     """
 
     def __init__(self):
@@ -61,10 +61,10 @@ class Bridge(ManagedNode):
         refuse_unknown(self, BridgeOptions)
         self._session: Session | None = None
         self._time = 0.0  # simulation time in seconds; never decreases
-        self._returns: list[float] = []  # of evaluation episodes, the running one last
+        self._returns: list[float] = []  # of evaluation episodes; the last one is running
 
     def configure(self) -> None:
-        """Make the environment; after a cleanup the same one is used again."""
+        """Make the environment; after a cleanup, use the same one again."""
         if self._session is None:
             self._session = self._make_session()
             self._time = self._session.training_step * self._session.spaces.period
@@ -108,19 +108,19 @@ class Bridge(ManagedNode):
         return session
 
     def activate(self) -> None:
-        """Go on after a stop; the first observation waits for the other nodes (`_look_after`)."""
+        """Continue after a stop; the first observation waits for the other nodes (`_look_after`)."""
         if self._started:
             self._send()
 
     def deactivate(self) -> None:
-        """Ignore actions that answer earlier observations."""
+        """Ignore actions for earlier observations."""
         self._sent = self._answer = None
         self._waited_for = "activation"
 
-    # --- what may be sent, and sending it ---
+    # --- sending observations ---
 
     def _covered(self) -> bool:
-        """Whether the newest policy version covers the present step."""
+        """True if the newest policy version covers the current step."""
         policy = self._policy
         return bool(policy.version) and policy.first_step <= self._session.training_step < policy.until_step
 
@@ -172,7 +172,7 @@ class Bridge(ManagedNode):
             self._send()
 
     def _look_after(self) -> None:
-        """Start once the other nodes are there; repeat an observation that was not answered."""
+        """Start once the other nodes are ready; repeat an observation that was not answered."""
         if not self.active:
             return
         if not self._started:
@@ -197,7 +197,7 @@ class Bridge(ManagedNode):
             self._begin_rest()
 
     def _may_act(self) -> bool:
-        """Whether the phase allows acting; an evaluation is finished before the robot rests."""
+        """True if the phase allows acting; an evaluation is finished before the robot rests."""
         finishes = self._session.evaluating and self._phase != Phase.STOPPED
         return self._phase == Phase.AWAKE or finishes
 
@@ -229,7 +229,7 @@ class Bridge(ManagedNode):
         if battery:
             self._batteries.publish(to_battery_state(battery.percentage, battery.charging, self._time))
 
-    # --- what comes back ---
+    # --- receiving actions ---
 
     def _on_action(self, message: Action) -> None:
         waiting = self._sent
@@ -255,13 +255,13 @@ class Bridge(ManagedNode):
         self._time += self._dt
         awake = self._may_act()
         if awake:
-            self._send()  # first: the policy decides while the other messages are built
+            self._send()  # first: the policy decides while this node builds the other messages
         if self._clock_publisher.get_subscription_count():
             self._clock_publisher.publish(Clock(clock=to_header(self._time).stamp))
         if self._transitions.get_subscription_count():
             self._transitions.publish(to_transition(transition, stamp))
         if not awake:
-            self._send()  # after the transition: a rest begins with a transition of its own
+            self._send()  # after the transition, because a rest begins with another transition
 
     def _tally(self, transition: Transition) -> None:
         if transition.step == 0:

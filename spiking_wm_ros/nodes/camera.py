@@ -27,7 +27,7 @@ class CameraPublisher:
 
     Args:
         node: the node; its executor takes snapshots of the simulation.
-        env: returns the environment that is to be rendered now.
+        env: returns the environment to render.
     """
 
     def __init__(self, node: Node, env: Callable[[], gym.Env]):

@@ -1,6 +1,6 @@
 """Renders a node's camera: ``python -m spiking_wm_ros.nodes.camera_child FILE-DESCRIPTOR``.
 
-It is a process of the lowest priority. A thread would delay the node, which may act in real time.
+It is a separate process with the lowest priority, because a thread would delay the node.
 """
 
 import signal
@@ -16,7 +16,7 @@ _QUALITY = 80  # of JPEG, percent
 
 
 def main(descriptor: int) -> None:
-    """Answer every state, or picture, with a JPEG, until the parent is gone."""
+    """Answer every state or picture with a JPEG until the parent ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when this process ends
     pipe = Connection(descriptor)
     try:

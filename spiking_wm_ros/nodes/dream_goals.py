@@ -1,4 +1,4 @@
-"""The action ``~/dream_phase``: starts a dream, reports its progress, and can cancel it."""
+"""The ROS action ``~/dream_phase``: starts a dream, reports its progress, and can cancel it."""
 
 import time
 from collections.abc import Callable
@@ -16,19 +16,19 @@ _FEEDBACK_EVERY = 0.2  # seconds
 class DreamGoals:
     """Goals of ``~/dream_phase``, one at a time.
 
-    A goal is executed when its dream is over: an executing action callback that waited for that would
-    keep the executor busy polling it.
+    A goal is executed when its dream has ended, because an action callback that waits would make the
+    executor poll it.
 
     Args:
         node: the node of the action.
-        start: starts the dream of a goal and returns an empty text, or the reason for a refusal.
+        start: starts the dream of a goal; returns the reason if that is refused, else ``""``.
         end: ends the dream.
     """
 
     def __init__(self, node: ManagedNode, start: Callable[[Dream.Goal], str], end: Callable[[], None]):
         self._start, self._end = start, end
         self._goal: ServerGoalHandle | None = None
-        self._results: dict[bytes, Dream.Result] = {}  # of goals that are over, by their ids
+        self._results: dict[bytes, Dream.Result] = {}  # results of finished goals, by goal id
         self._fed_back_at = 0.0
         self._server = ActionServer(
             node,
@@ -65,7 +65,7 @@ class DreamGoals:
         return result
 
     def dreamed(self, progress: DreamProgress) -> None:
-        """Publish the progress of the present goal, if there is one, at most five times a second."""
+        """Publish the progress of the current goal, if there is one, at most five times per second."""
         now = time.monotonic()
         if self._goal and now - self._fed_back_at > _FEEDBACK_EVERY:
             self._fed_back_at = now
@@ -75,11 +75,11 @@ class DreamGoals:
             self._goal.publish_feedback(feedback)
 
     def end(self, result: Dream.Result) -> None:
-        """Conclude the present goal; dreams of the schedule and of ``~/dream`` have none."""
+        """Finish the current goal; scheduled dreams and those of ``~/dream`` have none."""
         if self._goal:
             goal, self._goal = self._goal, None
             self._conclude(goal, result)
 
     def close(self) -> None:
-        """Take no more goals."""
+        """Stop accepting goals."""
         self._server.destroy()

@@ -1,4 +1,4 @@
-"""The dreamer node: learning and dreaming; the work itself is done in `learner_process`."""
+"""The dreamer node: learning and dreaming. `learner_process` does the computation."""
 
 import signal
 import sys
@@ -63,20 +63,20 @@ class DreamerOptions:
     """Parameters of the dreamer, in addition to the options of its algorithm and of the schedule."""
 
     algorithm: str = option("popsan_dream", "name of a file in config/algorithms")
-    env: str = option("InvertedPendulum-v5", "environment that the run is about")
+    env: str = option("InvertedPendulum-v5", "environment of the run")
     run: str = option("runs/unnamed", "folder of the run")
-    resume: str = option("", "checkpoint to go on from")
+    resume: str = option("", "checkpoint to resume from")
     mode: str = option(
         TRAIN,
         "train: learn from transitions; once: dream from a checkpoint and end; at_rest: dream on request",
         choices=(TRAIN, ONCE, AT_REST),
     )
-    rollouts: int = option(0, "of the one dream: imagined rollouts at most; 0: no bound", 0)
-    updates: int = option(0, "of the one dream: policy updates at most; 0: no bound", 0)
-    seconds: float = option(0.0, "of the one dream: time at most; 0: no bound", 0)
-    joules: float = option(0.0, "of the one dream: energy of computing at most; 0: no bound", 0)
-    bag: str = option("", "of the one dream: folder of MCAP files with transitions to learn from first")
-    computing_w: float = option(3.0, "draw of computing while it dreams, in watts", 1e-6)
+    rollouts: int = option(0, "mode once: largest number of imagined rollouts; 0: no limit", 0)
+    updates: int = option(0, "mode once: largest number of policy updates; 0: no limit", 0)
+    seconds: float = option(0.0, "mode once: longest duration in seconds; 0: no limit", 0)
+    joules: float = option(0.0, "mode once: largest computing energy in joules; 0: no limit", 0)
+    bag: str = option("", "mode once: folder of MCAP files with transitions to learn from first")
+    computing_w: float = option(3.0, "power of computing while it dreams, in watts", 1e-6)
 
 
 class Dreamer(ManagedNode):
@@ -94,17 +94,17 @@ class Dreamer(ManagedNode):
         self._spaces: Spaces | None = None
         self._events: deque[Event] = deque()
         self._version: PolicyVersion | None = None
-        self._state = "waiting for the bridge"  # or the learner's phase, or that it is finished
-        self._status: Status | None = None  # none before the learner runs
+        self._state = "waiting for the bridge"  # later the learner's phase, or that the run is finished
+        self._status: Status | None = None  # None before the learner runs
         self._figures: dict[str, float] = {}
         self._warning = ""
         self._phase: RobotPhase | None = None
         self._listens = self._failed = False
 
     def configure(self) -> None:
-        """Wait for the environment's spaces, or begin from a checkpoint.
+        """Wait for the environment's spaces, or start from a checkpoint.
 
-        Configured again, it goes on with what it has learned.
+        After a cleanup, the node continues with the same learner.
         """
         self._versions = self.create_publisher(PolicyVersion, "policy_version", qos.LATCHED)
         self._segments = self.create_publisher(Segment, "segment", qos.OFFERED_NEWEST)
@@ -126,7 +126,7 @@ class Dreamer(ManagedNode):
         self._handle_events()  # those that came while the node was not configured
 
     def deactivate(self) -> None:
-        """End a dream; what is learned from transitions ends with them."""
+        """End a dream. Learning from transitions ends when no more arrive."""
         if self._learner:
             self._learner.send(EndDream())
 
@@ -154,7 +154,7 @@ class Dreamer(ManagedNode):
             self._learner.send(self._phase)
 
     def _on_phase(self, message: Phase) -> None:
-        """Keep the robot's phase with the run."""
+        """Record the robot's phase in the run."""
         self._phase = RobotPhase(PHASES[message.phase], message.reason)
         if self._learner:
             self._learner.send(self._phase)
@@ -289,7 +289,7 @@ class Dreamer(ManagedNode):
         return response
 
     def _budget(self, bounds: Dream.Goal | DreamerOptions) -> Budget:
-        """Bounds of a goal, or of the node's own parameters; 0 is no bound."""
+        """Limits of a goal, or from the node's parameters; 0 is no limit."""
         times = [t for t in (bounds.seconds, bounds.joules / self.options.computing_w) if t]
         return Budget(bounds.rollouts or None, bounds.updates or None, min(times, default=None))
 
@@ -313,7 +313,7 @@ class Dreamer(ManagedNode):
         self._goals.close()
 
     def close(self) -> None:
-        """Save and end the learner: within the time that SIGTERM leaves, unless the one dream is over."""
+        """Save and end the learner, within the time between SIGTERM and SIGKILL."""
         seconds = _SAVING_TIME if self._state == DREAMING or self.options.mode != ONCE else 600.0
         if self._learner and not self._failed and not self._learner.stop(seconds):
             missing = f"no last checkpoint: it was not written within {seconds} s"

@@ -22,7 +22,7 @@ from spiking_wm_ros.nodes.messages import PHASES, from_array
 from spiking_wm_ros.nodes.parameters import declare, refuse_unknown
 from spiking_wm_ros.nodes.robot_messages import check_messages, command_writer, message_type
 
-_REMEMBERED = 10  # observations whose times are kept, for the age of the actions that answer them
+_REMEMBERED = 10  # number of observations whose times are kept, to compute the age of actions
 
 
 @dataclass(frozen=True)
@@ -33,11 +33,11 @@ class GateNodeOptions:
 
 
 class GateNode(ManagedNode):
-    """Passes the policy's actions on as commands while all checks pass, else commands the safe action.
+    """Forwards the policy's actions as commands while all checks pass, else commands the safe action.
 
-    A command is sent as soon as its action arrives; twice in every control period the gate checks
-    whether one is missing. All times are of the monotonic clock: the age of an action counts from when
-    the gate received the observation that it answers.
+    A command is sent as soon as its action arrives. Twice per control period the gate checks whether one is
+    missing. All times are of the monotonic clock. The age of an action is measured from the time at which
+    the gate received its observation.
     """
 
     def __init__(self):
@@ -74,7 +74,7 @@ class GateNode(ManagedNode):
         self.act_in_real_time()
 
     def activate(self) -> None:
-        """Follow commands."""
+        """Start to forward commands."""
         self._update()
 
     def deactivate(self) -> None:
@@ -87,7 +87,7 @@ class GateNode(ManagedNode):
         self._sensed.append(((message.episode, message.step), time.monotonic()))
 
     def _on_action(self, message: Action) -> None:
-        """Follow the answer to an observation, once; ignore an answer to an unknown observation."""
+        """Forward the first action for an observation; ignore actions for unknown observations."""
         key = (message.episode, message.step)
         sensed_at = next((at for known, at in reversed(self._sensed) if known == key), None)
         if sensed_at is None or key == self._followed:
@@ -109,7 +109,7 @@ class GateNode(ManagedNode):
             self._put_out()
 
     def _put_out(self) -> bool:
-        """Send the present command; True if it is the policy's, not the safe action."""
+        """Send the current command; returns True if it is the policy's, False if it is the safe action."""
         output = self._gate.output(time.monotonic())
         self._commands.publish(self._write(output.action, self.get_clock().now()))
         self._report_change(output.reason)
@@ -173,7 +173,7 @@ class GateNode(ManagedNode):
         return level, self._reported or "passing commands", figures
 
     def release(self) -> None:
-        """Leave the robot with the safe action."""
+        """Command the safe action a last time."""
         self._gate.rest("the gate ends")
         self._put_out()
 

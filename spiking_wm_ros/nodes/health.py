@@ -1,4 +1,4 @@
-"""Diagnostics at 1 Hz (REP-107), for people and tools. No node relies on them to detect failures."""
+"""Diagnostics at 1 Hz (REP-107), for users and tools. Nodes do not use them to detect failures."""
 
 from collections.abc import Callable, Sequence
 
@@ -8,7 +8,7 @@ from rclpy.node import Node
 
 
 def spread(name: str, seconds: Sequence[float]) -> dict[str, float]:
-    """Median and 99th percentile of some times as figures, in milliseconds; empty if there are none."""
+    """Median and 99th percentile of times, in milliseconds, by name; empty if there are no times."""
     if not seconds:
         return {}
     median, p99 = np.percentile(seconds, (50, 99)) * 1e3

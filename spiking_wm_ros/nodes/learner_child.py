@@ -44,15 +44,15 @@ _NICENESS = 5
 
 
 def main(pipe: Connection, run: Path, spaces: str, resume: Path | None) -> None:
-    """Learn from what the parent sends, until it sends `Stop` or is gone.
+    """Learn from transitions of the parent, until it sends `Stop` or ends.
 
     Args:
-        pipe: to the parent.
+        pipe: pipe to the parent.
         run: folder of the run.
-        spaces: the environment's, as JSON.
-        resume: checkpoint to go on from.
+        spaces: the environment's spaces, as JSON.
+        resume: checkpoint to resume from.
     """
-    os.nice(_NICENESS)  # acting and answering requests go first
+    os.nice(_NICENESS)  # nodes that act or answer requests have priority
     # the parent decides when this process ends, also after Ctrl-C in a terminal
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
@@ -90,7 +90,7 @@ class _Child(LearningRun):
             self._something_came.set()
 
     def run(self) -> None:
-        """Learn until the run is finished, the parent sends `Stop`, or it is gone."""
+        """Learn until the run is finished, or the parent sends `Stop` or ends."""
         stopped = False
         self._send_status()
         while not (stopped or self._parent_gone):
@@ -100,7 +100,7 @@ class _Child(LearningRun):
             elif self.learner.work():
                 continue
             elif self.learner.finished:
-                break  # what was due after the last step is done as well
+                break  # the work due after the last step is done, too
             elif self._transitions:
                 self.learner.observe(self._transitions.popleft())
             else:
@@ -113,7 +113,7 @@ class _Child(LearningRun):
         self.close()
 
     def _handle(self, request: Request) -> bool:
-        """Do what is requested; True for `Stop`."""
+        """Handle a request; returns True for `Stop`."""
         match request:
             case StartDream(budget):
                 try:
@@ -145,7 +145,7 @@ class _Child(LearningRun):
     def _or_default(self, budget: Budget) -> Budget:
         return Budget(rollouts=self.learner.options.dream.rollouts) if budget == Budget() else budget
 
-    # --- what the learner reports ---
+    # --- events of the learner ---
 
     def _send(self, event: Event) -> None:
         self._pipe.send(event)

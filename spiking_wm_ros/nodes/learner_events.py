@@ -1,6 +1,6 @@
-"""What the dreamer node and its learner process send each other over their pipe.
+"""Messages between the dreamer node and its learner process.
 
-`Request` goes to the learner, `Event` comes from it. Loads no torch.
+The node sends a `Request`, the learner an `Event`. Does not load torch.
 """
 
 from dataclasses import dataclass
@@ -16,14 +16,14 @@ from spiking_wm.training.learner import DreamResult
 
 @dataclass(frozen=True)
 class StartDream:
-    """Start a dream phase; an empty budget stands for the schedule's number of rollouts."""
+    """Start a dream phase; an empty budget means the schedule's number of rollouts."""
 
     budget: Budget
 
 
 @dataclass(frozen=True)
 class EndDream:
-    """End the dream phase, if there is one, and keep what it has learned."""
+    """End the dream phase, if there is one; its updates are kept."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class SendSegment:
 
 @dataclass(frozen=True)
 class RobotPhase:
-    """The robot's phase has changed; it is kept with the run."""
+    """The robot's phase has changed; it is recorded in the run."""
 
     phase: str
     reason: str
@@ -143,21 +143,21 @@ class Saved:
 
 @dataclass(frozen=True)
 class Warned:
-    """Something that the user should know; learning goes on."""
+    """A warning for the user; learning continues."""
 
     text: str
 
 
 @dataclass(frozen=True)
 class Failed:
-    """The learner ends because of bad input."""
+    """The learner ends because of a user error."""
 
     reason: str
 
 
 @dataclass(frozen=True)
 class Finished:
-    """The run is finished and saved, after so many steps."""
+    """The run is finished and saved."""
 
     step: int
 

@@ -1,4 +1,4 @@
-"""The learner in a process of its own, so that the dreamer node answers while it computes.
+"""The learner in its own process, so that the dreamer node can answer while the learner computes.
 
 Parent and child (`learner_child`) exchange `learner_events` over a pipe. Transitions are learned from in
 order; requests are handled between two units of work (an update, or a part of a dream).
@@ -16,12 +16,12 @@ from spiking_wm_ros.nodes.learner_events import Ended, Event, Request, Stop
 
 
 class LearnerProcess:
-    """The parent's end.
+    """The parent's side of the learner process.
 
     Args:
         run: folder of the run, made by `Run.create`.
         spaces: the environment's spaces.
-        resume: checkpoint to go on from.
+        resume: checkpoint to resume from.
         on_event: called in a thread of its own with each event; the last one is `Ended`.
     """
 
@@ -35,12 +35,12 @@ class LearnerProcess:
         threading.Thread(target=self._receive, args=(on_event,), daemon=True).start()
 
     def send(self, request: Request) -> None:
-        """Send a transition or a request; nothing happens if the child has ended."""
+        """Send a transition or a request; does nothing if the child has ended."""
         with suppress(OSError):
             self._pipe.send(request)
 
     def stop(self, seconds: float) -> bool:
-        """Request a last checkpoint and wait for the end; True if it came in time."""
+        """Request a last checkpoint and wait for the child to end; returns True if it ended in time."""
         self.send(Stop())
         self._process.join(seconds)
         if self._process.exitcode is None:
@@ -62,7 +62,7 @@ class LearnerProcess:
 
 
 def _compute(*arguments: Any) -> None:
-    """Run the child; its imports take time and memory that the node itself does not need."""
+    """Run the child. Imports are here because they take time and memory that the node does not need."""
     from spiking_wm_ros.nodes.learner_child import main
 
     main(*arguments)

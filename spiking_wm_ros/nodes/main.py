@@ -1,4 +1,4 @@
-"""The start and end of every node: cleanly on SIGINT and SIGTERM, with one line on bad input."""
+"""Start and end of every node: clean end on SIGINT and SIGTERM, one line of text for user errors."""
 
 import fcntl
 import gc
@@ -20,10 +20,10 @@ _SIGNALS_EVERY = 0.2  # seconds between two checks for signals, at most
 
 
 def run(make_node: Callable[[], Node]) -> int:
-    """Spin a node until it ends or its process gets a signal; returns 0, or 2 after bad input.
+    """Spin a node until it ends or its process gets a signal; returns 0, or 2 after a user error.
 
-    A node ends itself by raising `SystemExit`; its ``end`` is always called. rclpy's own signal handlers
-    shut the context down in the middle of a callback; the handlers here only set a flag.
+    A node ends itself by raising `SystemExit`; its ``end`` is always called. rclpy's signal handlers would
+    shut down the context in the middle of a callback; the handlers here only set a flag.
     """
     signals = []
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -58,7 +58,7 @@ def run(make_node: Callable[[], Node]) -> int:
 
 
 def _end(node: Node) -> None:
-    """End a node; bad input at its end is printed, so that the rest of the shutdown goes on."""
+    """End a node; a user error in it is printed, so that the shutdown continues."""
     try:
         node.end()
     except UserError as error:
@@ -66,9 +66,9 @@ def _end(node: Node) -> None:
 
 
 def _claim_name(node: Node) -> int:
-    """Lock a node's name on this machine; two nodes of one name would mix up their messages.
+    """Lock a node's name on this machine, because messages of two nodes of the same name would mix.
 
-    The ROS graph cannot be used for that: it lists a killed node for another 20 seconds.
+    The ROS graph cannot be used for this: it lists a killed node for another 20 seconds.
 
     Raises:
         UserError: if a node of that name runs already.

@@ -1,4 +1,4 @@
-"""ROS 2 managed (lifecycle) nodes: activated in order, and stopped without ending."""
+"""Base class of ROS 2 managed (lifecycle) nodes, which are activated in order and can be stopped."""
 
 from collections.abc import Callable
 
@@ -13,10 +13,10 @@ _ENTITIES = ("publisher", "subscription", "timer", "service", "client")
 class ManagedNode(LifecycleNodeMixin, Node):
     """A node with the states of a ROS 2 lifecycle; `manager` configures and activates it.
 
-    A subclass declares its parameters in its constructor. `configure` creates all else, `release` frees
-    what ROS does not destroy by itself, and both can happen again. State that outlasts them (what is
-    learned, the episode) is freed in `close`. Callbacks that move or learn check `active`, or `activate`
-    and `deactivate` are overridden. An exception in any of these methods ends the node.
+    A subclass declares its parameters in its constructor. `configure` creates everything else, and `release`
+    frees what ROS does not destroy; both may be called again. State that must survive a cleanup (the
+    learner, the episode) is freed in `close`. Callbacks that move a robot or learn must check `active`, or
+    the subclass overrides `activate` and `deactivate`. An exception in any of these methods ends the node.
     """
 
     def __init__(self, name: str):
@@ -33,18 +33,18 @@ class ManagedNode(LifecycleNodeMixin, Node):
         """Create publishers, subscriptions, timers, and what they need."""
 
     def activate(self) -> None:
-        """Start acting; `active` is true already."""
+        """Start acting; `active` is already true."""
 
     def deactivate(self) -> None:
-        """Stop acting; `active` is false already."""
+        """Stop acting; `active` is already false."""
 
     def release(self) -> None:
         """Free what `configure` made, except publishers, subscriptions, timers, services and clients."""
 
     def hearing(self, callback: Callable) -> Callable:
-        """A callback that does nothing once its configuration has been cleaned up.
+        """Wrap a callback so that it does nothing after a cleanup.
 
-        The executor may hold a message for a subscription that is destroyed before the callback runs.
+        The executor may still have a message for a subscription that is destroyed before the callback runs.
         """
         kept, made_in = self.keeping(callback), self._configurations
 
@@ -70,7 +70,7 @@ class ManagedNode(LifecycleNodeMixin, Node):
     # --- transitions ---
 
     def _on_change_state(self, request: ChangeState.Request, response: ChangeState.Response):
-        """Refuse a transition that the present state does not have, where rclpy would raise."""
+        """Refuse a transition that is invalid in the current state (rclpy would raise an exception)."""
         try:
             return self._change_state(request, response)
         except Exception as error:

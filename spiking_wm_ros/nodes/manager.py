@@ -1,4 +1,4 @@
-"""Configures and activates the managed nodes of a graph, and deactivates them when one is gone."""
+"""Configures and activates the managed nodes of a graph, and deactivates them if one is gone."""
 
 import sys
 import time
@@ -32,14 +32,14 @@ class ManagerOptions:
     """Parameters of the manager."""
 
     nodes: str = option("", "names of the managed nodes in the order in which they are activated")
-    spare: str = option("", "names of those among them that the others do not need")
+    spare: str = option("", "names of managed nodes that the others do not need")
     patience: float = option(10.0, "seconds without an answer after which a node counts as gone", 0.1)
 
 
 class Manager(Node):
-    """Configures all nodes, then activates all; when one is gone, the others are deactivated.
+    """Configures all nodes, then activates all. If one is gone, the others are deactivated.
 
-    If a spare node is gone, that is reported and the others go on.
+    If a spare node is gone, this is reported and the others continue.
     """
 
     def __init__(self):
@@ -75,12 +75,12 @@ class Manager(Node):
 
         go_on()
 
-    # --- up ---
+    # --- bring-up ---
 
     def _bring_up(self) -> Generator[Future, Any, None]:
         self._busy = True
         for transition, start, done in _UP:
-            # publishers of what others need are configured first, its subscribers are activated first
+            # publishers are configured before their subscribers, and activated after them
             backwards = transition == Transition.TRANSITION_CONFIGURE
             for name in reversed(self._names) if backwards else self._names:
                 self._state = f"bringing up, waiting for {name}"
@@ -93,7 +93,7 @@ class Manager(Node):
         self._conclude(f"all nodes{without} are active")
 
     def _transit(self, name: str, transition: int, start: int) -> Generator[Future, Any, bool]:
-        """Change a node's state if it is in the state ``start``; False if the node refuses."""
+        """Change a node's state if it is in the state ``start``; returns False if the node refuses."""
         change = ChangeState.Request(transition=Transition(id=transition))
         while True:
             if not self._get[name].service_is_ready():
@@ -113,7 +113,7 @@ class Manager(Node):
                     return False
 
     def _within(self, seconds: float, reply: Future | None = None) -> Future:
-        """A future of the reply's result, or of None after some seconds."""
+        """A future with the reply's result, or with None after a timeout."""
         outcome = Future()
         self._deadlines.append((time.monotonic() + seconds, outcome))
         if reply:
@@ -142,12 +142,12 @@ class Manager(Node):
             self._run(self._bring_up())
         return response
 
-    # --- gone ---
+    # --- nodes that are gone ---
 
     def _request_states(self) -> None:
-        """Request every node's state; when one misses too many requests, the others are deactivated.
+        """Request every node's state; if one does not answer several requests, deactivate the others.
 
-        Requests are counted, not seconds: a delay of the manager itself is no failure of a node.
+        Requests are counted, not seconds, so that a delay of the manager does not count as a node's failure.
         """
         gone = [
             name for name, count in self._unanswered.items() if count * _REQUEST_EVERY > self.options.patience

@@ -31,7 +31,7 @@ def to_array(values: np.ndarray) -> msg.Array:
 
 
 def from_array(message: msg.Array, dtype: np.dtype = np.float32) -> np.ndarray:
-    """Undo `to_array`.
+    """Convert a message of `to_array` back.
 
     Raises:
         ValueError: if the shape and the number of values disagree.
@@ -55,7 +55,7 @@ def to_decision(
 
 
 def spike_trains(message: msg.Decision) -> list[np.ndarray]:
-    """Spike trains of every layer, ``[T, N]``; undoes `to_decision`."""
+    """Spike trains ``[T, N]`` of every layer, from a message of `to_decision`."""
     spikes, trains = np.array(message.spikes, np.uint8), []
     for ticks, neurons in zip(message.ticks, message.neurons):
         trains.append(spikes[: ticks * neurons].reshape(ticks, neurons))
@@ -113,7 +113,7 @@ def to_transition(transition: Transition, header: Header) -> msg.Transition:
 
 
 def from_transition(message: msg.Transition, action_dtype: np.dtype) -> Transition:
-    """Undo `to_transition`."""
+    """Convert a message of `to_transition` back."""
     return Transition(
         from_array(message.observation, _dtype(message.observation)),
         from_array(message.action, action_dtype),

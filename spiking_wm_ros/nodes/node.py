@@ -8,9 +8,9 @@ from spiking_wm.core.process import act_in_real_time
 
 
 class Node(rclpy.node.Node):
-    """A node that an exception in any of its callbacks ends; `main.run` raises it again.
+    """A node that ends if a callback raises an exception; `main.run` raises it again.
 
-    The executor itself would log exceptions in its own way, and discards those of tasks.
+    rclpy's executor would only log exceptions of callbacks, and discards those of tasks.
     """
 
     raised: BaseException | None = None
@@ -35,7 +35,7 @@ class Node(rclpy.node.Node):
             )
 
     def close(self) -> None:
-        """Free what the node holds."""
+        """Free the node's resources."""
 
     def end(self) -> None:
         """Called once at the end of the node, also after an exception."""
@@ -46,7 +46,7 @@ class Node(rclpy.node.Node):
         return self.keeping(callback)
 
     def keeping(self, callback: Callable) -> Callable:
-        """A callback whose exceptions end the node."""
+        """Wrap a callback so that its exceptions end the node."""
 
         def call(*args) -> None:
             try:

@@ -1,4 +1,4 @@
-"""ROS parameters from options dataclasses: declared once, by dotted name, with description and range."""
+"""Declare ROS parameters from options dataclasses: dotted name, description and range."""
 
 from collections.abc import Callable
 from typing import Any
@@ -17,8 +17,8 @@ _LARGEST = 2**63 - 1
 def declare(node: Node, options_class: type, on_change: Callable[[Any], None] | None = None) -> Any:
     """Declare every option as a parameter and return the options with the values that were set.
 
-    Parameters are read-only unless ``on_change`` is given: it is called with the new options after every
-    accepted change. A change that fails a check is refused with the reason.
+    Parameters are read-only unless ``on_change`` is given. It is called with the new options after every
+    accepted change; an invalid change is refused with the reason.
 
     Raises:
         UserError: for a value of a wrong type or outside its range.
@@ -58,10 +58,10 @@ def refuse_unknown(node: Node, *options_classes: type) -> None:
 
     Args:
         node: the node.
-        options_classes: for their flat and former names the error gives the present one.
+        options_classes: the error for a flat or former name of their options gives the current name.
 
     Raises:
-        UserError: for a parameter that it does not have, naming the nearest one.
+        UserError: for an unknown parameter; the message names a similar one.
     """
     for name in node._parameter_overrides:
         if not node.has_parameter(name) and name != "use_sim_time":

@@ -1,4 +1,4 @@
-"""The policy node: answers observations with actions, and loads new policy versions meanwhile."""
+"""The policy node: answers observations with actions, and loads new policy versions in parallel."""
 
 import sys
 import time
@@ -33,23 +33,24 @@ from spiking_wm_ros.nodes.parameters import declare, refuse_unknown
 
 _FOREVER = 2**63 - 1
 _DECISIONS_EVERY = 0.2  # seconds between published decisions, with their spikes
-_SWITCH_INTERVAL = 0.0002  # seconds that acting waits for the thread that loads; Python's default is 0.005
+# Python's thread switch interval in seconds; less than the default, 0.005, so that loading delays acting less
+_SWITCH_INTERVAL = 0.0002
 
 
 @dataclass(frozen=True)
 class PolicyOptions:
     """Parameters of the policy node."""
 
-    seed: int = option(0, "seed of exploration, the run's", 0, 2**31 - 1)
-    bundle: str = option("", "policy bundle to act by; empty: wait for the dreamer's versions")
+    seed: int = option(0, "seed of exploration (seed of the run)", 0, 2**31 - 1)
+    bundle: str = option("", "policy bundle; empty: wait for versions of the dreamer")
     changed: str = option("", "options that differ from the bundle's, as {target_return: 300}")
-    backend: str = option("host", "what the network runs on: name of a folder in spiking_wm/chips/backends")
+    backend: str = option("host", "backend of the network: name of a folder in spiking_wm/chips/backends")
     backend_options: str = option("", "options of the backend, as {precision: floating_pt}")
-    real_time: bool = option(False, "run ahead of ordinary processes, where that is allowed")
+    real_time: bool = option(False, "use real-time scheduling, if it is allowed")
 
 
 class PolicyNode(ManagedNode):
-    """Acts by the newest policy version; recurrent state is kept when weights change."""
+    """Acts with the newest policy version; recurrent state is kept when weights change."""
 
     def __init__(self):
         sys.setswitchinterval(_SWITCH_INTERVAL)
@@ -96,13 +97,13 @@ class PolicyNode(ManagedNode):
         publisher.publish(version)
 
     def _load(self, path: Path, digest: str | None) -> tuple[Policy, int]:
-        """A policy that is ready to act, and its version.
+        """Load a policy that is ready to act; returns it and its version.
 
         Raises:
             UserError: if the bundle is damaged, does not fit, or cannot act.
         """
         bundle = load_bundle(path, digest)
-        # the first bundle decides on the spaces; later ones have to fit them
+        # the first bundle sets the spaces; later ones must fit them
         spaces = self._policy.spaces if self._policy else Spaces.from_json(bundle.facts["spaces"])
         policy = make_policy(bundle, spaces, yaml.safe_load(self.options.changed) or {})
         self._backend.place(policy)
@@ -117,7 +118,7 @@ class PolicyNode(ManagedNode):
         self._loader.submit(self._prepare, message)
 
     def _prepare(self, message: PolicyVersion) -> None:  # in the loader's thread
-        """Load a version; if its bundle is refused, the policy goes on acting by the version before."""
+        """Load a version; if its bundle is refused, the previous version continues to act."""
         try:
             policy, version = self._load(Path(message.path), message.sha256)
             self.call_soon(lambda: self._swap(policy, version))
@@ -181,7 +182,7 @@ class PolicyNode(ManagedNode):
             self._decisions.publish(to_decision(action, trains, self._version, message.header))
 
     def _player_of(self, message: Observation) -> Player:
-        """Who answers an observation, with the state up to it."""
+        """The player for an observation, with its state before this observation."""
         player = self._players.get(message.evaluation)
         if player is None:
             player = self._players[message.evaluation] = Player(self._policy)
@@ -209,10 +210,10 @@ class PolicyNode(ManagedNode):
 
 
 def _try_out(policy: Policy) -> None:
-    """Decide once, so that the first real decision loads and compiles nothing.
+    """Decide once, so that loading and compiling do not delay the first real decision.
 
     Raises:
-        UserError: for an action outside the action space, as damaged weights give.
+        UserError: for an action outside the action space (damaged weights, for example).
     """
     nothing = np.zeros(policy.spaces.observation.shape, policy.spaces.observation.dtype)
     policy.spaces.check_action(policy.act(nothing, policy.initial_state(), None)[0])

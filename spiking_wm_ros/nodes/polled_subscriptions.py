@@ -1,4 +1,4 @@
-"""Subscriptions to frequent topics, which do not wake up an executor for each message."""
+"""Subscriptions to topics of high frequency, which do not wake up an executor for each message."""
 
 import time
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from rclpy.subscription import Subscription
 
 
 class PolledSubscriptions:
-    """Subscriptions that no executor waits for; `take_new` takes the messages that have arrived.
+    """Subscriptions without callbacks; `take_new` returns the messages that have arrived.
 
     Args:
         node: the node whose executor handles the subscriptions' events (lost messages).

@@ -61,7 +61,7 @@ class RecorderNode(Node):
         Health(self, self._report)
 
     def _look(self) -> None:
-        """Subscribe to topics that are new since the last look."""
+        """Subscribe to new topics."""
         namespace = self.get_namespace().rstrip("/") + "/"
         for topic, (kind, *_) in self.get_topic_names_and_types():
             ours = topic in _GLOBAL or topic.startswith(namespace)
@@ -73,7 +73,7 @@ class RecorderNode(Node):
                 self._topics[topic] = self._listen(topic, kind, profiles)
 
     def _listen(self, topic: str, kind: str, offered: list[QoSProfile]) -> tuple[str, Subscription] | None:
-        """Subscribe with the strongest quality of service that all publishers offer."""
+        """Subscribe with the strictest quality of service that all publishers offer."""
         try:
             message_type = self._message_class(kind)
         except (ImportError, AttributeError):

@@ -1,4 +1,4 @@
-"""A robot's sensors: standard topics in, one observation per control period out."""
+"""Converts a robot's sensor topics to one observation per control period."""
 
 import sys
 import time

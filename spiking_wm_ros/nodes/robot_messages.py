@@ -34,10 +34,10 @@ def message_type(name: str) -> type:
 
 
 def check_messages(robot: Robot) -> None:
-    """Refuse message types and fields that do not exist.
+    """Check that all message types and fields of a robot exist.
 
     Raises:
-        UserError: naming the reading, or the command.
+        UserError: for one that does not exist; the message names the reading or the command.
     """
     for reading in robot.observation:
         _check_field(robot, reading)
@@ -58,12 +58,12 @@ def _check_field(robot: Robot, reading: Reading) -> None:
 
 
 def command_writer(robot: Robot) -> Callable[[np.ndarray, Time], Any]:
-    """A function from values and the present time to the command's message."""
+    """A function that makes the command's message from values and the current time."""
     return _WRITERS[robot.command.type](robot.command, robot.period)
 
 
 def command_values(robot: Robot, message: Any) -> list[float]:
-    """Undo `command_writer`."""
+    """Values of a message of `command_writer`."""
     if robot.command.type == "geometry_msgs/TwistStamped":
         parts = (name.split(".") for name in robot.command.fields)
         return [getattr(getattr(message.twist, part), axis) for part, axis in parts]

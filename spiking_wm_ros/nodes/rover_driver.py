@@ -1,6 +1,6 @@
-"""The rover's driver, with MuJoCo for hardware: it has the topics of ``config/robots/rover.yaml``.
+"""Driver of a rover simulated by MuJoCo, with the topics of ``config/robots/rover.yaml``.
 
-It uses standard messages only, as the driver of a real robot does.
+It uses standard messages only, like the driver of a real robot.
 """
 
 import math

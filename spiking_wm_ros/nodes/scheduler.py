@@ -93,7 +93,7 @@ class SchedulerNode(Node):
 
     def _tick(self) -> None:
         now, there = time.monotonic(), self._dreams.server_is_ready()
-        silent = now - self._heard > _SILENT  # the dreamer was replaced before its end was noticed
+        silent = now - self._heard > _SILENT  # the dreamer was restarted before its end was detected
         if self._request and (silent or not there):
             self._goal = self._request = None
             self._scheduler.dream_ended("the dreamer is gone", now)
@@ -131,7 +131,7 @@ class SchedulerNode(Node):
 
     def _on_goal(self, request: object, future) -> None:
         goal = future.result()
-        if request is not self._request:  # it counts as lost
+        if request is not self._request:  # a goal that counts as lost
             goal.cancel_goal_async()
             return
         self._goal, self._heard = goal, time.monotonic()

@@ -28,8 +28,8 @@ from spiking_wm_ros.nodes.robot_messages import command_values, message_type
 from spiking_wm_ros.viewer.watched import Watched
 
 _NICENESS = 10  # observers must not slow down nodes that act
-_COMMANDS_EVERY = 0.1  # seconds between two that are shown
-# services that a button calls: all ready ones of the first group that has any
+_COMMANDS_EVERY = 0.1  # seconds between two commands that are shown
+# services of each button: all available ones of the first group that has any are called
 _CALLS = {
     "dream now": (("scheduler/sleep",), ("dreamer/dream",)),
     "wake": (("scheduler/wake",), ("dreamer/end_dream",)),

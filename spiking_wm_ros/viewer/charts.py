@@ -1,4 +1,4 @@
-"""Charts of the watched state, as ECharts options and as images. Times are seconds before now."""
+"""Charts of the viewer's state, as ECharts options and as images. Times are seconds before now."""
 
 import base64
 import math
@@ -17,7 +17,7 @@ _COLOURS = ("#4269d0", "#efb118", "#ff725c", "#6cc5b0", "#3ca951", "#ff8ab7")
 
 
 def blank(title: str, x: str = "s", **more) -> dict:
-    """A chart with nothing in it."""
+    """An empty chart."""
     return {
         "animation": False,
         "color": list(_COLOURS),
@@ -70,7 +70,7 @@ def returns(watched: Watched) -> dict:
 
 
 def actions(watched: Watched, dimension: int = 0) -> dict:
-    """One dimension before the safety gate and after it."""
+    """One dimension of actions: before and after the safety gate."""
     now = watched.clock()
 
     def course(samples) -> list:
@@ -106,7 +106,7 @@ def dream(watched: Watched) -> dict:
             ]
             if unsure is not None and unsure.size:
                 series += _band(imagined[:, k], 2 * unsure[:, k], colour, f"band {k}")
-    return blank("dream (dashed, ± 2 std of the models) beside reality", x="steps", series=series)
+    return blank("reality and dream (dashed, ± 2 std of the models)", x="steps", series=series)
 
 
 def _course(values: np.ndarray) -> list:
@@ -126,7 +126,7 @@ def _band(middle: np.ndarray, half: np.ndarray, colour: dict, name: str) -> list
 
 
 def raster(train: np.ndarray) -> str:
-    """A spike train ``[T, N]``, time downwards, as the source of an image; wide layers in several lines."""
+    """A spike train ``[T, N]`` as an image source, time downwards; wide layers in several lines."""
     ticks, neurons = train.shape
     width = min(neurons, WIDEST)
     lines = -(-neurons // width)
@@ -139,7 +139,7 @@ def raster(train: np.ndarray) -> str:
 
 
 def strip(pictures: np.ndarray) -> str:
-    """Pictures ``[H, height, width, C]`` side by side, as the source of an image."""
+    """Pictures ``[H, height, width, C]`` side by side, as an image source."""
     side_by_side = np.concatenate(list(pictures.astype(np.uint8)), 1)
     if side_by_side.shape[-1] not in (1, 3):  # kinds of things, or frames: the newest
         side_by_side = side_by_side[..., -1:]
@@ -154,5 +154,5 @@ def source(picture: np.ndarray) -> str:
 
 
 def jpeg(picture: bytes) -> str:
-    """The source of an image that is JPEG already."""
+    """A JPEG image as an image source."""
     return f"data:image/jpeg;base64,{base64.b64encode(picture).decode()}"

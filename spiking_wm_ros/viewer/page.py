@@ -12,7 +12,7 @@ _WORDS_EVERY, _PICTURES_EVERY = 0.4, 0.8  # seconds between two updates; browser
 _SHARP = "image-rendering: pixelated; border: 1px solid #ddd"
 _CELL = 6  # pixels for a neuron and time step
 _LEVELS = {0: "positive", 1: "warning", 2: "negative"}  # colours by level of diagnostics
-_FIGURES = (  # what is shown beside charts: node, figure, unit
+_FIGURES = (  # figures shown next to the charts: node, figure, unit
     ("policy", "latency_median_ms", "ms"),
     ("policy", "latency_p99_ms", "ms"),
     ("policy", "runs_on", ""),
@@ -31,12 +31,12 @@ def page(
     came: Callable[[str], None],
     went: Callable[[str], None],
 ) -> Callable:
-    """A function that builds the page for a visitor.
+    """Make a function that builds the page for a visitor.
 
     Args:
         watched: the state that is shown.
         buttons: functions by the labels of their buttons.
-        came, went: called with a visitor's name when it connects or disconnects.
+        came, went: called with a visitor's name when it connects and disconnects.
     """
 
     def build() -> None:
@@ -69,7 +69,7 @@ def _header(watched: Watched) -> Callable[[], None]:
     shown: dict[str, ui.badge] = {}
 
     def update() -> None:
-        phase = watched.phases[-1][1] if watched.phases else "nothing heard yet"
+        phase = watched.phases[-1][1] if watched.phases else "no data yet"
         step = watched.figure("dreamer", "step") or watched.figure("bridge", "step")
         title.text = f"{phase} · step {step or '-'} · policy version {watched.policy_version}"
         for name, status in list(watched.nodes.items()):
@@ -158,7 +158,7 @@ def _spikes(watched: Watched) -> Callable[[], None]:
 def _frames(watched: Watched) -> Callable[[], None]:
     """Dream and reality of image observations."""
     with ui.card().classes("w-full p-1") as card:
-        ui.label("dream (below) beside reality").classes("text-sm font-bold")
+        ui.label("reality (top) and dream (bottom)").classes("text-sm font-bold")
         strips = [ui.html("", sanitize=False).classes("w-full") for _ in range(2)]
 
     def update() -> None:

@@ -19,7 +19,7 @@ _UNFRAMED = (b"content-security-policy", b"frame-ancestors 'none'")
 
 
 class OwnOriginOnly:
-    """Refuses requests of other web pages, and to be shown in a frame of one.
+    """Rejects requests of other web pages, and prevents that they show this page in a frame.
 
     The page can stop and resume a robot, so no other page may call it.
     """
@@ -28,7 +28,7 @@ class OwnOriginOnly:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, or answer 403."""
+        """Forward a request, or answer 403."""
         headers = dict(scope.get("headers", ()))
         origin, host = (headers.get(name, b"").decode() for name in (b"origin", b"host"))
         if scope["type"] in ("http", "websocket") and origin and urlsplit(origin).netloc != host:
@@ -51,8 +51,8 @@ class Server:
     """A thread that serves a NiceGUI page.
 
     Args:
-        port: of 127.0.0.1.
-        title: of the page.
+        port: port on 127.0.0.1.
+        title: title of the page.
         build: builds the page for a visitor.
 
     Raises:

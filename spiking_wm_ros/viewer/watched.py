@@ -1,4 +1,4 @@
-"""The state of a watched graph: newest values and short histories."""
+"""The state that the viewer shows: newest values and short histories."""
 
 import time
 from collections import deque
@@ -50,7 +50,7 @@ class Watched:
     segment: dict[str, np.ndarray] = field(default_factory=dict)  # as `Agent.dream_against_reality`
     picture: bytes = b""  # JPEG
     policy_version: int = 0
-    said: str = ""  # the answers to the last button
+    said: str = ""  # answers of services to the last button
 
     def __post_init__(self):
         self._spikes: deque[list[np.ndarray]] = deque(maxlen=_DECISIONS)
@@ -58,7 +58,7 @@ class Watched:
     # --- inputs ---
 
     def health(self, name: str, level: int, message: str, figures: Mapping[str, str]) -> None:
-        """A node's diagnostics."""
+        """Store a node's diagnostics."""
         self.nodes[name] = Status(level, message, dict(figures), self.clock())
         if figures.get("phase") and name.endswith("dreamer") and not self._scheduled():
             self.phase(figures["phase"], f"step {figures['step']}" if "step" in figures else "")
@@ -76,28 +76,28 @@ class Watched:
         if not curve or (step > curve[-1][0] and (kind == "evaluation" or value != curve[-1][1])):
             curve.append((step, value))
         if len(curve) > _RETURNS:
-            del curve[1:-1:2]  # every second one, so that the rest covers the whole run
+            del curve[1:-1:2]  # delete every second point; the rest covers the whole run
 
     def phase(self, phase: str, reason: str) -> None:
-        """The robot is in a phase; the same phase again changes nothing."""
+        """Store the robot's phase, if it has changed."""
         if not self.phases or self.phases[-1][1] != phase:
             self.phases.append((self.clock(), phase, reason))
 
     def charge(self, percentage: float) -> None:
-        """Charge of the battery, 0 to 1."""
+        """Store the charge of the battery, 0 to 1."""
         if not self.battery or self.clock() - self.battery[-1][0] > 0.5:
             self.battery.append((self.clock(), percentage))
 
     def action(self, values: Sequence[float]) -> None:
-        """Action of the policy, before the gate."""
+        """Store an action of the policy (before the gate)."""
         self.actions.append((self.clock(), list(values)))
 
     def command(self, values: Sequence[float]) -> None:
-        """Command to the actuators, after the gate."""
+        """Store a command to the actuators (after the gate)."""
         self.commands.append((self.clock(), list(values)))
 
     def fired(self, trains: list[np.ndarray]) -> None:
-        """Spike trains ``[T, N]`` of every layer in a decision."""
+        """Store the spike trains ``[T, N]`` of every layer in a decision."""
         if self._spikes and [t.shape for t in self._spikes[-1]] != [t.shape for t in trains]:
             self._spikes.clear()  # another network
         self._spikes.append(trains)
@@ -115,11 +115,11 @@ class Watched:
         return found
 
     def alive(self, name: str) -> bool:
-        """Whether a node has published diagnostics within `STALE` seconds."""
+        """True if a node has published diagnostics within `STALE` seconds."""
         return name in self.nodes and self.clock() - self.nodes[name].when < STALE
 
     def figure(self, node: str, name: str) -> str:
-        """One of the figures of a node, by the end of its name; empty where it has none."""
+        """A figure of a node, by the end of its name; empty if it has none."""
         for full, status in self.nodes.items():
             if full.rpartition("/")[2] == node and self.alive(full):
                 return status.figures.get(name, "")

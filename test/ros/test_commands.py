@@ -132,7 +132,7 @@ def test_training_in_one_process_that_is_stopped_keeps_what_it_has(tmp_path):
             told, _ = training.communicate(timeout=30)
         finally:
             training.kill()
-    assert training.returncode == 0 and "go on with resume:=" in told, told
+    assert training.returncode == 0 and "resume it by resume:=" in told, told
     assert [path.name for path in (run / "checkpoints").iterdir()]
 
 

@@ -1,1 +1,1 @@
-"""Deep Q-networks: spiking, with ReLU, and converted from one to the other."""
+"""Deep Q-networks: spiking, with ReLU, and converted from ReLU to spiking."""

@@ -25,8 +25,8 @@ from spiking_wm.memory.frames import Batch, Frames
 
 ValuesAndTargets = tuple[Tensor, Tensor]  # of a batch, [B] each
 
-_INIT_OBSERVATIONS = 16  # that weights are scaled to before the first update
-_OPEN_LOOP_STEPS = 15  # of a dream that is compared with reality
+_INIT_OBSERVATIONS = 16  # number of observations used to scale weights before the first update
+_OPEN_LOOP_STEPS = 15  # length of the segment for `dream_against_reality`
 
 
 class Agent(contract.Agent):
@@ -66,7 +66,7 @@ class Agent(contract.Agent):
         return o.start + (o.end - o.start) * min(since / o.steps, 1)
 
     def policy_weights(self) -> Weights:
-        """The network, the one that it converts to, and the share of random actions."""
+        """The network, its converted network, and the share of random actions."""
         networks = {"network": self.network.state_dict()}
         if self.options.converted:
             networks["converted"] = self._converted().state_dict()
@@ -81,12 +81,12 @@ class Agent(contract.Agent):
         return convert(network, seen, o.percentile, o.ticks)
 
     def _some_observations(self, count: int) -> Tensor:
-        """Drawn by a generator of their own, so that what is released does not change what is learned."""
+        """Observations drawn with a separate generator, so that releases do not change what is learned."""
         generator = torch.Generator().manual_seed(self.updates)
         return self.replay.at(self.replay.sample(count, generator)).observation
 
     def observe(self, transition: Transition) -> None:
-        """Remember a transition."""
+        """Store a transition."""
         reward = float(np.sign(transition.reward)) if self.options.clip_rewards else transition.reward
         action = transition.action - self._first_action
         self.replay.add(transition._replace(action=action), reward)
@@ -142,14 +142,14 @@ class Agent(contract.Agent):
 
     @property
     def can_dream(self) -> bool:
-        """Whether there is a world model, and experience beyond the random one."""
+        """True if there is a world model and more experience than the random warm-up."""
         return self.dynamics is not None and self.steps > self.options.warmup
 
     def dream(self, budget: Budget) -> Generator[DreamProgress, None, None]:
         """Imagine rollouts from replayed states; each of their steps updates the read-out (Dyna)."""
         assert self.dynamics, "dreams need world_model"
         started, rollouts, updates = time.monotonic(), 0, 0
-        judge = copy.deepcopy(self.network)  # the target network's read-out is for other features
+        judge = copy.deepcopy(self.network)  # the target network's read-out needs its own features
         while budget.lasts(rollouts, updates, time.monotonic() - started):
             size = min(self.options.dream.batch, (budget.rollouts or 1 << 30) - rollouts)
             rows = self.replay.sample(size, self._generator)
@@ -170,8 +170,8 @@ class Agent(contract.Agent):
         """One step of rollouts with random actions, and an update from it.
 
         Args:
-            model: predicts what follows.
-            judge: whose read-out values what follows.
+            model: the world model.
+            judge: network whose read-out gives the values of the next step.
             features: firing rates ``[B, H]``.
             alive: probability ``[B]`` that a rollout has not ended before.
 
@@ -186,7 +186,7 @@ class Agent(contract.Agent):
             best = judge.values(predicted.features).amax(1)
             target = predicted.reward + self.options.discount * goes_on * best
         value = self.network.values(features).gather(1, action[:, None])[:, 0]
-        # where a rollout has ended, the value is its own target
+        # after the end of a rollout, the value is its own target (no update)
         metrics = self._descend([(value, torch.lerp(value.detach(), target, alive))], len(value))
         return predicted.features, alive * goes_on, {f"imagined_{name}": x for name, x in metrics.items()}
 
@@ -198,7 +198,7 @@ class Agent(contract.Agent):
 
     @torch.no_grad()
     def dream_against_reality(self) -> dict[str, np.ndarray]:
-        """Values of all actions ``[15, A]`` along the newest held-out segment, and as they are imagined."""
+        """Values of all actions ``[15, A]`` along the newest held-out segment: real and predicted."""
         if not self.dynamics:
             return {}
         rows = self.replay.held_out(_OPEN_LOOP_STEPS, 1)
@@ -230,7 +230,7 @@ class Agent(contract.Agent):
         return {name: value.cpu().clone() for name, value in flatten(self._parts()).items()}
 
     def restore(self, snapshot: Mapping[str, Tensor]) -> None:
-        """Go on from a `snapshot`."""
+        """Continue from a `snapshot`."""
         parts = unflatten(snapshot)
         self.network.load_state_dict(parts["network"])
         self.target.load_state_dict(parts["target"])

@@ -1,7 +1,7 @@
 """Conversion of a network without spikes to a spiking one.
 
 A network with ReLU is converted by spikingjelly's ann2snn (Rueckauer et al. 2017; for Q-networks Tan et al.
-2021), one with rounded activity by the ceilings that it has learned (Bu et al. 2022).
+2021). A network with rounded activity is converted with its learned ceilings (Bu et al. 2022).
 """
 
 import copy
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from spiking_wm.agents.dqn.network import QNetwork, bias_of, ceilings
 from spiking_wm.core.extras import missing_extra
 
-_LEAST_SCALE = 0.05  # of the largest in its layer, for channels that were silent
+_LEAST_SCALE = 0.05  # scale of silent channels, as a share of the largest in their layer
 
 
 class _ChannelsLast(nn.Module):
@@ -32,7 +32,7 @@ def plain(network: QNetwork) -> nn.Sequential:
 
 
 def recipe(observation: Tensor, percentile: float) -> Any:
-    """Spikingjelly's recipe: normalised by channel, with potentials that begin half way to the threshold."""
+    """Spikingjelly's conversion: normalised by channel, initial potentials at half the threshold."""
     with missing_extra():
         from spikingjelly.activation_based.ann2snn.recipes import RateCodingRecipe
 
@@ -41,12 +41,12 @@ def recipe(observation: Tensor, percentile: float) -> Any:
 
 
 def scales(network: QNetwork, observation: Tensor, percentile: float) -> list[Tensor]:
-    """Activity that one spike a time step represents, of each channel of each hidden layer, ``[C]``.
+    """Activity represented by one spike per time step, for each channel of each hidden layer, ``[C]``.
 
     Args:
-        network: with ReLU.
-        observation: ``[B, ...]``, to measure the activity on.
-        percentile: of a channel's activity about them.
+        network: network with ReLU.
+        observation: observations ``[B, ...]`` for measuring the activity.
+        percentile: percentile of a channel's activity on these observations.
 
     Raises:
         UserError: if spikingjelly is not installed.
@@ -66,16 +66,16 @@ def scales(network: QNetwork, observation: Tensor, percentile: float) -> list[Te
 
 @torch.no_grad()
 def convert(network: QNetwork, observation: Tensor, percentile: float, ticks: int) -> QNetwork:
-    """The spiking network that one without spikes becomes.
+    """Convert a network without spikes to a spiking network.
 
-    Weights are normalised layer by layer, so that a firing rate of one spike a time step represents the
+    Weights are normalised layer by layer, so that a firing rate of one spike per time step represents the
     activity of `scales`, or the ceiling of rounded activity.
 
     Args:
-        network: without spikes.
-        observation: ``[B, ...]``, to measure the activity of ReLU on.
-        percentile: of a channel's activity about them that becomes one spike a time step.
-        ticks: time steps of the converted network; with rounded activity each layer has as many as levels.
+        network: network without spikes.
+        observation: observations ``[B, ...]`` for measuring the activity of ReLU.
+        percentile: percentile of a channel's activity that becomes one spike per time step.
+        ticks: time steps of the converted network; with rounded activity, each layer has as many as levels.
 
     Raises:
         UserError: if spikingjelly is not installed, and activity is not rounded.

@@ -1,4 +1,4 @@
-"""The world model of deep Q-networks: how it learns, and how good it is."""
+"""The world model of deep Q-networks: training and evaluation."""
 
 import torch
 import torch.nn.functional as F
@@ -10,7 +10,7 @@ from spiking_wm.agents.dqn.options import Options
 from spiking_wm.core.contract import Metrics
 from spiking_wm.memory.frames import Frames
 
-_HELD_OUT = 256  # held-out segments that errors are measured on
+_HELD_OUT = 256  # number of held-out segments for the error
 
 
 class Dynamics(nn.Module):
@@ -34,7 +34,7 @@ class Dynamics(nn.Module):
         with torch.no_grad():
             now, later = network.features(batch.observation), network.features(batch.next_observation)
         predicted = self.model(now, batch.action)
-        goes_on = 1 - batch.final  # rates after an end are of no account
+        goes_on = 1 - batch.final  # rates after an end are not trained
         variance = later.var(0).mean().clamp_min(1e-6)
         losses = {
             "features": (goes_on * (predicted.features - later).square().mean(-1)).mean() / variance,

@@ -1,4 +1,4 @@
-"""A spiking world model in the firing rates of a Q-network's hidden layer."""
+"""A spiking world model that predicts the firing rates of a Q-network's hidden layer."""
 
 from typing import NamedTuple
 
@@ -6,11 +6,11 @@ from torch import Tensor, nn
 
 from spiking_wm.neurons.integrate_and_fire import LIF, fire
 
-_GAIN = 2  # of normalised currents, in thresholds
+_GAIN = 2  # gain of normalised currents, in units of the threshold
 
 
 class Prediction(NamedTuple):
-    """What follows a step."""
+    """Prediction of one step."""
 
     features: Tensor  # firing rates [B, H]
     reward: Tensor  # [B]
@@ -23,8 +23,8 @@ class LatentModel(nn.Module):
     Args:
         features: ``H``.
         actions: ``A``.
-        neurons: that spike.
-        ticks: time steps of a prediction.
+        neurons: number of spiking neurons.
+        ticks: time steps of the network per prediction.
     """
 
     def __init__(self, features: int, actions: int, neurons: int, ticks: int):
@@ -32,13 +32,13 @@ class LatentModel(nn.Module):
         self.features, self.ticks = features, ticks
         self.enter = nn.Linear(features, neurons)
         self.of_action = nn.Embedding(actions, neurons)
-        self.norm = nn.LayerNorm(neurons)  # some currents cross the threshold, whatever the rates are
+        self.norm = nn.LayerNorm(neurons)  # so that some currents cross the threshold for all rates
         self.readout = nn.Linear(neurons, features + 2)
         nn.init.zeros_(self.readout.weight)
         nn.init.zeros_(self.readout.bias)
 
     def forward(self, features: Tensor, action: Tensor) -> Prediction:
-        """What follows rates ``[B, H]`` and actions ``[B]``; before learning, no change."""
+        """Predict the step after rates ``[B, H]`` and actions ``[B]``; before training, no change."""
         currents = self.norm(self.enter(features) + self.of_action(action))
         spikes, _ = fire(_GAIN * currents[None], self.ticks, LIF)
         change, reward, final = self.readout(spikes.mean(0)).split((self.features, 1, 1), -1)

@@ -19,27 +19,27 @@ _INIT_CEILING = 2.0  # of rounded activity
 
 
 class Activity(NamedTuple):
-    """What the layers of a network did."""
+    """Spikes of the layers of a network, and its values."""
 
     spikes: list[Tensor]  # of each layer, [T, B, ...]
     values: Tensor  # [B, A]
 
 
 class QNetwork(nn.Module):
-    """Convolutions where pictures are observed, a hidden layer, and a read-out.
+    """Convolutions (for pictures), a hidden layer, and a read-out.
 
     The input currents of the first layer are constant over the time steps (direct encoding). Values are a
     linear read-out of the hidden layer's firing rates, or with ``spiking_output`` firing rates themselves.
-    Without spikes there is one time step, and units are ReLU. With ``levels`` they are what a converted
-    neuron can represent in so many time steps (Bu et al. 2022): clipped at a ceiling that each channel
-    learns, and rounded.
+    Without spikes there is one time step, and units are ReLU. With ``levels``, activity is clipped at a
+    learned ceiling per channel and rounded to values that a converted neuron can represent in this number of
+    time steps (Bu et al. 2022).
 
     Args:
-        shape: of an observation, ``[height, width, C]`` (pictures) or ``[D]``.
-        actions: ``A``.
+        shape: shape of an observation, ``[height, width, C]`` (pictures) or ``[D]``.
+        actions: number of actions ``A``.
         options: layers and neurons.
-        spiking: whether units are spiking neurons.
-        levels: of rounded activity, without spikes; 0: ReLU.
+        spiking: True: units are spiking neurons; False: no spikes.
+        levels: levels of rounded activity, without spikes; 0: ReLU.
     """
 
     def __init__(
@@ -69,14 +69,14 @@ class QNetwork(nn.Module):
         if levels:
             for layer in self.hidden_layers:
                 layer.log_ceiling = nn.Parameter(torch.full((len(layer.weight),), _INIT_CEILING).log())
-        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's hints lack it
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # not in torch's type hints
         if spiking:
             bright = (torch.rand(_INIT_PICTURES, *shape) < _INIT_BRIGHT).float() * 255
             self.init_from_data(bright if self.pictures else torch.randn(_INIT_PICTURES, *shape), _INIT_GAIN)
 
     @property
     def constants(self) -> Constants:
-        """Of its neurons."""
+        """Constants of its neurons."""
         return KINDS[self.options.neuron]
 
     @property
@@ -86,7 +86,7 @@ class QNetwork(nn.Module):
 
     @property
     def spiking_layers(self) -> tuple[Synapses, ...]:
-        """Those whose units are spiking neurons in a spiking network, first to last."""
+        """Layers whose units are spiking neurons in a spiking network, first to last."""
         rates = self.spiking and self.options.spiking_output
         return (*self.hidden_layers, self.readout) if rates else self.hidden_layers
 
@@ -95,7 +95,7 @@ class QNetwork(nn.Module):
         return self.values(self.features(observation))
 
     def features(self, observation: Tensor) -> Tensor:
-        """Firing rates (spikes a time step) of the hidden layer, or its activity, ``[B, H]``."""
+        """Firing rates (spikes per time step) of the hidden layer, or its activity, ``[B, H]``."""
         activity = self.enter(observation)
         for layer in self.hidden_layers:
             activity, potential = self.units(layer, activity)
@@ -108,13 +108,13 @@ class QNetwork(nn.Module):
         return ((activity.sum(0) + left) / len(activity)).clamp_min(0)
 
     def values(self, features: Tensor) -> Tensor:
-        """Values ``[B, A]`` by `features` ``[B, H]``."""
+        """Values ``[B, A]`` for `features` ``[B, H]``."""
         if not (self.spiking and self.options.spiking_output):
             return self.readout(features)
         return self.units(self.readout, features[None])[0].mean(0)
 
     def enter(self, observation: Tensor) -> Tensor:
-        """Observations as the first layer takes them, ``[1, B, ...]``; pictures from 0 to 1."""
+        """Observations as input of the first layer, ``[1, B, ...]``; pictures are scaled to 0 to 1."""
         activity = observation[None].to(self.hidden.weight.dtype)
         return activity / 255 if self.pictures else activity
 
@@ -126,7 +126,7 @@ class QNetwork(nn.Module):
         return currents.unflatten(0, activity.shape[:2])
 
     def units(self, layer: Synapses, activity: Tensor) -> tuple[Tensor, Tensor]:
-        """Activity ``[T, B, ...]`` of a layer's units, and their potentials ``[B, ...]`` after it."""
+        """Activity ``[T, B, ...]`` of a layer's units, and their final potentials ``[B, ...]``."""
         currents = self.currents(layer, activity)
         if self.spiking:
             if self.constants.waits:
@@ -141,7 +141,7 @@ class QNetwork(nn.Module):
     def chip_layers(self) -> tuple[Layer, ...]:
         """The hidden layers, for chips; values are read out on the host."""
         constants, layers = self.constants, []
-        # a chip's neurons fire above their threshold, these at it
+        # neurons on a chip fire above the threshold, these at the threshold
         threshold = float(np.nextafter(constants.threshold, 0))
         shape, scale = self.shape, 1 / 255 if self.pictures else 1.0
         for layer in self.hidden_layers:
@@ -177,13 +177,13 @@ class QNetwork(nn.Module):
 
     @torch.no_grad()
     def init_from_data(self, observation: Tensor, gain: float | None = None) -> None:
-        """Scale weights, layer by layer, so that input currents about such observations cross thresholds.
+        """Scale weights, layer by layer, so that input currents for these observations cross thresholds.
 
-        As in Mishkin & Matas (2016), but in units of the threshold. Without it, a network as PyTorch
-        initialises it fires no spike.
+        As in Mishkin & Matas (2016), but in units of the threshold. Without it, a network with PyTorch's
+        default initialisation does not fire.
 
         Args:
-            observation: some, ``[B, height, width, C]`` or ``[B, D]``.
+            observation: observations ``[B, height, width, C]`` or ``[B, D]``.
             gain: standard deviation of currents, in thresholds; None: ``init_gain`` of the options.
         """
         gain = gain or self.options.init_gain
@@ -193,9 +193,9 @@ class QNetwork(nn.Module):
             if layer is self.readout:
                 activity = activity.mean(0, keepdim=True)
             deviation = self.currents(layer, activity).std()
-            if deviation > 0:  # nothing to go by where all observations are zero
+            if deviation > 0:  # not possible if all observations are zero
                 layer.weight *= gain * threshold / deviation
-            if layer is self.readout:  # so few neurons that each has to fire
+            if layer is self.readout:  # few neurons: each must fire
                 bias += _INIT_GAIN * threshold - self.currents(layer, activity).mean((0, 1))
             activity, _ = self.units(layer, activity)
 
@@ -206,12 +206,12 @@ def bias_of(layer: Synapses) -> Tensor:
 
 
 def ceilings(layer: Synapses) -> Tensor:
-    """Ceilings of rounded activity that the channels of a layer have learned, ``[C]``."""
+    """Learned ceilings of rounded activity of a layer's channels, ``[C]``."""
     return cast(Tensor, layer.log_ceiling).exp()
 
 
 def rounded(currents: Tensor, ceiling: Tensor, levels: int) -> Tensor:
-    """Activity clipped to 0 and a ceiling, and rounded to levels; the gradient ignores the rounding.
+    """Activity clipped to 0 to a ceiling and rounded to levels; the gradient ignores the rounding.
 
     Args:
         currents: ``[..., C]``.

@@ -1,4 +1,4 @@
-"""What a decision of a Q-network costs: synaptic operations and products, counted by spikingjelly."""
+"""Cost of a decision of a Q-network: synaptic operations and products, counted by spikingjelly."""
 
 import torch
 from torch import Tensor
@@ -10,7 +10,7 @@ from spiking_wm.core.extras import missing_extra
 
 @torch.no_grad()
 def count(network: QNetwork, observation: Tensor) -> Operations:
-    """Mean operations of a decision, over observations ``[B, ...]``.
+    """Mean operations per decision, over observations ``[B, ...]``.
 
     Raises:
         UserError: if spikingjelly is not installed.

@@ -1,4 +1,4 @@
-"""Options of deep Q-networks, with and without spikes. Loads no torch."""
+"""Options of deep Q-networks, with and without spikes. Does not load torch."""
 
 from dataclasses import dataclass, replace
 
@@ -52,11 +52,11 @@ class NetworkOptions:
 
 @dataclass(frozen=True)
 class ConversionOptions:
-    """How a network without spikes becomes one with spikes."""
+    """Conversion of a network without spikes to a spiking network."""
 
     rounded: bool = option(
         False,
-        "learn with activity clipped and rounded to what spikes can represent, so that conversion is exact;"
+        "train with activity clipped and rounded to values that spikes can represent (exact conversion);"
         " false: ReLU",
         was="rounded",
     )
@@ -65,23 +65,23 @@ class ConversionOptions:
     )
     percentile: float = option(
         100.0,
-        "percentile of a channel's activity that becomes one spike a time step",
+        "percentile of a channel's activity that becomes one spike per time step",
         50,
         100,
         was="percentile",
     )
     calibration: int = option(
-        512, "replayed observations that the activity is measured on", 1, 100_000, was="calibration"
+        512, "replayed observations for measuring the activity", 1, 100_000, was="calibration"
     )
 
 
 @dataclass(frozen=True)
 class ReplayOptions:
-    """Experience that is learned from."""
+    """Replay memory."""
 
     size: int = option(100_000, "steps remembered", 1000, was="replay")
-    file: str = option("", "file that is mapped for the pictures; empty: they are in memory")
-    stacked: int = option(1, "pictures in an observation; each is kept once", 1, 64, was="stacked")
+    file: str = option("", "memory-mapped file for pictures; empty: main memory")
+    stacked: int = option(1, "pictures in an observation; each is stored once", 1, 64, was="stacked")
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ class EpsilonOptions:
     """Share of random actions (epsilon-greedy exploration)."""
 
     start: float = option(1.0, "share of random actions right after warm-up", 0, 1, was="epsilon")
-    end: float = option(0.1, "share of random actions at last", 0, 1)
+    end: float = option(0.1, "share of random actions at the end", 0, 1)
     steps: int = option(10_000, "steps in which the share falls linearly from start to end", 1)
     evaluation: float = option(0.05, "share of random actions in evaluations", 0, 1, was="evaluation_epsilon")
 
@@ -115,16 +115,16 @@ class DreamOptions:
     """Imagined rollouts."""
 
     horizon: int = option(3, "steps of an imagined rollout", 1, 1000, was="horizon")
-    batch: int = option(64, "rollouts imagined at once", 1, 65536)
+    batch: int = option(64, "rollouts imagined in parallel", 1, 65536)
 
 
 @dataclass(frozen=True)
 class Options:
     """Hyper-parameters of deep Q-networks; those published for Atari are in `config/envs/atari.yaml`."""
 
-    spiking: bool = option(True, "spiking neurons; false: ReLU (the vanilla deep Q-network)")
+    spiking: bool = option(True, "spiking neurons; false: ReLU (DQN)")
     converted: bool = option(
-        False, "greedy actions by the spiking network that the learned one, without spikes, converts to"
+        False, "greedy actions by the spiking network converted from the network without spikes"
     )
     network: NetworkOptions = group(NetworkOptions())
     conversion: ConversionOptions = group(ConversionOptions())

@@ -1,4 +1,4 @@
-"""The acting half of deep Q-networks."""
+"""The policy of deep Q-networks."""
 
 from collections.abc import Mapping
 
@@ -16,16 +16,16 @@ from spiking_wm.core.exploration import Exploration
 from spiking_wm.core.spaces import Spaces
 from spiking_wm.core.tensors import unflatten
 
-_REACH = 16.0  # largest absolute value in vectors that chips take as inputs
+_REACH = 16.0  # largest absolute value of vector observations on chips
 
-State = tuple[Exploration, int]  # random numbers of an evaluation's episode, and decisions so far
+State = tuple[Exploration, int]  # random generators of an evaluation's episode, number of decisions
 
 
 def check(options: Options, spaces: Spaces) -> Discrete:
-    """The actions; refuses spaces and options that no Q-network can be made for.
+    """Check spaces and options; returns the action space.
 
     Raises:
-        UserError: naming what to choose or set.
+        UserError: if no Q-network can be made for them; the message names the fix.
     """
     shape, actions, network = spaces.observation.shape, spaces.action, options.network
     if not isinstance(actions, Discrete) or len(shape) not in (1, 3):
@@ -60,9 +60,9 @@ def _check_convolutions(network: NetworkOptions, shape: tuple[int, ...]) -> None
 
 
 class QPolicy(contract.Policy):
-    """Acts by the highest value, with a share of random actions, in evaluations a smaller one.
+    """Epsilon-greedy policy; the share of random actions is smaller in evaluations.
 
-    Its state holds what random actions of evaluations are drawn by.
+    Its state contains the random generators of evaluations.
     """
 
     options: Options
@@ -96,9 +96,9 @@ class QPolicy(contract.Policy):
     def act(
         self, observation: np.ndarray, state: State, rng: np.random.Generator | None
     ) -> tuple[np.ndarray, State]:
-        """The action of the highest value, or a random one.
+        """The action with the highest value, or a random one.
 
-        Without ``rng`` the converted network decides, if there is one.
+        Without ``rng``, the converted network decides, if there is one.
         """
         draws, decisions = state
         epsilon = self.options.epsilon.evaluation if rng is None else self._epsilon
@@ -118,7 +118,7 @@ class QPolicy(contract.Policy):
         return network(torch.as_tensor(observation)[None])
 
     def chip_network(self) -> ChipNetwork:
-        """All layers but the read-out, of neurons that spike from time step to time step."""
+        """All layers except the read-out, for chips."""
         if not self.options.spiking:
             return super().chip_network()
         return ChipNetwork(

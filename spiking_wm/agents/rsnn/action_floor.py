@@ -1,4 +1,4 @@
-"""A floor on the mean probability of actions: one that is never taken is never learned of again."""
+"""A lower bound on the mean probability of actions, so that none is never tried again."""
 
 import numpy as np
 
@@ -27,7 +27,7 @@ class ActionFloor:
         self.mean = np.full((realisations, head.outputs), 1 / head.outputs, np.float32)
 
     def gradient(self, outputs: Array, sharpening: float = 1.0) -> Array:
-        """Take in the policies' outputs ``[R, K]``; the gradient by them that raises rare actions.
+        """Update the running means from the policies' outputs ``[R, K]``; returns the gradient.
 
         The floor is divided by ``sharpening``, the growth of the inverse temperature.
         """

@@ -1,4 +1,4 @@
-"""The agent network: a policy read out of spikes, learned by reward-modulated e-prop."""
+"""The agent network: a policy with a read-out of spikes, trained by reward-modulated e-prop."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,13 +13,13 @@ from spiking_wm.neurons.recurrent import Activity, Array, RecurrentNetwork, by_r
 
 
 class Actor:
-    """Policies of ``R`` realisations, and their values where ``critic.baseline`` and no critic network is.
+    """Policies of ``R`` realisations; with ``critic.baseline`` and no critic network, also their values.
 
     Args:
         generators: one per realisation.
         inputs, outputs: widths of the observation and of the policy's read-out.
         options: constants.
-        critic: gives the values; without one they are read out of the agent's own spikes.
+        critic: critic network; None: values are a read-out of the agent's own spikes.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class Actor:
         self.dream_adams = adams(options.dream.rate) if dreams_apart else self.adams
 
     def learned(self) -> dict[str, Array]:
-        """The weights that learn, by name."""
+        """The trained weights, by name."""
         weights = {"recurrent": self.network.weights, "policy": self.policy}
         if self.options.actor.input_lr:
             weights["input"] = self.network.input_weights
@@ -58,19 +58,19 @@ class Actor:
         return weights | ({"value": self.value} if own_values else {})
 
     def read_out(self, spikes: Array) -> Array:
-        """The policies' outputs ``[R B, K]`` by filtered spikes ``[R B, N]``."""
+        """The policies' outputs ``[R B, K]`` for filtered spikes ``[R B, N]``."""
         return by_realisation(spikes, self.policy) * self.sharpness
 
     def sharpen(self, steps: int) -> None:
-        """Set the inverse temperature for so many steps of learning; learning slows as it grows."""
+        """Set the inverse temperature from the number of learning steps; learning rates fall as it grows."""
         o = self.options.policy
         if o.sharpen_time:
             self.sharpness[...] = o.sharpness * min(1 + max(steps, 0) / o.sharpen_time, o.sharpest)
 
     def learn(self, *streams: "Stream", dreamed: bool = False) -> None:
-        """One step of Adam up the gradients credited in streams since the last one.
+        """One step of gradient ascent (Adam) with the gradients credited in streams since the last step.
 
-        With ``dreamed``, by the Adam that dreams have for themselves.
+        With ``dreamed``, the separate Adam of dreams is used.
         """
         slower = float(self.options.policy.sharpness / self.sharpness)
         for name, adam in (self.dream_adams if dreamed else self.adams).items():
@@ -81,7 +81,7 @@ class Actor:
             self.network.weights[:, neurons, neurons] = 0
 
     def state(self) -> dict[str, Any]:
-        """The arrays that it goes on from, not copied."""
+        """The arrays of its state (not copies)."""
         weights = {"network": self.network.state(), "policy": self.policy, "value": self.value}
         weights["sharpness"] = self.sharpness
         kept = {"adams": self.adams, "adams_asleep": self.dream_adams}
@@ -89,19 +89,19 @@ class Actor:
 
 
 class Stream:
-    """A course of events, real or imagined, and the traces of an actor's neurons and synapses in it.
+    """A trajectory, real or imagined, with the traces of an actor's neurons and synapses.
 
-    In every step: `see`, `choose`; `end` after the last. Memory does not grow with time (paper, eq. 6-8;
-    with ``critic.baseline`` the temporal-difference error takes the reward's place, as in Bellec et al.
-    2020).
+    Call `see` and `choose` in every step, and `end` after the last one. Memory does not grow with time
+    (paper, eq. 6-8). With ``critic.baseline`` the temporal-difference error replaces the reward, as in Bellec
+    et al. 2020.
 
     Args:
-        actor: whose traces.
-        chunk: steps kept before they are folded into traces.
-        abreast: courses of each realisation side by side, ``B``; if several, not longer than a chunk.
-        real: whether a critic network learns from it.
-        group_size: courses with a common start, judged relative to each other.
-        trace_decay: decay of eligibility per step besides the discount (lambda); None: the actor's.
+        actor: the actor.
+        chunk: number of steps stored before they are added to traces.
+        abreast: parallel trajectories per realisation, ``B``; if more than one, at most ``chunk`` steps long.
+        real: True if a critic network learns from it.
+        group_size: number of trajectories with a common start, whose errors are compared with each other.
+        trace_decay: decay of eligibility per step, times the discount (lambda); None: the actor's.
     """
 
     def __init__(
@@ -114,7 +114,7 @@ class Stream:
         trace_decay: float | None = None,
     ):
         self._actor, self._abreast, self._group_size, o = actor, abreast, group_size, actor.options
-        self._taught = actor.critic if real else None  # the critic network, where it learns
+        self._taught = actor.critic if real else None  # the critic network, if it learns from this trajectory
 
         def traces(learned: dict[str, Array], decay: float) -> dict[str, CreditedTrace]:
             return {
@@ -129,24 +129,24 @@ class Stream:
         self.rest()
 
     def rest(self) -> None:
-        """Start anew with neurons at rest."""
+        """Start a new trajectory with neurons at rest."""
         critic = self._actor.critic
         judging = critic.network.at_rest(self._abreast) if critic else None
         self.begin(self._actor.network.at_rest(self._abreast), judging)
 
     def begin(self, activity: Activity, critic_activity: Activity | None) -> None:
-        """Start anew with neurons, and the critic's, in some state; earlier steps get no more credit."""
+        """Start a new trajectory with given states of actor and critic; earlier steps get no more credit."""
         self.activity, self.critic_activity = activity, critic_activity
-        # 1 where actions count, and where the observation after the last step is seen; else 0
+        # 1 where actions count, and where the observation after the last step is known; else 0
         self.alive, self.goes_on = np.ones((2, len(activity.potential)), np.float32)
-        self.afterwards: Array = np.zeros_like(self.alive)  # value after the end, where it is not seen
+        self.afterwards: Array = np.zeros_like(self.alive)  # value after the end, without its observation
         self.value: Array = np.zeros_like(self.alive)
         self._acted = np.zeros((), bool)
         for trace in self.traces.values():
             trace.start()
 
     def forget(self, *names: str) -> None:
-        """Drop gradients credited to some weights, by default to all, since the last `take`."""
+        """Discard gradients credited to some weights (default: all) since the last `take`."""
         for name in names or self.traces:
             self.take(name)
 
@@ -158,12 +158,12 @@ class Stream:
         return gradient
 
     def learn_values(self) -> None:
-        """One step of the critic network up what was credited to it since the last one."""
+        """One update of the critic network with its gradient since the last one."""
         if self._taught:
             self._taught.learn({name: self.take(name) for name in self._taught.learned()})
 
     def see(self, inputs: Array, reward: Array) -> Array:
-        """Take in observations ``[R B, D]`` and rewards ``[R B]`` of the last step.
+        """Process observations ``[R B, D]`` and rewards ``[R B]`` of the last step.
 
         Returns:
             The policies' outputs, ``[R B, K]``.
@@ -181,12 +181,12 @@ class Stream:
         return self._actor.read_out(spikes)
 
     def choose(self, score: Array, bonus: Array | None = None) -> None:
-        """Take in gradients by the policies' outputs ``[R B, K]``.
+        """Add gradients with respect to the policies' outputs ``[R B, K]``.
 
         Args:
-            score: of the chosen action's log-probability, to be weighted by the credit to come.
-            bonus: learned as it is, whatever follows: of the entropy, awake. In dreams, which teach little
-                per step, it would dominate.
+            score: gradient of the chosen action's log-probability; weighted by later credit.
+            bonus: gradient that is not weighted: that of the entropy. Used awake only, because it would
+                dominate in dreams.
         """
         a, alive = self.activity, self.alive[:, None]
         score = score * alive
@@ -206,7 +206,7 @@ class Stream:
         self._acted.fill(True)
 
     def end(self, reward: Array, inputs: Array | None = None) -> None:
-        """End with the last rewards; ``inputs`` follow after truncation, nothing after termination."""
+        """End with the last rewards; ``inputs``: next observations after truncation, else None."""
         if inputs is not None:
             self.see(inputs, reward)
         else:
@@ -219,7 +219,7 @@ class Stream:
             trace.credit(error if name == "value" else compared)
 
     def state(self) -> dict[str, Any]:
-        """The arrays that it goes on from, not copied."""
+        """The arrays of its state (not copies)."""
         return {
             "activity": vars(self.activity),
             "judging": vars(self.critic_activity) if self.critic_activity else {},

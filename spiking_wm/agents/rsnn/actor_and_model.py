@@ -1,4 +1,4 @@
-"""Actor and model network side by side, awake; with their dreams and plans."""
+"""Actor and model network while awake, with their dreams and plans."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -21,22 +21,22 @@ from spiking_wm.core.spaces import Spaces
 from spiking_wm.core.tensors import flatten, unflatten
 from spiking_wm.neurons.recurrent import Array
 
-_ACTOR, _MODEL, _CRITIC = 0, 1, 4  # purposes of random numbers, beside those of `imagination`
-_FORGET_ENDS = np.float32(0.02)  # per reward that ends rollouts
+_ACTOR, _MODEL, _CRITIC = 0, 1, 4  # keys of random generators; see also `imagination`
+_FORGET_ENDS = np.float32(0.02)  # rate of the running mean, per reward that ends rollouts
 
 
 class ActorAndModel:
-    """Actors and models of ``R`` realisations (seeds) that live through episodes in step.
+    """Actors and models of ``R`` realisations (seeds), whose episodes are synchronous.
 
-    In every step: `see`, `choose`, `follow`. Each realisation is, to the bit, what it is alone.
+    Call `see`, `choose` and `follow` in every step. Each realisation gives bit-identical results alone.
 
     Args:
         options: constants.
-        spaces: of the environment.
+        spaces: the environment's spaces.
         seeds: one per realisation.
 
     Raises:
-        UserError: for spaces or options that do not serve.
+        UserError: for unsupported spaces or options.
     """
 
     def __init__(self, options: Options, spaces: Spaces, seeds: Sequence[int]):
@@ -72,14 +72,14 @@ class ActorAndModel:
             )
 
     def _generators(self, purpose: int, number: int = 0, count: int = 1) -> list[np.random.Generator]:
-        """``count`` of them for each realisation, one after the other."""
+        """``count`` random generators for each realisation, one realisation after the other."""
         numbers = range(number, number + count)
         return [np.random.default_rng([seed, purpose, n]) for seed in self.seeds for n in numbers]
 
     # --- awake ---
 
     def see(self, observation: NDArray) -> Array:
-        """Take in observations ``[R, D]``; returns the policies' outputs, ``[R, K]``."""
+        """Process observations ``[R, D]``; returns the policies' outputs, ``[R, K]``."""
         self.inputs.update(observation)
         self._seen = self.inputs(observation)
         if self.imagination:
@@ -91,7 +91,7 @@ class ActorAndModel:
         return self._outputs
 
     def choose(self, actions: NDArray) -> None:
-        """Take in the actions ``[R]`` or ``[R, A]`` chosen by the last outputs."""
+        """Process the actions ``[R]`` or ``[R, A]`` chosen from the last outputs."""
         o = self.options.policy
         score = self.head.score(self._outputs, actions)
         bonus = self.head.entropy_gradient(self._outputs)
@@ -106,7 +106,7 @@ class ActorAndModel:
             self._prediction = self.model.predict(now, self._seen, code, learning=True)
 
     def follow(self, observation: NDArray, reward: Array, terminated: bool, truncated: bool) -> None:
-        """Take in what followed: observations ``[R, D]``, rewards ``[R]``, and whether episodes ended."""
+        """Process the results of a step: next observations ``[R, D]``, rewards ``[R]``, ends of episodes."""
         following, over = self.inputs(observation), terminated or truncated
         if self.model:
             self.model.correct(self._prediction, self._seen, following, reward)
@@ -127,7 +127,7 @@ class ActorAndModel:
             self.awake.forget()
 
     def learn(self) -> None:
-        """One step of Adam up the gradient credited awake, and in plans, since the last one."""
+        """One update of the actor (Adam) with the gradient credited awake and in plans since the last one."""
         streams = [self.awake]
         if self.imagination and self.imagination.planned:
             streams.append(self.imagination.learnable(self.imagination.planned))
@@ -137,7 +137,7 @@ class ActorAndModel:
         self.inputs.refresh()
 
     def _update_end_values(self) -> None:
-        """Take in the values of the present where a reward that would end a rollout has just come."""
+        """Update the running means of values after rewards that would end a rollout."""
         terminal, reward = self.options.dream.terminal_reward, self._reward
         ends = np.stack([reward <= -terminal, reward >= terminal], 1)
         self._ends_seen += ends
@@ -149,15 +149,15 @@ class ActorAndModel:
 
     @property
     def can_dream(self) -> bool:
-        """Whether there is a model, and the policy may learn already."""
+        """True if there is a model and the policy learns already."""
         first = max(self.options.warmup, self.options.policy.learn_after)
         return self.model is not None and bool(self.steps > first)
 
     def dream(self, count: int | None = None) -> dict[str, float]:
-        """Live through ``count`` dreams per realisation, and make one update of the actor.
+        """Dream ``count`` rollouts per realisation, and make one update of the actor.
 
         Args:
-            count: at most, and by default, `dream.batch`.
+            count: number of dreams, at most `dream.batch` (default).
 
         Returns:
             Means over the dreams: `dream_return` and `dream_length`.
@@ -173,23 +173,23 @@ class ActorAndModel:
         self.dreams += count
         return report
 
-    # --- keeping ---
+    # --- snapshots ---
 
     def snapshot(self) -> dict[str, Tensor]:
-        """Copies of all that it goes on from, by name."""
+        """Copies of the complete state, by name."""
         arrays = {name: torch.from_numpy(array.copy()) for name, array in _flat(self._state()).items()}
         statistics = flatten({"statistics": s.state_dict()}) if (s := self.inputs.statistics) else {}
         return arrays | {name: value.clone() for name, value in statistics.items()}
 
     def restore(self, snapshot: Mapping[str, Tensor]) -> None:
-        """Go on from a `snapshot`."""
+        """Continue from a `snapshot`."""
         for name, array in _flat(self._state()).items():
             array[...] = snapshot[name].numpy()
         if self.inputs.statistics:
             self.inputs.statistics.load_state_dict(unflatten(snapshot)["statistics"])
 
     def _state(self) -> dict[str, Any]:
-        """By the names of version 0.1, which snapshots keep."""
+        """The state by the names of version 0.1, which snapshots still use."""
         state = {
             "inputs": self.inputs.state(),
             "actor": self.actor.state(),

@@ -1,7 +1,7 @@
-"""Two recurrent spiking networks, actor and model, that learn on line by local plasticity.
+"""Two recurrent spiking networks, actor and model, that learn online by local plasticity.
 
 After Capone & Paolucci, "Towards biologically plausible dreaming and planning in recurrent spiking
-networks". Of experience nothing is stored but a few moments for dreams to start from.
+networks". Of experience, only a few states are stored, from which dreams start.
 """
 
 import time
@@ -37,12 +37,12 @@ class Agent(contract.Agent):
         return {name: torch.from_numpy(array.copy()) for name, array in arrays.items()}
 
     def policy_state(self) -> Weights:
-        """The activity of the agent network: exact where policies are released as often as it learns."""
+        """The activity of the agent network; exact if policies are released as often as it learns."""
         activity = vars(self.networks.awake.activity)
         return {f"activity/{name}": torch.from_numpy(array.copy()) for name, array in activity.items()}
 
     def observe(self, transition: Transition) -> None:
-        """Take in one step: the model learns from it, the actor collects credit."""
+        """Process one step: the model learns from it, the actor collects credit."""
         t, reward = transition, np.full(1, transition.reward, np.float32)
         self.networks.see(t.observation[None])
         self.networks.choose(np.asarray(t.action)[None])
@@ -55,13 +55,13 @@ class Agent(contract.Agent):
             self._open_loop.start(t.next_observation)
 
     def learn(self) -> Metrics:
-        """One step of the actor up what was credited awake since the last one."""
+        """One update of the actor with the gradient credited awake since the last one."""
         self.networks.learn()
         return self.model_error()
 
     @property
     def can_dream(self) -> bool:
-        """Whether there is a model, and the policy may learn already."""
+        """True if there is a model and the policy learns already."""
         return self.networks.can_dream
 
     def dream(self, budget: Budget) -> Generator[DreamProgress, None, None]:
@@ -75,24 +75,24 @@ class Agent(contract.Agent):
             yield DreamProgress(rollouts, updates, metrics)
 
     def model_error(self) -> Metrics:
-        """Running squared error of one-step predictions, each made before it was learned from.
+        """Running squared error of one-step predictions, relative to the error of predicting no change.
 
-        It is relative to the error of predicting no change.
+        Each prediction is made before the model learns from its step.
         """
         if not self.networks.model:
             return {}
         return {"model_error_1_step": float(self.networks.model.relative_error()[0])}
 
     def dream_against_reality(self) -> dict[str, np.ndarray]:
-        """The last segment that the model predicted open loop; nothing before the first."""
+        """The last segment that the model predicted open-loop; empty before the first one."""
         return self._open_loop.last() if self._open_loop else {}
 
     def snapshot(self) -> Weights:
-        """All weights, traces, states of neurons, remembered moments and counters."""
+        """All weights, traces, states of neurons, stored starts of dreams and counters."""
         return self.networks.snapshot()
 
     def restore(self, snapshot: Mapping[str, Tensor]) -> None:
-        """Go on from a `snapshot`."""
+        """Continue from a `snapshot`."""
         self.networks.restore(snapshot)
         if self._open_loop:
             self._open_loop.stop()

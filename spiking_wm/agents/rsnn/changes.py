@@ -1,6 +1,6 @@
-"""Predicted changes of the observation, as read out of the model's spikes.
+"""Predicted changes of the observation, read out from the model's spikes.
 
-Arrays hold one row per course of events: outputs of the read-outs ``[B, D width]``, changes ``[B, D]``.
+Arrays have one row per trajectory: outputs of the read-outs ``[B, D width]``, changes ``[B, D]``.
 """
 
 import numpy as np
@@ -30,8 +30,8 @@ class MeanChange:
 class BinnedChange:
     """Categorical prediction: each change is in one of many bins, with probability ``softmax(outputs)``.
 
-    For changes with two outcomes: a ball bounces or flies on; the mean, which `MeanChange` predicts, never
-    happens. Changes beyond the outermost bins count as those bins.
+    Useful if a change has two possible outcomes (a ball bounces or not): the mean, which `MeanChange`
+    predicts, never occurs. Changes beyond the outermost bins are assigned to them.
 
     Args:
         count: bins of a variable, with centres at equal distances.

@@ -1,4 +1,4 @@
-"""The critic network: values read out of spikes of its own, learned every few steps."""
+"""The critic network: values with a read-out of its own spikes, trained every few steps."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,8 +13,8 @@ from spiking_wm.neurons.recurrent import Activity, Array, RecurrentNetwork, by_r
 class Critic:
     """Values of observations, of ``R`` realisations.
 
-    Its read-out and input synapses learn by temporal differences with local eligibility traces, as the
-    agent's do (Bellec et al. 2020), but during episodes, too. Its recurrent synapses are fixed.
+    Its read-out and input synapses learn by temporal differences with local eligibility traces, as in the
+    agent (Bellec et al. 2020), but also during episodes. Its recurrent synapses are fixed.
 
     Args:
         generators: one per realisation.
@@ -33,11 +33,11 @@ class Critic:
         self.adams = {n: Adam(array, rates[n], 1e-5, there.get(n)) for n, array in self.learned().items()}
 
     def learned(self) -> dict[str, Array]:
-        """The weights that learn, by name."""
+        """The trained weights, by name."""
         return {"value": self.readout, "critic_input": self.network.input_weights}
 
     def values(self, activity: Activity, inputs: Array, learning: bool) -> Array:
-        """Values ``[R B]`` of inputs ``[R B, D]``; ``activity`` goes on by one tick."""
+        """Values ``[R B]`` for inputs ``[R B, D]``; advances ``activity`` by one tick."""
         return by_realisation(self.network.tick(activity, inputs, learning), self.readout)[:, 0]
 
     def factors(self, activity: Activity, alive: Array) -> dict[str, tuple[Array, Array]]:
@@ -47,11 +47,11 @@ class Critic:
         return {"value": (activity.readout, alive), "critic_input": (activity.input_trace, post)}
 
     def learn(self, gradients: dict[str, Array]) -> None:
-        """One step of Adam up gradients by name."""
+        """One step of gradient ascent (Adam), with gradients by name."""
         for name, gradient in gradients.items():
             self.adams[name].ascend(gradient)
 
     def state(self) -> dict[str, Any]:
-        """The arrays that it goes on from, not copied."""
+        """The arrays of its state (not copies)."""
         adams = {name: adam.state() for name, adam in self.adams.items()}
         return {"network": self.network.state(), "value": self.readout, "adams": adams}

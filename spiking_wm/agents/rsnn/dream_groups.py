@@ -1,6 +1,6 @@
-"""Groups of dreams that begin at the same moment, judged relative to each other.
+"""Groups of dreams with a common start, whose errors are compared with each other.
 
-The rows of a group are one after the other: ``R B`` rows, in groups of ``group_size``.
+Of ``R B`` rows, every ``group_size`` consecutive ones are a group.
 """
 
 from collections.abc import Sequence

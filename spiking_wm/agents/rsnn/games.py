@@ -1,4 +1,4 @@
-"""Realisations that play episodes of equal length side by side, in one process."""
+"""Train several realisations in one process, with synchronous episodes of equal length."""
 
 import math
 from collections.abc import Sequence
@@ -17,15 +17,15 @@ from spiking_wm.core.presets import Setup
 from spiking_wm.core.spaces import Spaces
 from spiking_wm.neurons.recurrent import Array
 
-_EVALUATION = 1_000_003  # seeds of evaluations, apart from training's
+_EVALUATION = 1_000_003  # first seed of evaluations, different from those of training
 
 
 class Games:
     """Training episode by episode, with dreams in between.
 
     Args:
-        env_id: an environment whose episodes all have the same length, ended by time alone.
-        setup: constants, and the schedule of updates and dreams, as in a run.
+        env_id: an environment whose episodes all have the same length (time limit only).
+        setup: options, and schedule of updates and dreams, as in a run.
         seeds: one per realisation.
 
     Raises:
@@ -53,7 +53,7 @@ class Games:
     def play(self) -> Array:
         """One episode in every realisation, learning; returns ``[R]``."""
         networks, returns = self.networks, np.zeros(len(self._envs), np.float32)
-        following: NDArray[Any] | None = None  # what all see, stacked once a step
+        following: NDArray[Any] | None = None  # observations of all realisations, stacked once per step
 
         def act(_: list[int], seen: list[Any]) -> NDArray[Any]:
             outputs = networks.see(np.stack(seen) if following is None else following)
@@ -74,7 +74,7 @@ class Games:
         return returns
 
     def _learn(self) -> None:
-        """Updates and dreams that are due."""
+        """Do the updates and dreams that are due."""
         run, networks, steps = self._schedule, self.networks, int(self.networks.steps)
         while self.counts["updates"] < math.floor((steps - run.learn_after) * run.updates_per_step):
             networks.learn()
@@ -88,7 +88,7 @@ class Games:
             self.counts["imagined_steps"] += count * networks.options.dream.horizon
 
     def evaluate(self, games: int) -> Array:
-        """Mean returns ``[R]`` of the greedy policies over some episodes; nothing is learned."""
+        """Mean returns ``[R]`` of the greedy policies over some episodes, without learning."""
         networks, total = self.networks, np.zeros(len(self._envs), np.float32)
         network = networks.actor.network
         activity = network.at_rest()

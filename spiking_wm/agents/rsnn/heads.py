@@ -1,7 +1,7 @@
-"""Distributions of actions, read out of the agent's spikes.
+"""Distributions of actions, with parameters read out from the agent's spikes.
 
-Arrays hold one row per course of events: outputs of the read-out ``y [R, K]``, actions ``[R]`` or ``[R, A]``.
-Actions are drawn by uniform random numbers of 0 to 1, ``noise_width`` of them for each.
+Arrays have one row per trajectory: outputs of the read-out ``y [R, K]``, actions ``[R]`` or ``[R, A]``.
+Actions are drawn from uniform random numbers in 0 to 1, ``noise_width`` of them per action.
 """
 
 from typing import Any
@@ -44,7 +44,7 @@ class Softmax:
         return weight / weight.sum(1, keepdims=True)
 
     def draw(self, y: Array, noise: NDArray[np.float64]) -> NDArray[Any]:
-        """One action per row, by ``noise [R, 1]``."""
+        """Draw one action per row from ``noise [R, 1]``."""
         reached = self.probabilities(y).cumsum(1)
         return self._first + (reached[:, :-1] <= noise).sum(1)
 
@@ -80,7 +80,7 @@ class Gaussian:
         self.outputs = self.codes = self.noise_width = actions.width
 
     def draw(self, y: Array, noise: NDArray[np.float64]) -> NDArray[Any]:
-        """One action per row, by ``noise [R, A]``."""
+        """Draw one action per row from ``noise [R, A]``."""
         return self.greedy(y + self._deviation * ndtri(noise).astype(np.float32))
 
     def greedy(self, y: Array) -> NDArray[Any]:
@@ -88,9 +88,9 @@ class Gaussian:
         return self._actions.action(y)
 
     def score(self, y: Array, actions: NDArray[Any]) -> Array:
-        """Gradient of the log-probability of actions by ``y``; at a bound, of the mass beyond it.
+        """Gradient of the log-probability of actions by ``y``; at a bound, of the probability beyond it.
 
-        What is drawn beyond a bound is clipped to it, so the distance beyond does not matter.
+        Draws beyond a bound are clipped to it, so their distance to the bound does not matter.
         """
         code, sigma = self.code(actions), self._deviation
         side, within = np.sign(code), (code - y) / sigma**2
@@ -107,10 +107,10 @@ class Gaussian:
 
 
 def head_of(spaces: Spaces, deviation: float) -> Softmax | Gaussian:
-    """The head that serves an action space.
+    """The head for an action space.
 
     Raises:
-        UserError: if none does.
+        UserError: if the space is not supported.
     """
     if isinstance(spaces.action, Discrete):
         return Softmax(spaces.action)

@@ -1,4 +1,4 @@
-"""Rollouts of the actor in the model: dreams from remembered moments, and plans from the present."""
+"""Rollouts of the actor in the model: dreams from stored states, and plans from the current state."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,8 +14,8 @@ from spiking_wm.agents.rsnn.inputs import Inputs
 from spiking_wm.agents.rsnn.model import Model
 from spiking_wm.neurons.recurrent import Activity, Array
 
-DREAM, PLAN = 2, 3  # purposes of random numbers, beside those of `actor_and_model`
-Generators = Callable[[int, int, int], list[np.random.Generator]]  # by purpose, number and count
+DREAM, PLAN = 2, 3  # keys of random generators; see also `actor_and_model`
+Generators = Callable[[int, int, int], list[np.random.Generator]]  # from key, number and count
 
 
 @dataclass
@@ -32,11 +32,11 @@ class Imagination:
     """Dreams and plans of ``R`` realisations.
 
     Args:
-        actor: acts, and learns.
-        model: what it acts in.
+        actor: the actor, which acts and learns.
+        model: the world model.
         head: the distribution of actions.
-        inputs: the scaling of observations, whose bounds clip what is imagined.
-        generators: of random numbers, for each realisation one after the other.
+        inputs: the scaling of observations; its bounds clip imagined observations.
+        generators: makes random generators, one realisation after the other.
         end_values: values ``[R, 2]`` after a reward that ends rollouts, below 0 and above.
     """
 
@@ -72,7 +72,7 @@ class Imagination:
         )
 
     def remember(self, step: int, inputs: Array, awake: Stream) -> None:
-        """Keep the present of a step as a start of dreams, every `dream.spacing` steps."""
+        """Store the current state as a start of dreams, every `dream.spacing` steps."""
         o, m = self.options.dream, self.moments
         if step % o.spacing:
             return
@@ -84,11 +84,11 @@ class Imagination:
                 getattr(kept, name)[slot] = value
 
     def recall(self, generators: Sequence[np.random.Generator], steps: int) -> Moment:
-        """Draw one remembered moment for each group of dreams.
+        """Draw one stored start for each group of dreams.
 
         Args:
-            generators: one for each dream, ``R B``.
-            steps: how many there have been.
+            generators: one random generator per dream, ``R B``.
+            steps: number of environment steps so far.
         """
         o, m = self.options.dream, self.moments
         rows = np.arange(len(generators)) // o.batch
@@ -102,12 +102,12 @@ class Imagination:
         return Moment(m.inputs[slots, rows], then(m.actor), then(m.model), critic)
 
     def dream(self, count: int, number: int, steps: int) -> dict[str, float]:
-        """Live through ``count`` dreams per realisation; the agent learns from them in one update.
+        """Dream ``count`` rollouts per realisation; the agent learns from them in one update.
 
         Args:
             count: up to `dream.batch`.
-            number: of dreams so far.
-            steps: of experience so far.
+            number: number of dreams so far.
+            steps: number of environment steps so far.
 
         Returns:
             Means over dreams: `dream_return`, undiscounted, and `dream_length`, in steps.
@@ -130,7 +130,7 @@ class Imagination:
         return {"dream_return": returns, "dream_length": float(lengths.mean())}
 
     def plan(self, inputs: Array, awake: Stream, step: int) -> None:
-        """Plan from the present, inputs ``[R, D]``; what it teaches is learned with the next update awake."""
+        """Plan from the current inputs ``[R, D]``; its gradient is part of the next update awake."""
         if not self.planned:
             return
         judging, steps = awake.critic_activity, self.options.plan.steps
@@ -144,7 +144,7 @@ class Imagination:
         self._rollout(self.planned, present, np.full(self._realisations, steps), noise)
 
     def learnable(self, imagined: Stream) -> Stream:
-        """A stream with the credit that counts: values learn from reality, unless `dream.learn_values`."""
+        """Discard the credit of values unless `dream.learn_values`; returns the stream."""
         if "value" in imagined.traces and not self.options.dream.learn_values:
             imagined.forget("value")
         return imagined
@@ -152,7 +152,7 @@ class Imagination:
     def _rollout(
         self, stream: Stream, start: Moment, lengths: NDArray[np.int64], noise: NDArray[np.float64]
     ) -> Array:
-        """Act in the model, a step for each row of ``noise [steps, R B, noise_width]``.
+        """Act in the model, one step per entry of ``noise [steps, R B, noise_width]``.
 
         Steps beyond ``lengths [R B]`` do not count. Returns imagined returns ``[R B]``.
         """
@@ -161,7 +161,7 @@ class Imagination:
         reward = np.zeros(len(inputs), np.float32)
         stream.begin(start.actor, start.critic)
         total, goes_on = reward.copy(), np.ones(len(lengths), bool)
-        # as many steps for all, so that rounding in one realisation does not depend on the lengths of others
+        # the same number of steps for all, so that rounding does not depend on other realisations
         for step in range(len(noise)):
             outputs = stream.see(inputs, reward)
             stream.alive = (goes_on & (step < lengths)).astype(np.float32)
@@ -172,7 +172,7 @@ class Imagination:
             if o.clip:
                 inputs = inputs.clip(self._inputs.low, self._inputs.high)
             total += reward * stream.alive
-            if o.terminal_reward:  # what follows is not imagined, but has a value
+            if o.terminal_reward:  # the rollout ends here; the value replaces later rewards
                 goes_on &= np.abs(reward) < o.terminal_reward
                 stream.goes_on = goes_on.astype(np.float32)
                 values = self._end_values.repeat(len(reward) // self._realisations, 0)
@@ -181,7 +181,7 @@ class Imagination:
         return total
 
     def state(self) -> dict[str, Any]:
-        """The arrays that it goes on from, not copied."""
+        """The arrays of its state (not copies)."""
         m = self.moments
         moments = {"inputs": m.inputs, "agent": vars(m.actor), "model": vars(m.model)}
         moments["critic"] = vars(m.critic) if m.critic else {}

@@ -1,4 +1,4 @@
-"""Observations as networks see them."""
+"""Conversion of observations to network inputs."""
 
 import numpy as np
 import torch
@@ -12,15 +12,15 @@ _BOUNDED = 1e6  # larger bounds count as none
 
 
 class Inputs:
-    """Observations ``[R, D]`` as inputs: as they are, or scaled.
+    """Converts observations ``[R, D]`` to inputs, with or without scaling.
 
-    Scaled, a bounded space is mapped to ``[-1, 1]``. Of other spaces, two standard deviations around the mean
-    are, by the statistics of each realisation at the last `refresh`.
+    Scaling maps a bounded space to ``[-1, 1]``. In other spaces it maps the mean +- two standard deviations
+    to ``[-1, 1]``, with the statistics of each realisation at the last `refresh`.
 
     Args:
-        space: of the observations, vectors.
+        space: observation space (vectors).
         realisations: ``R``.
-        scaled: whether to scale them.
+        scaled: True to scale observations.
     """
 
     def __init__(self, space: Box, realisations: int, scaled: bool):
@@ -38,7 +38,7 @@ class Inputs:
             self.low = -self.high
 
     def update(self, observation: Array) -> None:
-        """Take in the statistics of observations ``[R, D]``, for the next `refresh`."""
+        """Add observations ``[R, D]`` to the statistics for the next `refresh`."""
         if self.statistics:
             self.statistics.update(torch.from_numpy(observation))
 
@@ -53,9 +53,9 @@ class Inputs:
         return inputs.clip(self.low, self.high) if self.statistics else inputs
 
     def observations(self, inputs: Array) -> Array:
-        """The observations ``[R, D]`` of such inputs."""
+        """Convert inputs ``[R, D]`` back to observations."""
         return inputs * self.scale + self.middle
 
     def state(self) -> dict[str, Array]:
-        """The arrays that it goes on from, not copied; those of `statistics` are kept apart."""
+        """The arrays of its state (not copies), except those of `statistics`."""
         return {"middle": self.middle, "scale": self.scale}

@@ -1,4 +1,4 @@
-"""The model network: predicts changes of the observation and rewards, and learns on line by its errors."""
+"""The model network: predicts changes of the observation and rewards, and learns online from its errors."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -11,12 +11,12 @@ from spiking_wm.neurons.plasticity import Adam, CreditedTrace
 from spiking_wm.neurons.recurrent import Activity, Array, RecurrentNetwork, by_realisation
 
 _FORGET = np.float32(0.001)  # per step, of running means
-_FIRST = 20  # changes that are never too large
-_STILL = 1e-6  # smaller changes of an input are none
+_FIRST = 20  # number of first changes that are never taken for resets
+_STILL = 1e-6  # smaller changes of an input count as 0
 
 
 class Prediction(NamedTuple):
-    """What a model expects after a step."""
+    """Prediction of one step."""
 
     change: Array  # of the inputs, in units, [R B, D]
     outputs: Array  # of the read-out that changes are predicted by
@@ -57,7 +57,7 @@ class Model:
         self.begin()
 
     def begin(self) -> None:
-        """Begin an episode."""
+        """Start an episode."""
         self.activity = self.network.at_rest()
         self.leaky_reward: Array = np.zeros(len(self.change), np.float32)
 
@@ -70,9 +70,9 @@ class Model:
     def predict(
         self, activity: Activity, observation: Array, code: Array, learning: bool = False
     ) -> Prediction:
-        """Predict what follows inputs ``[R B, D]`` and action codes ``[R B, A]``.
+        """Predict the step after inputs ``[R B, D]`` and action codes ``[R B, A]``.
 
-        ``activity`` goes on by one tick. With ``learning`` a `correct` may follow.
+        Advances ``activity`` by one tick. With ``learning``, `correct` may be called afterwards.
         """
         last = activity.inputs[:, : observation.shape[1]]
         last_change = np.where(np.isinf(last), np.float32(0), observation - last)
@@ -81,7 +81,7 @@ class Model:
         return Prediction(self._changes.change(outputs), outputs, reward[:, 0], last_change)
 
     def shuffle(self, generators: Sequence[np.random.Generator]) -> Callable[[], None]:
-        """Give each neuron the read-outs of another one; the function returned undoes it."""
+        """Shuffle the read-outs over neurons; returns a function that restores them."""
         orders = [generator.permutation(self.options.model.neurons) for generator in generators]
 
         def reorder(inverse: bool) -> None:
@@ -105,12 +105,12 @@ class Model:
         return observation + change, reward
 
     def correct(self, prediction: Prediction, observation: Array, following: Array, reward: Array) -> None:
-        """Learn from what really followed the last prediction by `activity`.
+        """Learn from the real step after the last prediction by `activity`.
 
         Args:
-            prediction: the last one.
+            prediction: the last prediction.
             observation, following: inputs before and after the step, ``[R, D]``.
-            reward: of the step, ``[R]``.
+            reward: reward of the step, ``[R]``.
         """
         o, a = self.options.model, self.activity
         change = self._in_units(following - observation)
@@ -140,7 +140,7 @@ class Model:
         """Changes in units; those above `model.max_change` are resets of the game, and 0."""
         size, first = np.abs(moved), self.usual_seen < _FIRST
         largest = np.where(first, np.inf, self.options.model.max_change * self.unit()).astype(np.float32)
-        moves = size > _STILL  # what rests for long moves no less when it moves again
+        moves = size > _STILL  # ignore inputs at rest in the mean size of changes
         self.usual_seen += moves
         weight = np.maximum(1 / np.maximum(self.usual_seen, 1), _FORGET)
         self.usual += np.where(moves, weight * (np.minimum(size, largest) - self.usual), np.float32(0))
@@ -152,7 +152,7 @@ class Model:
         return self.error / smallest
 
     def state(self) -> dict[str, Any]:
-        """The arrays that it goes on from, not copied."""
+        """The arrays of its state (not copies)."""
         return {
             "network": self.network.state(),
             "change": self.change,

@@ -1,4 +1,4 @@
-"""Open-loop predictions of the model, beside what really came."""
+"""Open-loop predictions of the model, with the real observations."""
 
 import numpy as np
 
@@ -12,9 +12,9 @@ STEPS = 20  # of a segment
 
 
 class OpenLoopPrediction:
-    """Segments of experience that the model predicts from one observation and the actions alone.
+    """Segments of experience, predicted by the model from their first observation and the actions.
 
-    Each step is predicted before anything is learned from it. Only the last complete segment is kept.
+    Each step is predicted before the model learns from it. Only the last complete segment is kept.
 
     Args:
         networks: one realisation.
@@ -32,14 +32,14 @@ class OpenLoopPrediction:
         self._last: dict[str, np.ndarray] = {}
 
     def start(self, observation: Array) -> None:
-        """Begin a segment with an observation ``[D]``, unless one is under way."""
+        """Start a segment with an observation ``[D]``, unless one is running."""
         if self._activity is None:
             self._activity = self._model.activity.copy()
             self._inputs = self._scaling(observation[None])
             self._real, self._dream = [], []
 
     def step(self, action: np.ndarray, following: Array) -> None:
-        """Predict what an action leads to; ``following [D]`` is what it really led to."""
+        """Predict the step after an action; ``following [D]`` is the real next observation."""
         if self._activity is None:
             return
         code = self._head.code(np.asarray(action)[None])
@@ -54,7 +54,7 @@ class OpenLoopPrediction:
             self.stop()
 
     def stop(self) -> None:
-        """Drop the segment under way: the episode is over."""
+        """Discard the running segment, because the episode has ended."""
         self._activity = None
 
     def last(self) -> dict[str, np.ndarray]:

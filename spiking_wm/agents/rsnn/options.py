@@ -26,7 +26,7 @@ class ActorOptions:
     neurons: int = option(500, "neurons of the agent network", 2, 100_000, was="neurons")
     membrane_time: float = option(1.5, "time constant of the membranes", 0.01, 1000, was="membrane_time")
     readout_time: float = option(1.0, "time constant of the read-outs", 1e-3, 1000, was="readout_time")
-    reset: float = option(3.0, "what a spike subtracts from the potential", 0, 10_000, was="reset")
+    reset: float = option(3.0, "amount that a spike subtracts from the potential", 0, 10_000, was="reset")
     bias: float = option(
         0.0, "standard deviation of a constant current into each neuron", 0, 1000, was="bias"
     )
@@ -36,7 +36,7 @@ class ActorOptions:
     )
     transient: float = option(
         2.0,
-        "factor on changes of inputs, which are inputs too, clipped to +-1; 0: none",
+        "gain of changes of inputs as additional inputs, clipped to +-1; 0: none",
         0,
         1000,
         was="transient",
@@ -53,7 +53,7 @@ class ActorOptions:
         1e-2, "learning rate of the input weights; 0: they are fixed", 0, 1, was="input_lr"
     )
     trace_decay: float = option(
-        0.98, "decay of eligibility per step besides the discount (lambda)", 0, 1, was="trace_decay"
+        0.98, "decay of eligibility per step, times the discount (lambda)", 0, 1, was="trace_decay"
     )
 
 
@@ -64,7 +64,7 @@ class PolicyOptions:
     scale: float = option(0.0, "standard deviation of the read-out's weights at the start", 0, 100)
     lr: float = option(1e-2, "learning rate of the read-out", 0, 1)
     learn_after: int = option(
-        3000, "steps before the policy learns; values learn at once", 0, was="value_first"
+        3000, "steps before the policy learns; values learn from the start", 0, was="value_first"
     )
     learn_awake: bool = option(
         True, "learn from experience too, not only from dreams and plans", was="awake_policy"
@@ -109,7 +109,7 @@ class CriticOptions:
     input_lr: float = option(0.1, "learning rate of the input weights", 0, 1)
     every: int = option(20, "steps between updates of the critic network", 1, 10_000)
     trace_decay: float = option(
-        0.98, "decay of eligibility per step besides the discount (lambda)", 0, 1, was="critic_decay"
+        0.98, "decay of eligibility per step, times the discount (lambda)", 0, 1, was="critic_decay"
     )
 
 
@@ -123,7 +123,7 @@ class ModelOptions:
     neurons: int = option(300, "neurons of the model network", 2, 100_000)
     membrane_time: float = option(0.7, "time constant of the membranes", 0.01, 1000)
     readout_time: float = option(0.5, "time constant of the read-outs", 1e-3, 1000)
-    reset: float = option(2.0, "what a spike subtracts from the potential", 0, 10_000)
+    reset: float = option(2.0, "amount that a spike subtracts from the potential", 0, 10_000)
     bias: float = option(0.0, "standard deviation of a constant current into each neuron", 0, 1000)
     share: float = option(0.5, "share of the inputs that a neuron is connected to", 0.01, 1)
     input_scale: float = option(3.0, "standard deviation of the input weights at the start", 0, 1000)
@@ -131,9 +131,9 @@ class ModelOptions:
         6.0, "standard deviation of the action weights at the start", 0, 1000, was="action_scale"
     )
     transient: float = option(
-        15.0, "factor on changes of inputs, which are inputs too, clipped to +-1; 0: none", 0, 1000
+        15.0, "gain of changes of inputs as additional inputs, clipped to +-1; 0: none", 0, 1000
     )
-    change_curves: int = option(0, "tuning curves that code those changes besides", 0, 1000)
+    change_curves: int = option(0, "tuning curves that code these changes, in addition", 0, 1000)
     curves: int = option(
         60, "Gaussian tuning curves that code each observed value; 0: the value itself", 0, 1000
     )
@@ -175,20 +175,20 @@ class ModelOptions:
 
 @dataclass(frozen=True)
 class DreamOptions:
-    """Rollouts in the model, and what the agent learns of them. `plan.steps` makes plans alike."""
+    """Rollouts in the model, and how the agent learns from them; some options apply to plans, too."""
 
     horizon: int = option(5, "steps of a dream", 1, 10_000, was="horizon")
     batch: int = option(24, "dreams for one update of the agent", 1, 10_000, was="together")
     group_size: int = option(
         1,
-        "dreams from one start, judged relative to each other; dream.batch is a multiple of it",
+        "dreams per common start, compared with each other; dream.batch is a multiple of it",
         1,
         10_000,
         was="peers",
     )
     trace_decay: float = option(0.98, "like actor.trace_decay, in dreams", 0, 1, was="dream_decay")
     rate: float = option(
-        0.3, "factor on the agent's learning rates in dreams, by an Adam of their own; 0: one Adam", 0, 100
+        0.3, "factor on learning rates in dreams, with a separate Adam; 0: the same Adam", 0, 100
     )
     learn_values: bool = option(False, "learn the agent's values in dreams and plans too", was="dream_values")
     clip: bool = option(True, "clip imagined observations to the observation space", was="clip_dreams")
@@ -201,8 +201,8 @@ class DreamOptions:
     max_error: float = option(
         0.0, "relative model error at which dreams shrink to one step; 0: never", 0, was="dream_error"
     )
-    starts: int = option(32, "moments remembered for dreams to start from", 1, 1000)
-    spacing: int = option(3, "steps between remembered moments", 1, 10_000)
+    starts: int = option(32, "number of stored states from which dreams start", 1, 1000)
+    spacing: int = option(3, "steps between stored states", 1, 10_000)
     shuffled: bool = option(
         False, "control: dream with the model's read-outs shuffled over its neurons", was="shuffled"
     )
@@ -210,7 +210,7 @@ class DreamOptions:
 
 @dataclass(frozen=True)
 class PlanOptions:
-    """Short rollouts from the present, while awake."""
+    """Short rollouts from the current state, while awake."""
 
     steps: int = option(0, "steps of a plan, made once in twice as many steps; 0: no plans", 0, 1000)
 

@@ -1,4 +1,4 @@
-"""The agent network as a policy: its neurons carry the episode's memory."""
+"""The agent network as a policy; the state of its neurons is its memory."""
 
 from collections.abc import Mapping
 
@@ -61,12 +61,12 @@ class RSNNPolicy(Policy):
         return network.tick(after, inputs, learning=False)
 
     def chip_network(self) -> ChipNetwork:
-        """The recurrent neurons, one time step a decision; input coding and read-outs stay on the host."""
+        """The recurrent neurons, one time step per decision; input coding and read-outs stay on the host."""
         return ChipNetwork((chip_layer(self._actor.network),), 1, carried=True)
 
 
 def released(actor: Actor, inputs: Inputs) -> dict[str, np.ndarray]:
-    """The arrays that a policy acts by, not copied."""
+    """The arrays that a policy needs to act (not copies)."""
     return inputs.state() | actor.network.state() | {"policy": actor.policy, "sharpness": actor.sharpness}
 
 

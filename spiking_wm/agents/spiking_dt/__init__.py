@@ -1,1 +1,1 @@
-"""Decision transformers, spiking and not: from demonstrations, on line, and in dreams."""
+"""Decision transformers with and without spikes: trained on demonstrations, online, and in dreams."""

@@ -1,4 +1,4 @@
-"""Decision transformer: imitates demonstrations, then learns by what it does itself, awake and in dreams."""
+"""Decision transformer: imitates demonstrations, then learns from its own steps, awake and in dreams."""
 
 import time
 from collections.abc import Generator, Mapping
@@ -28,11 +28,11 @@ from spiking_wm.core.spaces import Spaces
 from spiking_wm.core.tensors import flatten, restore_optimiser, unflatten
 from spiking_wm.datasets.demonstrations import digest, load
 
-_FUTILE = 20  # batches of rollouts in a row without an accepted step, after which a dream ends
+_FUTILE = 20  # consecutive batches of rollouts without an accepted step, after which a dream ends
 
 
 class Agent(contract.Agent):
-    """Updates from demonstrations until there is own experience, by PPO from then on."""
+    """Learns from demonstrations until it has its own experience, then by PPO."""
 
     policy_class = DecisionPolicy
     options_class = Options
@@ -61,14 +61,14 @@ class Agent(contract.Agent):
             self.decider.highest.copy_(left.max())
             lowest = float(left.min())
         self.improvement = Improvement(self.decider, options, lowest)
-        self._fresh = 0  # own steps that it has not learned from
-        # follows the policy that acts, so as to know its state
+        self._fresh = 0  # number of own steps not yet learned from
+        # copy of the acting policy, to know its state
         self._acting = DecisionPolicy(options, spaces)
         self._acting.load(self.policy_weights())
         self._memory, self._episode = self._acting.initial_state(), -1
 
     def _extend_scales(self, rows: slice) -> None:
-        """Extend normalisers by these rows; demonstrations alone set the scales where there are any."""
+        """Add these rows to the normalisers; if there are demonstrations, only they set the scales."""
         seen = {name: field[rows] for name, field in self.replay.fields.items()}
         self.decider.normaliser.extend(seen["observation"])
         if self.dreams:
@@ -92,11 +92,11 @@ class Agent(contract.Agent):
         return {name: value.clone() for name, value in self.improvement.average.state_dict().items()}
 
     def released(self, weights: Weights) -> None:
-        """Follow the policy that acts with these weights from now on."""
+        """Load the weights into the copy of the acting policy."""
         self._acting.load(weights)
 
     def policy_state(self) -> Weights:
-        """State of the policy within the episode that goes on."""
+        """State of the policy in the running episode."""
         return self._memory.as_weights()
 
     def observe(self, transition: Transition) -> None:
@@ -150,11 +150,11 @@ class Agent(contract.Agent):
 
     @property
     def can_dream(self) -> bool:
-        """Whether there are world models, and ``online.rollout`` steps or more to start from."""
+        """True if there are world models and at least ``online.rollout`` steps to start from."""
         return self.dreams is not None and len(self.replay) >= self.options.online.rollout
 
     def dream(self, budget: Budget) -> Generator[DreamProgress, None, None]:
-        """Imagine rollouts with the policy that acts, and learn from each batch of them by PPO.
+        """Imagine rollouts with the acting policy, and learn from each batch by PPO.
 
         Raises:
             UserError: without a world model.
@@ -231,10 +231,10 @@ class Agent(contract.Agent):
         return kept | self.policy_state()
 
     def restore(self, snapshot: Mapping[str, torch.Tensor]) -> None:
-        """Go on from a `snapshot`, also one of version 0.1.
+        """Continue from a `snapshot`, also of version 0.1.
 
         Raises:
-            UserError: if the data set is not the one that it had.
+            UserError: if the data set has changed.
         """
         parts = unflatten(with_current_names(snapshot))
         if int(parts["data_set"]) != self._data_set:

@@ -26,15 +26,15 @@ class Decider(nn.Module):
     """Distribution of actions, categorical or Gaussian, and value of a step.
 
     Args:
-        options: of the agent.
-        spaces: of the environment.
+        options: the agent's options.
+        spaces: the environment's spaces.
 
     Raises:
-        UserError: for observations that are no vectors, actions that it does not serve, or a width that heads
-            do not divide.
+        UserError: for observations that are not vectors, unsupported actions, or a width that is not a
+            multiple of the number of heads.
     """
 
-    highest: Tensor  # return-to-go that inputs are cut at
+    highest: Tensor  # upper limit of the return-to-go input
 
     def __init__(self, options: Options, spaces: Spaces):
         super().__init__()
@@ -53,7 +53,7 @@ class Decider(nn.Module):
         self.network = DecisionTransformer(
             self.observation_width, actions.width, outputs, network, options.spiking
         )
-        # returns beyond those of the demonstrations are no input that it has learned from
+        # the network is not trained on returns above those of the demonstrations
         target = options.target_return
         self.register_buffer("highest", torch.tensor(target if math.isfinite(target) else 0.0))
 
@@ -62,7 +62,7 @@ class Decider(nn.Module):
         return self.network(self.as_input(trajectory))
 
     def as_input(self, trajectory: Trajectory) -> Trajectory:
-        """A trajectory in the environment's units as the network takes it: scaled and normalised."""
+        """Convert a trajectory in the environment's units to network input (scaled and normalised)."""
         return_to_go, observation = (
             self._scaled(trajectory.return_to_go),
             self.normaliser(trajectory.observation),
@@ -76,7 +76,7 @@ class Decider(nn.Module):
         return return_to_go.minimum(self.highest) / self.options.return_scale
 
     def outputs(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """Log-probabilities ``[..., A]`` of discrete actions (twice), or mean and deviation of others."""
+        """Log-probabilities ``[..., A]`` (Discrete: the same twice), or mean and standard deviation."""
         said = self.network.head(features)
         if self.discrete:
             return (log := said.log_softmax(-1)), log
@@ -85,7 +85,7 @@ class Decider(nn.Module):
         return mean.tanh(), deviation.clamp_min(_LEAST_DEVIATION)
 
     def value(self, features: Tensor) -> Tensor:
-        """Estimated discounted return that is still to come, ``[...]``, in units of ``return_scale``."""
+        """Estimated future discounted return ``[...]``, in units of ``return_scale``."""
         return self.network.value(features)[..., 0]
 
     def evaluate(self, features: Tensor, code: Tensor) -> tuple[Tensor, Tensor]:
@@ -112,8 +112,8 @@ class Decider(nn.Module):
         Args:
             return_to_go: ``[1]``.
             observation: ``[D]``.
-            before: code of the action before, ``[A]``; left out at the first step.
-            step: of the episode.
+            before: code of the previous action, ``[A]``; not used at the first step.
+            step: step in the episode.
         """
         now, kinds = torch.tensor([step]), (RETURN, OBSERVATION)
         parts = (self._scaled(return_to_go), self.normaliser(observation))

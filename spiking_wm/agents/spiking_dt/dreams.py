@@ -16,12 +16,12 @@ from spiking_wm.models.options import DreamOptions, ModelOptions
 
 
 class Dreams(nn.Module):
-    """The ensemble (that of PopSAN), learned from steps, and rollouts in it.
+    """The ensemble of world models (as in PopSAN), its training, and rollouts in it.
 
     Args:
-        options: of the agent.
+        options: the agent's options.
         observation, action: widths of observations and of actions' codes.
-        normaliser: of observations, shared with the decider.
+        normaliser: normaliser of observations, shared with the decider.
     """
 
     def __init__(self, options: Options, observation: int, action: int, normaliser: Normaliser):
@@ -40,7 +40,7 @@ class Dreams(nn.Module):
 
     @torch.no_grad()
     def imagine(self, decider: Decider, replay: Replay, count: int, generator: Generator) -> Segments:
-        """``count`` rollouts from real steps; one ends where it terminates, or is too uncertain."""
+        """``count`` rollouts from real steps. A rollout ends where it terminates or is too uncertain."""
         horizon = self.options.dream.horizon
         first = replay.at(replay.sample((count,), generator))
         return_to_go, observation = [first["return_to_go"][:, 0]], [first["observation"]]

@@ -1,4 +1,4 @@
-"""What decision transformers learn from: rows of steps, demonstrated and own, and segments of them."""
+"""Experience of decision transformers: rows of steps (demonstrations and own), and segments of them."""
 
 from typing import NamedTuple
 
@@ -14,22 +14,22 @@ from spiking_wm.memory.transitions import Replay
 
 
 class Segments(NamedTuple):
-    """``B`` segments of up to ``L`` steps; what is after a shorter one's end is padding."""
+    """``B`` segments of up to ``L`` steps; shorter ones are padded at the end."""
 
-    trajectory: Trajectory  # of L steps, or of one more where the value of what follows is needed
+    trajectory: Trajectory  # of L steps, or L + 1 if the value after the segment is needed
     reward: Tensor  # [B, L]
     terminated: Tensor  # [B, L]
     valid: Tensor  # 1 for a step, 0 for padding, [B, L]
-    learned: Tensor  # 1 for a step that is learned from; other valid ones are context, [B, L]
-    linked: Tensor  # 1 if the next learned step, row by row, is the one after it in time, [B, L]
+    learned: Tensor  # 1 for a step used in the loss; other valid steps are context, [B, L]
+    linked: Tensor  # 1 if the next learned step (in row order) is also the next in time, [B, L]
 
     def attempted(self) -> float:
-        """Number of valid steps, plus one for every segment that was cut off before it terminated."""
+        """Number of valid steps, plus one for every segment that did not terminate."""
         goes_on = self.valid[:, :-1] * (1 - self.terminated[:, :-1])
         return len(self.valid) + float(goes_on.sum())
 
     def rows(self, chosen: Tensor) -> "Segments":
-        """Some of the segments, by their numbers."""
+        """The segments with these indices."""
         trajectory = Trajectory(*(field[chosen] for field in self.trajectory))
         return Segments(trajectory, *(field[chosen] for field in self[1:]))
 
@@ -42,10 +42,10 @@ def make_replay(capacity: int, observation: int, code: int) -> Replay:
 
 
 def add_demonstrations(replay: Replay, demonstrations: list[Demonstration], actions: Actions) -> None:
-    """Add episodes, with the returns-to-go that they really had.
+    """Add episodes with their real returns-to-go.
 
     Raises:
-        UserError: if they are of another environment.
+        UserError: if their observations or actions do not fit the environment.
     """
     width = replay.fields["observation"].shape[1]
     for d in demonstrations:
@@ -71,10 +71,10 @@ def add_demonstrations(replay: Replay, demonstrations: list[Demonstration], acti
 
 
 def without_tails(replay: Replay, rows: int, tail: int) -> Tensor:
-    """Which of the first ``rows``, whole episodes, have a return-to-go to learn from.
+    """The rows, among the first ``rows`` (complete episodes), whose return-to-go is used for learning.
 
-    All but the last ``tail`` steps of truncated episodes: what would have come later is unknown, so their
-    return-to-go is small however good or bad the state is.
+    Excludes the last ``tail`` steps of truncated episodes: their later rewards are unknown, so their
+    return-to-go is too small.
 
     Raises:
         UserError: if there are none.
@@ -99,11 +99,11 @@ def draw_demonstrated(
 
 
 def newest(replay: Replay, count: int, length: int) -> Segments:
-    """The last ``count`` steps as segments, which begin with an episode or when one gets too long.
+    """The last ``count`` steps as segments. A new one starts with an episode, or at ``length`` steps.
 
-    A segment that begins within an episode has up to ``length // 2`` steps of context first, which are not
-    learned from: the policy had a context when it acted. Trajectories have one more step, of which the value
-    is needed.
+    A segment that starts within an episode begins with up to ``length // 2`` steps of context, which are not
+    used in the loss, because the policy had a context when it acted. Trajectories have one additional step,
+    whose value is needed.
     """
     rows = torch.arange(replay.written - count, replay.written)
     steps = replay.fields["step"][rows % replay.capacity, 0].long().tolist()
@@ -125,7 +125,7 @@ def _segments(
 ) -> Segments:
     """Segments from rows ``start [B]`` on, of ``lengths [B]`` steps, padded to ``length``.
 
-    ``lead [B]`` are the steps of each that are context alone; with it trajectories have one more step.
+    ``lead [B]``: number of first steps that are only context; if given, trajectories have one more step.
     """
     along = torch.arange(length)
     valid = along < lengths[:, None]
@@ -137,10 +137,10 @@ def _segments(
     if lead is not None:
         learned = valid & (along >= lead[:, None])
         linked = (f["terminated"] + f["truncated"])[..., 0] == 0
-        # a segment's last step, if the next one goes on in its episode; nothing comes after the last segment
+        # last steps of segments whose episode continues in the next segment; false for the last segment
         goes_on = step.gather(1, lead[:, None])[1:, 0] > 0
         linked[torch.arange(len(lengths)), lengths - 1] &= nn.functional.pad(goes_on, (0, 1))
-        # what was seen after each step is what is seen before the next one: one more, after the last
+        # observations before each step, and one after the last step
         last = (lengths - 1)[:, None]
         here = torch.arange(length + 1) > last
         later = f["next_observation"].take_along_dim(last[..., None], 1)

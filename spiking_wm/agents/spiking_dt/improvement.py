@@ -1,4 +1,4 @@
-"""Learning from demonstrations, and by PPO from what the policy itself did."""
+"""Learning from demonstrations, and by PPO from the policy's own steps."""
 
 import copy
 from collections.abc import Generator
@@ -16,20 +16,20 @@ from spiking_wm.core.contract import Metrics
 
 
 class Advantage(NamedTuple):
-    """What PPO learns from, of every step, all ``[B, L]``."""
+    """Inputs of the PPO loss for every step, all ``[B, L]``."""
 
     advantage: Tensor  # normalised
     returns: Tensor  # in units of `return_scale`
-    log_probability: Tensor  # of the action, by the policy that chose it
+    log_probability: Tensor  # of the action under the policy that chose it
 
 
 class Improvement:
-    """Updates of a decider, with optimisers; its average over updates is what acts.
+    """Updates a decider; its average over updates is the acting policy.
 
     Args:
-        decider: what learns.
-        options: of the agent.
-        lowest: smallest return-to-go in the demonstrations that are learned from.
+        decider: the network to train.
+        options: the agent's options.
+        lowest: smallest return-to-go in the demonstrations used for learning.
     """
 
     def __init__(self, decider: Decider, options: Options, lowest: float):
@@ -47,7 +47,7 @@ class Improvement:
         self.updates = 0
 
     def imitate(self, segments: Segments) -> Metrics:
-        """One update towards the demonstrated actions, given the returns that they led to."""
+        """One update towards the demonstrated actions, given their returns."""
         o = self.options.imitation
         features = self.decider.features(segments.trajectory)
         likely, _ = self.decider.evaluate(features, segments.trajectory.code)
@@ -63,9 +63,9 @@ class Improvement:
 
     def _learn_locally(self, features: Tensor, segments: Segments) -> None:
         here, code = segments.valid > 0, segments.trajectory.code
-        # above the worst: a negative third factor would unlearn what was shown
+        # relative to the worst return, so that the third factor is not negative
         worth = (segments.trajectory.return_to_go - self.lowest) / self.options.return_scale
-        with torch.no_grad():  # the error, as far as a synapse can know it
+        with torch.no_grad():  # the error that is available locally at the synapse
             said, deviation = self.decider.outputs(features)
             after = code - (said.exp() if self.decider.discrete else said)
             if not self.decider.discrete:
@@ -73,9 +73,9 @@ class Improvement:
         self.local.learn(features[here], after[here], worth[here])
 
     def ppo(self, segments: Segments, generator: torch.Generator) -> Generator[Metrics, None, None]:
-        """Updates by what the policy itself did, yielding after each (Schulman et al. 2017)."""
+        """Updates from the policy's own steps, yielding after each (PPO, Schulman et al. 2017)."""
         o = self.options.online
-        self.decider.load_state_dict(self.average.state_dict())  # it is the average that acted
+        self.decider.load_state_dict(self.average.state_dict())  # start from the average, which acted
         goals = self._advantages(segments)
         try:
             for _ in range(o.epochs):
@@ -83,18 +83,18 @@ class Improvement:
                 for part in order.split(o.batch):
                     goal = Advantage(*(field[part] for field in goals))
                     yield self._ppo_update(segments.rows(part), goal)
-        finally:  # also if it is cut off
+        finally:  # also if the generator is closed early
             self._move_average(1.0)
 
     @torch.no_grad()
     def _move_average(self, rate: float) -> None:
-        """Move the average towards the weights, by a share of the difference."""
+        """Move the average towards the weights by a share of the difference."""
         for mean, now in zip(self.average.parameters(), self.decider.parameters()):
             mean.lerp_(now, rate)
 
     @torch.no_grad()
     def _advantages(self, segments: Segments) -> Advantage:
-        """By generalised advantage estimation, which goes on over segments (Schulman et al. 2016)."""
+        """Generalised advantage estimation, continued across segments (Schulman et al. 2016)."""
         o, s = self.options, segments
         features = self.decider.features(s.trajectory)
         values = self.decider.value(features)

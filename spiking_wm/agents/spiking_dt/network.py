@@ -1,8 +1,8 @@
-"""Decision transformer of spiking neurons (after arXiv 2508.21505), and the one without (Chen et al. 2021).
+"""Decision transformer with spiking neurons (after arXiv 2508.21505), or without (Chen et al. 2021).
 
 A trajectory is a sequence of tokens: of each step the return-to-go, the observation, the action. Shapes:
 ``B`` trajectories, ``L`` steps, ``n`` new tokens, ``m`` visible tokens, ``d`` the width of a token, ``H``
-heads. A token sees itself and what came before it, of its own step and the ``context - 1`` steps before.
+heads. A token attends to itself and earlier tokens of its own step and of the ``context - 1`` steps before.
 
 In the spiking network every weight, but those of the embeddings and of routing, is multiplied by mean rates
 of LIF neurons over ``ticks``: rates are counts of spikes, so these products are sums of weights. Attention
@@ -21,8 +21,8 @@ from spiking_wm.neurons.layers import PortNorm
 
 KINDS = 3  # of tokens: return-to-go, observation, action
 RETURN, OBSERVATION, ACTION = range(KINDS)
-_GAIN, _BIAS = 0.5, 0.3  # initial ones of normalised currents; the threshold is 0.5
-_STEPS, _EARLY = 1024, 0.3  # steps that have embeddings of their own; initial size of those
+_GAIN, _BIAS = 0.5, 0.3  # initial gain and bias of normalised currents; the threshold is 0.5
+_STEPS, _EARLY = 1024, 0.3  # number of step embeddings; their initial size
 _TRACE, _LARGEST = 0.95, 1.0  # decay of the eligibility trace, largest norm of a local update
 
 
@@ -31,7 +31,7 @@ class Trajectory(NamedTuple):
 
     return_to_go: Tensor  # [B, L]
     observation: Tensor  # [B, L, D]
-    code: Tensor  # of actions, [B, L, A]; no token sees the last one
+    code: Tensor  # of actions, [B, L, A]; no token attends to the last one
     step: Tensor  # of the episode, whole numbers, [B, L]
 
 
@@ -64,9 +64,9 @@ class Units(nn.Module):
 
 
 class PhaseCode(nn.Module):
-    """Which neurons of a head may fire at a step: those whose oscillation is above 0.
+    """Mask of the neurons of a head that may fire at a step: those whose oscillation is above 0.
 
-    Queries and keys both pass through it, so how often they meet depends on how far apart they are.
+    It applies to queries and keys, so their coincidences depend on their distance in time.
     """
 
     def __init__(self, options: NetworkOptions):
@@ -120,7 +120,7 @@ class Block(nn.Module):
         return self.split(self.attending(self.of_query_key_value(self.enter(x))), step)
 
     def split(self, attending: Tensor, step: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries, keys and values ``[..., H, n, d / H]`` in rates ``[..., n, 3 d]``."""
+        """Split rates ``[..., n, 3 d]`` into queries, keys and values ``[..., H, n, d / H]``."""
         query, key, value = attending.unflatten(-1, (3, self.options.heads, -1)).movedim(-2, -4).unbind(-2)
         if self.code is not None:
             code = self.code(step)
@@ -128,15 +128,15 @@ class Block(nn.Module):
         return query, key, value
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor, seen: Tensor) -> Tensor:
-        """What queries find, ``[..., H, n, d / H]``, among keys and values; ``seen [n, m]`` is the mask."""
+        """Attention output of queries, ``[..., H, n, d / H]``; ``seen [n, m]`` is the mask."""
         if not self.spiking:
             return nn.functional.scaled_dot_product_attention(query, key, value, seen)
         return ((query @ key.mT) * seen) @ value / query.shape[-1]
 
     def forward(self, x: Tensor, found: Tensor) -> Tensor:
-        """Tokens ``[..., n, d]`` after this block, for what their heads found, ``[..., H, n, d / H]``."""
+        """Tokens ``[..., n, d]`` after this block, from the outputs of their heads ``[..., H, n, d / H]``."""
         found = found.movedim(-3, -2)
-        if self.router is not None:  # dendritic routing: a gate per head, by what all heads found
+        if self.router is not None:  # dendritic routing: a gate per head, from the outputs of all heads
             found = found * self.router(found.sum(-1)).sigmoid()[..., None]
         x = x + self.of_heads(self.heads(found.flatten(-2)))
         return x + self.back(self.units(self.hidden(self.enter_hidden(x))))
@@ -150,7 +150,7 @@ class DecisionTransformer(nn.Module):
         action: width of an action's code.
         outputs: of the action head.
         options: sizes and parts.
-        spiking: whether its units are spiking neurons.
+        spiking: True: units are spiking neurons; False: no spikes.
     """
 
     def __init__(self, observation: int, action: int, outputs: int, options: NetworkOptions, spiking: bool):
@@ -166,7 +166,7 @@ class DecisionTransformer(nn.Module):
         with torch.no_grad():
             self.head.weight *= 0.1
             self.head.bias.zero_()
-            if self.steps is not None:  # steps that are near each other begin alike
+            if self.steps is not None:  # similar initial embeddings for neighbouring steps
                 paces = torch.logspace(0, -1, -(-width // 2), base=_STEPS / torch.pi)
                 angle = torch.arange(_STEPS)[:, None] * paces
                 waves = torch.cat([angle.sin(), angle.cos()], 1)[:, :width]
@@ -180,7 +180,7 @@ class DecisionTransformer(nn.Module):
         return self.embed_norm(x)
 
     def forward(self, trajectory: Trajectory) -> Tensor:
-        """Features ``[B, L, d]`` of every step, each by what is known before its action is chosen."""
+        """Features ``[B, L, d]`` of every step, from the tokens before its action."""
         t, length = trajectory, trajectory.step.shape[1]
         parts = (t.return_to_go[..., None], t.observation, t.code)
         tokens = [self.embedded(kind, part, t.step) for kind, part in enumerate(parts)]
@@ -215,23 +215,23 @@ class DecisionTransformer(nn.Module):
 
 
 def seen_by(length: int, context: int) -> Tensor:
-    """Attention mask ``[3 length, 3 length]`` of a trajectory of ``length`` steps: row sees column."""
+    """Attention mask ``[3 length, 3 length]`` of a trajectory of ``length`` steps: row attends to column."""
     return _seen(torch.arange(length).repeat_interleave(KINDS), context)
 
 
 def _seen(step: Tensor, context: int) -> Tensor:
-    """Attention mask ``[m, m]`` of tokens in order, for their steps ``[m]``: row sees column."""
+    """Attention mask ``[m, m]`` of tokens in order, for their steps ``[m]``: row attends to column."""
     return (step[:, None] - step < context).tril()
 
 
 class LocalHead:
-    """Three-factor plasticity of an action head, besides its gradient (arXiv 2508.21505, section 3.3).
+    """Three-factor plasticity of an action head, in addition to its gradient (arXiv 2508.21505, section 3.3).
 
     An eligibility trace keeps products of activity before and after a synapse; the third factor, a return,
     turns it into a change of weight.
 
     Args:
-        head: what changes.
+        head: the layer to change.
         rate: learning rate.
     """
 

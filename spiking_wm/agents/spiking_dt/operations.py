@@ -12,7 +12,7 @@ from torch import Tensor
 from spiking_wm.agents.spiking_dt.network import KINDS, Block, DecisionTransformer, Trajectory, Units, seen_by
 from spiking_wm.chips.energy import Operations
 
-_NORMALISING = 3  # products a number
+_NORMALISING = 3  # products per number
 
 
 @torch.no_grad()
@@ -20,8 +20,8 @@ def count(network: DecisionTransformer, trajectory: Trajectory) -> tuple[Operati
     """Operations and spikes per decision, which is a step with its three tokens.
 
     Args:
-        network: what decides.
-        trajectory: what it sees, as it takes it (`Decider.as_input`).
+        network: the network.
+        trajectory: its input (`Decider.as_input`).
     """
     s, steps = network.options, trajectory.step.numel()
     seen, embedding = trajectory.observation.shape[-1] + 1 + trajectory.code.shape[-1], s.width

@@ -1,4 +1,4 @@
-"""Options of decision transformers, spiking and not. Loads no torch."""
+"""Options of decision transformers with and without spikes. Does not load torch."""
 
 from dataclasses import dataclass
 
@@ -16,17 +16,17 @@ class NetworkOptions:
     layers: int = option(2, "transformer blocks", 1, 48, was="layers")
     context: int = option(20, "environment steps that a decision attends to", 1, 1000, was="context")
     phase_code: bool = option(
-        True, "tell order by phases of oscillations (spiking networks alone)", was="phase_code"
+        True, "code the order by phases of oscillations (spiking networks only)", was="phase_code"
     )
     step_embeddings: bool = option(
         False, "add a learned embedding of the step in the episode to tokens", was="step_embeddings"
     )
     routing: bool = option(
-        True, "gate every head by the activity of all heads (spiking networks alone)", was="routing"
+        True, "gate every head by the activity of all heads (spiking networks only)", was="routing"
     )
     see_actions: bool = option(
         True,
-        "give past actions; false: their tokens are empty, so that they are not copied",
+        "input of past actions; false: empty tokens, so that the policy does not copy them",
         was="see_actions",
     )
     deviation: float = option(
@@ -40,7 +40,7 @@ class ImitationOptions:
 
     updates: int = option(3000, "updates from demonstrations, before the first step", 0)
     truncation_tail: int = option(
-        0, "last steps of truncated episodes not learned from: their return is unknown", 0, was="unsettled"
+        0, "last steps of truncated episodes to exclude: their return is unknown", 0, was="unsettled"
     )
     batch: int = option(64, "segments of `network.context` steps in one update", 1, 65536, was="batch")
     lr: float = option(1e-3, "highest learning rate", 0, 1, was="lr")
@@ -49,7 +49,7 @@ class ImitationOptions:
     )
     average_rate: float = option(
         0.004,
-        "share of the weights that their average, which acts, takes per update",
+        "rate of the running average of weights, per update; the average acts",
         1e-6,
         1,
         was="average_rate",
@@ -61,10 +61,10 @@ class ImitationOptions:
 
 @dataclass(frozen=True)
 class OnlineOptions:
-    """Learning on line and in dreams, by PPO."""
+    """Learning online and in dreams, by PPO."""
 
-    rollout: int = option(1000, "environment steps between updates on line", 2, was="rollout")
-    lr: float = option(3e-4, "learning rate on line and in dreams", 0, 1)
+    rollout: int = option(1000, "environment steps between online updates", 2, was="rollout")
+    lr: float = option(3e-4, "learning rate online and in dreams", 0, 1)
     batch: int = option(16, "segments in one update", 1, 65536)
     epochs: int = option(4, "passes over the segments", 1, 100, was="epochs")
     trace_decay: float = option(0.95, "decay of longer returns (lambda of GAE)", 0, 1, was="trace_decay")
@@ -76,7 +76,7 @@ class OnlineOptions:
 
 @dataclass(frozen=True)
 class OptimiserOptions:
-    """AdamW, in imitation and on line."""
+    """AdamW, for demonstrations and online learning."""
 
     weight_decay: float = option(1e-4, "weight decay of AdamW", 0, 1, was="weight_decay")
     clip: float = option(20.0, "largest norm of the gradient", 0, was="clip")
@@ -84,9 +84,9 @@ class OptimiserOptions:
 
 @dataclass(frozen=True)
 class ReplayOptions:
-    """Experience that is kept."""
+    """Replay memory."""
 
-    size: int = option(100_000, "steps remembered besides demonstrations", 1000, was="replay")
+    size: int = option(100_000, "steps stored in addition to demonstrations", 1000, was="replay")
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ class ModelOptions:
     """How often the ensemble of spiking world models learns."""
 
     every: int = option(1, "updates from demonstrations per update of the world models", 1, 10_000)
-    updates: int = option(50, "updates of the world models with every update on line", 0, 10_000)
+    updates: int = option(50, "updates of the world models per online update", 0, 10_000)
 
 
 @dataclass(frozen=True)
@@ -102,12 +102,12 @@ class DreamOptions:
     """Imagined rollouts."""
 
     horizon: int = option(10, "steps of an imagined rollout", 1, 1000, was="horizon")
-    batch: int = option(64, "rollouts imagined at once", 1, 65536)
+    batch: int = option(64, "rollouts imagined in parallel", 1, 65536)
 
 
 @dataclass(frozen=True)
 class Options:
-    """Hyper-parameters of the spiking decision transformer and of its control, which does not spike."""
+    """Hyper-parameters of the decision transformer, with spikes or without (control)."""
 
     spiking: bool = option(True, "spiking neurons; false: softmax attention and GELU units of the same sizes")
     dataset: str = option("", "Minari data set of demonstrations, as CartPole-v1/mixed-v0; empty: none")
@@ -115,8 +115,8 @@ class Options:
         float("inf"),
         "return-to-go at the start of an episode; inf: the highest one in the demonstrations (0 without any)",
     )
-    return_scale: float = option(1.0, "return-to-go that the network sees as 1", 1e-6, 1e9)
-    discount: float = option(0.99, "discount factor per step, on line and in dreams", 0, 1)
+    return_scale: float = option(1.0, "return-to-go that is scaled to 1", 1e-6, 1e9)
+    discount: float = option(0.99, "discount factor per step, online and in dreams", 0, 1)
     world_model: bool = option(False, "learn an ensemble of spiking world models (false: no dreams)")
     network: NetworkOptions = group(NetworkOptions())
     imitation: ImitationOptions = group(ImitationOptions())

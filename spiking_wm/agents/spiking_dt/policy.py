@@ -1,4 +1,4 @@
-"""The acting half: streams, a step's tokens at a time."""
+"""The policy: processes the tokens of one step at a time (streaming)."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -17,7 +17,7 @@ from spiking_wm.core.contract import Weights
 from spiking_wm.core.spaces import Spaces
 from spiking_wm.neurons import probe
 
-# how names of tensors began in version 0.1, and how they begin now
+# prefixes of tensor names in version 0.1, and the current ones
 _FORMER = {
     "memory/asked": "memory/return_to_go",
     "replay/asked": "replay/return_to_go",
@@ -27,7 +27,7 @@ _FORMER = {
 
 
 def with_current_names(tensors: Mapping[str, Tensor]) -> Weights:
-    """Tensors of a bundle or snapshot by today's names, whichever version wrote it."""
+    """Tensors of a bundle or snapshot of any version, by current names."""
     renamed = {}
     for name, tensor in tensors.items():
         former = next((former for former in _FORMER if name.startswith(former)), None)
@@ -44,7 +44,7 @@ class Memory(NamedTuple):
     step: int
 
     def as_weights(self) -> Weights:
-        """Tensors by the names with which they are released beside weights."""
+        """Tensors by the names with which they are released, together with weights."""
         kept = self.cache._asdict() | {
             "return_to_go": self.return_to_go,
             "code": self.code,
@@ -54,13 +54,13 @@ class Memory(NamedTuple):
 
     @staticmethod
     def of_weights(kept: Mapping[str, Tensor]) -> "Memory":
-        """Undo `as_weights`, for names without their ``memory/``."""
+        """Inverse of `as_weights`, for names without the prefix ``memory/``."""
         cache = Cache(*(kept[name].clone() for name in Cache._fields))
         return Memory(cache, kept["return_to_go"].clone(), kept["code"].clone(), int(kept["step"]))
 
 
 class DecisionPolicy(contract.Policy):
-    """Acts for a return-to-go, from which the rewards that come are subtracted."""
+    """Acts conditioned on a return-to-go, from which received rewards are subtracted."""
 
     options: Options
 
@@ -72,7 +72,7 @@ class DecisionPolicy(contract.Policy):
         self._to_join = self.initial_state()
 
     def load(self, weights: Mapping[str, Tensor]) -> None:
-        """Take released weights, and the state within an episode if it is released with them."""
+        """Load released weights, and the state in the running episode if it is released with them."""
         weights, prefix = with_current_names(weights), "memory/"
         memory = {
             name.removeprefix(prefix): weights.pop(name) for name in [*weights] if name.startswith(prefix)
@@ -86,7 +86,7 @@ class DecisionPolicy(contract.Policy):
         )
 
     def weights(self) -> Weights:
-        """Copies of the weights, as `load` takes them."""
+        """Copies of the weights, as input of `load`."""
         return {name: value.clone() for name, value in self._decider.state_dict().items()}
 
     def initial_state(self, episode: int = 0, target: float | None = None) -> Memory:
@@ -101,7 +101,7 @@ class DecisionPolicy(contract.Policy):
         return Memory(cache, return_to_go, code, 0)
 
     def state_to_join(self) -> Memory:
-        """The state that was released with the weights, else that of a start."""
+        """The state released with the weights, else the initial state."""
         return self._to_join
 
     def rewarded(self, state: Memory, reward: float) -> Memory:
@@ -112,11 +112,11 @@ class DecisionPolicy(contract.Policy):
     def act(
         self, observation: np.ndarray, state: Memory, rng: np.random.Generator | None
     ) -> tuple[np.ndarray, Memory]:
-        """The most probable action and the next state; with ``rng`` an action drawn from the policy."""
+        """The most probable action (with ``rng``: an action drawn from the policy), and the next state."""
         seen = torch.as_tensor(observation)
         tokens, steps = self._decider.tokens(state.return_to_go, seen, state.code, state.step)
         features, cache = self._streaming.stream(tokens, steps, state.cache)
-        if probe.heard():  # the fused network shows no neurons: run them one by one besides
+        if probe.heard():  # the fused network does not expose neurons: also run the unfused one
             self._decider.network.stream(tokens, steps, state.cache)
         noise = None
         if rng is not None:
