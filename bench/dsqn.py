@@ -24,7 +24,7 @@ def measure(algorithm: str, results) -> None:
     from torch import set_float32_matmul_precision
 
     from spiking_wm.core.contract import Transition
-    from spiking_wm.core.episodes import take_step
+    from spiking_wm.core.game_loop import take_step
     from spiking_wm.core.presets import resolve
     from spiking_wm.core.process import prepare_to_compute
     from spiking_wm.core.registry import agent_class

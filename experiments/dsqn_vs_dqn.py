@@ -34,9 +34,9 @@ from spiking_wm.agents.dqn.agent import Agent
 from spiking_wm.agents.dqn.conversion import convert
 from spiking_wm.agents.dqn.network import QNetwork
 from spiking_wm.agents.dqn.operations import count
-from spiking_wm.core.episodes import play, take_step
 from spiking_wm.core.errors import UserError
 from spiking_wm.core.files import newest_checkpoint, write_atomically
+from spiking_wm.core.game_loop import play, take_step
 from spiking_wm.core.presets import resolve
 from spiking_wm.core.process import prepare_to_compute
 from spiking_wm.core.storage import load, load_facts

@@ -41,8 +41,8 @@ from spiking_wm.core.files import newest_checkpoint, write_atomically
 from spiking_wm.core.process import prepare_to_compute
 from spiking_wm.core.spaces import Spaces
 from spiking_wm.envs.make import make_env
-from spiking_wm.runs.bundle import load_bundle, make_policy
 from spiking_wm.runs.config import read_config
+from spiking_wm.runs.policy_bundle import load_bundle, make_policy
 from spiking_wm.training.evaluation import episode
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -21,8 +21,8 @@ from matplotlib.axes import Axes
 
 from spiking_wm.agents.rsnn.actor_and_model import ActorAndModel
 from spiking_wm.agents.rsnn.games import Games
-from spiking_wm.core.episodes import take_step
 from spiking_wm.core.errors import UserError
+from spiking_wm.core.game_loop import take_step
 from spiking_wm.core.presets import resolve
 from spiking_wm.core.storage import load
 

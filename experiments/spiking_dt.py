@@ -33,7 +33,7 @@ from spiking_wm.agents.spiking_dt.agent import Agent
 from spiking_wm.agents.spiking_dt.network import Trajectory
 from spiking_wm.agents.spiking_dt.operations import count
 from spiking_wm.agents.spiking_dt.policy import DecisionPolicy
-from spiking_wm.core import episodes
+from spiking_wm.core import game_loop
 from spiking_wm.core.actions import Actions
 from spiking_wm.core.errors import UserError
 from spiking_wm.core.files import write_atomically
@@ -103,7 +103,7 @@ def play(policy: DecisionPolicy, env: gym.Env, spaces: Spaces, target: float, se
         steps.append((left, seen, actions.code(action)))
         return [action]
 
-    for (step,) in episodes.play([env], [seed], act):
+    for (step,) in game_loop.play([env], [seed], act):
         state, total = policy.rewarded(state, step.reward), total + step.reward
     return Game(total, steps)
 

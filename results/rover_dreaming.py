@@ -26,7 +26,7 @@ from rich.progress import track
 import spiking_wm.envs  # noqa: F401, registers the rover
 from spiking_wm.core.process import prepare_to_compute
 from spiking_wm.core.spaces import Spaces
-from spiking_wm.runs.bundle import load_bundle, make_policy
+from spiking_wm.runs.policy_bundle import load_bundle, make_policy
 
 HERE = Path(__file__).resolve().parent
 ENV, RATE, STEPS, EVERY, EPISODES = "Rover-v0", 25, 15_000, 1500, 40

@@ -246,8 +246,8 @@ def load_policy(policy: "str | Path | Run") -> "Player":
     from spiking_wm.core.files import newest_checkpoint
     from spiking_wm.core.player import Player
     from spiking_wm.core.spaces import Spaces
-    from spiking_wm.runs.bundle import load_bundle, make_policy
     from spiking_wm.runs.config import is_run, read_config
+    from spiking_wm.runs.policy_bundle import load_bundle, make_policy
 
     path = _path(policy).resolve()
     if path.is_file():
@@ -285,7 +285,7 @@ def evaluate(
     """
     from spiking_wm.core.player import Player
     from spiking_wm.core.spaces import Spaces
-    from spiking_wm.runs.bundle import check_spaces
+    from spiking_wm.runs.policy_bundle import check_spaces
     from spiking_wm.training.evaluation import evaluate as play
 
     player = policy if isinstance(policy, Player) else load_policy(policy)

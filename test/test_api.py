@@ -264,7 +264,15 @@ def interrupting(*signals):
     return env
 
 
-def test_an_interrupt_ends_training_cleanly(tmp_path, capsys):
+@pytest.fixture
+def heeding_ctrl_c():
+    """A shell that starts this in the background has SIGINT ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_an_interrupt_ends_training_cleanly(tmp_path, capsys, heeding_ctrl_c):
     options = {"steps": 500, "warmup": 500, **SMALL}
     run = spiking_wm.train("popsan", interrupting(signal.SIGINT), run=tmp_path / "one", **options)
     assert "resume(" in capsys.readouterr().out and run.newest().name.startswith("step_0000000025")

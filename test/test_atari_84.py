@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from ale_py import Action
 
-import spiking_wm.envs  # noqa: F401, registers them
 from spiking_wm.core.spaces import Spaces
+from spiking_wm.envs.make import make_env
 from spiking_wm.envs.minatar import GAMES
 from spiking_wm.training.session import Session
 
@@ -31,7 +31,7 @@ def play(env: gym.Env, steps: int, seed: int = 0) -> list[tuple]:
 def test_a_seed_decides_the_game(env_id):
     one, two, other = (
         play(env, 60, seed)
-        for env, seed in zip((gym.make(env_id), gym.make(env_id), gym.make(env_id)), (5, 5, 6))
+        for env, seed in zip((make_env(env_id), make_env(env_id), make_env(env_id)), (5, 5, 6))
     )
     assert all(np.array_equal(a[0], b[0]) and a[1:4] == b[1:4] for a, b in zip(one, two))
     assert not all(np.array_equal(a[0], b[0]) for a, b in zip(one, other))
@@ -39,13 +39,13 @@ def test_a_seed_decides_the_game(env_id):
 
 def test_a_used_environment_begins_as_a_new_one_does():
     """Games of MinAtar would begin with the last action of the game before."""
-    used, new = gym.make("minatar/Breakout-v0"), gym.make("minatar/Breakout-v0")
+    used, new = make_env("minatar/Breakout-v0"), make_env("minatar/Breakout-v0")
     play(used, 33, seed=1)
     assert all(np.array_equal(a[0], b[0]) for a, b in zip(play(used, 50, seed=2), play(new, 50, seed=2)))
 
 
 def test_pictures_are_stacked_grey_and_the_newest_is_last():
-    env = gym.make(BREAKOUT)
+    env = make_env(BREAKOUT)
     seen = play(env, 12)
     assert env.observation_space == gym.spaces.Box(0, 255, (84, 84, 4), np.uint8)
     for (before, *_), (after, _, _, _, info) in zip(seen, seen[1:]):
@@ -54,13 +54,13 @@ def test_pictures_are_stacked_grey_and_the_newest_is_last():
 
 
 def test_begins_with_frames_in_which_nothing_is_done():
-    env = gym.make(BREAKOUT)
+    env = make_env(BREAKOUT)
     frames = {env.reset(seed=seed)[1]["episode_frame_number"] for seed in range(12)}
     assert len(frames) > 6 and max(frames) <= 31
 
 
 def test_four_frames_a_step_and_the_brighter_of_the_last_two():
-    env = gym.make(BREAKOUT)
+    env = make_env(BREAKOUT)
     env.reset(seed=0)
     before = env.unwrapped.ale.getEpisodeFrameNumber()
     env.step(0)
@@ -78,7 +78,7 @@ def test_four_frames_a_step_and_the_brighter_of_the_last_two():
 
 
 def test_a_lost_life_is_told_and_the_game_goes_on_with_the_ball_in_play():
-    env = gym.make(BREAKOUT)
+    env = make_env(BREAKOUT)
     seen = play(env, 400)
     lost = [k for k, step in enumerate(seen) if step[4]["life_lost"]]
     assert lost
@@ -92,14 +92,14 @@ def test_a_lost_life_is_told_and_the_game_goes_on_with_the_ball_in_play():
 
 def test_fire_is_pressed_where_lives_begin_with_it():
     """Without it the ball of Breakout never comes, and no life is ever lost by doing nothing."""
-    env = gym.make(BREAKOUT)
+    env = make_env(BREAKOUT)
     env.reset(seed=0)
     assert any(env.step(0)[4]["life_lost"] for _ in range(100))
 
 
 @pytest.mark.parametrize("game", GAMES)
 def test_minatar_shows_what_is_there(game):
-    env = gym.make(f"minatar/{game}-v0")
+    env = make_env(f"minatar/{game}-v0")
     seen = play(env, 300)
     pictures = np.stack([step[0] for step in seen])
     assert pictures.dtype == np.uint8 and set(np.unique(pictures)) == {0, 255}

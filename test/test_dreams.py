@@ -5,8 +5,8 @@ import torch
 from torch import Tensor
 
 from spiking_wm.memory.normaliser import Normaliser
-from spiking_wm.models.dynamics import Dynamics, Step
-from spiking_wm.models.options import DreamOptions, ModelOptions
+from spiking_wm.world_models.dynamics import Dynamics, Step
+from spiking_wm.world_models.options import DreamOptions, ModelOptions
 
 
 class Counting(Dynamics):

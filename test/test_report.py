@@ -11,9 +11,9 @@ import pytest
 
 from spiking_wm.core.errors import UserError
 from spiking_wm.core.presets import resolve
-from spiking_wm.runs.bundle import load_bundle
 from spiking_wm.runs.folder import Run
 from spiking_wm.runs.in_process import train
+from spiking_wm.runs.policy_bundle import load_bundle
 from spiking_wm.runs.report import _far_apart_first, report
 from spiking_wm.training.evaluation import episode_return
 from spiking_wm_ros.cli.report import write_reports

@@ -11,8 +11,8 @@ from spiking_wm.agents.spiking_dt.experience import newest
 from spiking_wm.core.contract import Budget, Transition
 from spiking_wm.core.options import override
 from spiking_wm.core.storage import load
-from spiking_wm.runs.bundle import load_bundle, make_policy
 from spiking_wm.runs.folder import Run
+from spiking_wm.runs.policy_bundle import load_bundle, make_policy
 from test.small_decider import CART, PENDULUM, SMALL, random_episode, spaces_of, taught
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from spiking_wm.models.ensemble import SpikingWorldModel
-from spiking_wm.models.options import ModelOptions
+from spiking_wm.world_models.ensemble import SpikingWorldModel
+from spiking_wm.world_models.options import ModelOptions
 
 PUBLISHED = ModelOptions(
     ticks=8,

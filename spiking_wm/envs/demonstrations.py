@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import gymnasium as gym
 import numpy as np
 
-from spiking_wm.core import episodes as game_loop
+from spiking_wm.core import game_loop as game_loop
 from spiking_wm.core.data import data_folder
 from spiking_wm.core.errors import UserError
 from spiking_wm.core.extras import missing_extra

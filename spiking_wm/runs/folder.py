@@ -20,7 +20,7 @@ from spiking_wm.core.options import values
 from spiking_wm.core.presets import Setup
 from spiking_wm.core.spaces import Spaces
 from spiking_wm.core.storage import load, load_facts, pack
-from spiking_wm.runs.bundle import check_spaces, load_bundle, pack_bundle
+from spiking_wm.runs.policy_bundle import check_spaces, load_bundle, pack_bundle
 from spiking_wm.runs.config import RunConfig, is_run, read_config, write_config
 from spiking_wm.runs.tables import Tables
 from spiking_wm.training import learner as learning

@@ -18,7 +18,7 @@ from spiking_wm.core.files import newest_checkpoint
 from spiking_wm.core.spaces import Spaces
 from spiking_wm.envs.make import make_env
 from spiking_wm.runs import figures
-from spiking_wm.runs.bundle import load_bundle, make_policy
+from spiking_wm.runs.policy_bundle import load_bundle, make_policy
 from spiking_wm.runs.folder import Run
 from spiking_wm.training.evaluation import episode_return
 

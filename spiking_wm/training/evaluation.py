@@ -7,7 +7,7 @@ import gymnasium as gym
 import numpy as np
 
 from spiking_wm.core.contract import Policy
-from spiking_wm.core.episodes import Step, play
+from spiking_wm.core.game_loop import Step, play
 from spiking_wm.core.player import Player
 
 LONGEST = 1_000_000  # default limit of steps per episode

@@ -8,8 +8,8 @@ import gymnasium as gym
 import numpy as np
 
 from spiking_wm.core.contract import Transition
-from spiking_wm.core.episodes import begin, take_step
 from spiking_wm.core.errors import UserError
+from spiking_wm.core.game_loop import begin, take_step
 from spiking_wm.core.spaces import Spaces
 from spiking_wm.energy.battery import BatteryOptions
 from spiking_wm.envs.battery import EnvBattery

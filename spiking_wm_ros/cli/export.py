@@ -15,8 +15,8 @@ from spiking_wm.core.files import newest_checkpoint
 from spiking_wm.core.options import suggestion
 from spiking_wm.core.spaces import Spaces
 from spiking_wm.envs.make import make_env
-from spiking_wm.runs.bundle import load_bundle, make_policy
 from spiking_wm.runs.config import read_config
+from spiking_wm.runs.policy_bundle import load_bundle, make_policy
 from spiking_wm.training.evaluation import episode_return
 
 _DEFAULTS = {"checkpoint": "", "format": "nir", "file": "", "decisions": "1000"}

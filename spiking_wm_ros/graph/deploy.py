@@ -8,8 +8,8 @@ from spiking_wm.core.spaces import Spaces
 from spiking_wm.energy.battery import BatteryOptions
 from spiking_wm.energy.phases import DreamBounds, PhaseOptions
 from spiking_wm.robots.description import load_robot
-from spiking_wm.runs.bundle import bundle_facts
 from spiking_wm.runs.config import is_run, options_of
+from spiking_wm.runs.policy_bundle import bundle_facts
 from spiking_wm_ros.graph.parts import (
     BACKEND,
     SHARED,

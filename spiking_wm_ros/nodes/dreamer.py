@@ -1,4 +1,4 @@
-"""The dreamer node: learning and dreaming. `learner_process` does the computation."""
+"""The dreamer node: learning and dreaming. `learner.process` does the computation."""
 
 import signal
 import sys
@@ -25,7 +25,7 @@ from spiking_wm.training.learner import DREAMING, DreamResult
 from spiking_wm_ros.nodes import qos
 from spiking_wm_ros.nodes.dream_goals import DreamGoals
 from spiking_wm_ros.nodes.health import Health
-from spiking_wm_ros.nodes.learner_events import (
+from spiking_wm_ros.nodes.learner.events import (
     Dreamed,
     DreamEnded,
     DreamRefused,
@@ -47,7 +47,7 @@ from spiking_wm_ros.nodes.learner_events import (
     Status,
     Warned,
 )
-from spiking_wm_ros.nodes.learner_process import LearnerProcess
+from spiking_wm_ros.nodes.learner.process import LearnerProcess
 from spiking_wm_ros.nodes.main import run
 from spiking_wm_ros.nodes.managed import ManagedNode
 from spiking_wm_ros.nodes.messages import PHASES, from_transition, to_segment

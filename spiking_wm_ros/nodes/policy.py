@@ -23,7 +23,7 @@ from spiking_wm.core.player import Player
 from spiking_wm.core.process import prepare_to_compute
 from spiking_wm.core.spaces import Spaces
 from spiking_wm.neurons import probe
-from spiking_wm.runs.bundle import load_bundle, make_policy
+from spiking_wm.runs.policy_bundle import load_bundle, make_policy
 from spiking_wm_ros.nodes import qos
 from spiking_wm_ros.nodes.health import Health, spread
 from spiking_wm_ros.nodes.main import run

@@ -19,7 +19,7 @@ from std_msgs.msg import Bool, Float64MultiArray
 from spiking_wm.core.errors import UserError
 from spiking_wm.core.files import sha256
 from spiking_wm.core.spaces import Spaces
-from spiking_wm.runs.bundle import load_bundle, pack_bundle
+from spiking_wm.runs.policy_bundle import load_bundle, pack_bundle
 from spiking_wm_ros.graph.parts import NodeSpec
 from spiking_wm_ros.graph.processes import Processes
 from spiking_wm_ros.graph.specification import resolve_graph

@@ -7,8 +7,8 @@ from pathlib import Path
 from spiking_wm_msgs.msg import Phase
 
 from test.ros.graph import client
-from test.test_graph import endless, start
-from test.test_sleep import Robot
+from test.ros.test_graph import endless, start
+from test.ros.test_sleep import Robot
 
 LONG = bool(os.environ.get("SWM_LONG"))
 CYCLES = 100 if LONG else 16

@@ -17,9 +17,9 @@ from std_srvs.srv import Trigger
 
 from spiking_wm.core.errors import UserError
 from spiking_wm.core.presets import resolve
-from spiking_wm.runs.bundle import load_bundle, make_policy
 from spiking_wm.runs.folder import Run
 from spiking_wm.runs.in_process import train
+from spiking_wm.runs.policy_bundle import load_bundle, make_policy
 from spiking_wm.training.session import Session
 from spiking_wm_ros.graph.processes import Processes
 from spiking_wm_ros.graph.specification import resolve_graph

@@ -18,7 +18,7 @@ from spiking_wm_ros.nodes import qos
 from spiking_wm_ros.nodes.managed import ManagedNode
 from test.ros.deployed import deployed
 from test.ros.graph import client, send
-from test.test_graph import endless, start
+from test.ros.test_graph import endless, start
 
 INACTIVE, ACTIVE = State.PRIMARY_STATE_INACTIVE, State.PRIMARY_STATE_ACTIVE
 

@@ -26,7 +26,7 @@ from spiking_wm_ros.graph.specification import resolve_graph
 from spiking_wm_ros.nodes import qos
 from spiking_wm_ros.nodes import scheduler as scheduling
 from test.ros.graph import client, run_to_end
-from test.test_graph import dreamer_figures, endless, start, when_it_can_dream
+from test.ros.test_graph import dreamer_figures, endless, start, when_it_can_dream
 
 ROVER = {
     "env": "Rover-v0",

@@ -28,7 +28,7 @@ from spiking_wm_ros.viewer.watched import STALE, Watched
 from test.ros.browser import browser, needs_chromium, press, text
 from test.ros.deployed import deployed
 from test.ros.graph import client, send
-from test.test_graph import endless, start
+from test.ros.test_graph import endless, start
 
 
 class Clock:

@@ -19,7 +19,7 @@ from spiking_wm.core.spaces import Spaces
 from spiking_wm.core.tensors import flatten, restore_optimiser, unflatten
 from spiking_wm.memory.normaliser import Normaliser
 from spiking_wm.memory.transitions import Replay
-from spiking_wm.models.dynamics import Dream, Dynamics
+from spiking_wm.world_models.dynamics import Dream, Dynamics
 
 
 class Agent(contract.Agent):

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 from spiking_wm.core.options import group, option
-from spiking_wm.models.options import DreamOptions as EnsembleDreamOptions
-from spiking_wm.models.options import ModelOptions as EnsembleOptions
+from spiking_wm.world_models.options import DreamOptions as EnsembleDreamOptions
+from spiking_wm.world_models.options import ModelOptions as EnsembleOptions
 
 
 @dataclass(frozen=True)

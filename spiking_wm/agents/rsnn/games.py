@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 import spiking_wm.envs  # noqa: F401, registers the environments
 from spiking_wm.agents.rsnn.actor_and_model import ActorAndModel
-from spiking_wm.core.episodes import Step, play
 from spiking_wm.core.errors import UserError
 from spiking_wm.core.exploration import Exploration
+from spiking_wm.core.game_loop import Step, play
 from spiking_wm.core.presets import Setup
 from spiking_wm.core.spaces import Spaces
 from spiking_wm.neurons.recurrent import Array

@@ -11,8 +11,8 @@ from spiking_wm.agents.spiking_dt.options import Options
 from spiking_wm.core.contract import Metrics
 from spiking_wm.memory.normaliser import Normaliser
 from spiking_wm.memory.transitions import Replay
-from spiking_wm.models.dynamics import Dynamics
-from spiking_wm.models.options import DreamOptions, ModelOptions
+from spiking_wm.world_models.dynamics import Dynamics
+from spiking_wm.world_models.options import DreamOptions, ModelOptions
 
 
 class Dreams(nn.Module):

@@ -12,9 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from spiking_wm.models.options import ModelOptions
 from spiking_wm.neurons.lif import ALIFParameters, alif
 from spiking_wm.neurons.stacked import StackedLayerNorm, StackedLinear
+from spiking_wm.world_models.options import ModelOptions
 
 _CODE_REACH = 3.0  # tuning curves and population read-out cover +-3 standard deviations
 

@@ -1,6 +1,6 @@
 """The learner in its own process, so that the dreamer node can answer while the learner computes.
 
-Parent and child (`learner_child`) exchange `learner_events` over a pipe. Transitions are learned from in
+Parent and child (`learner.child`) exchange `learner.events` over a pipe. Transitions are learned from in
 order; requests are handled between two units of work (an update, or a part of a dream).
 """
 
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from spiking_wm.core.spaces import Spaces
-from spiking_wm_ros.nodes.learner_events import Ended, Event, Request, Stop
+from spiking_wm_ros.nodes.learner.events import Ended, Event, Request, Stop
 
 
 class LearnerProcess:
@@ -63,6 +63,6 @@ class LearnerProcess:
 
 def _compute(*arguments: Any) -> None:
     """Run the child. Imports are here because they take time and memory that the node does not need."""
-    from spiking_wm_ros.nodes.learner_child import main
+    from spiking_wm_ros.nodes.learner.child import main
 
     main(*arguments)

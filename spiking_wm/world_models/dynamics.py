@@ -11,8 +11,8 @@ from torch import Generator, Tensor, nn
 
 from spiking_wm.memory.normaliser import Normaliser
 from spiking_wm.memory.transitions import Replay
-from spiking_wm.models.ensemble import SpikingWorldModel
-from spiking_wm.models.options import DreamOptions, ModelOptions
+from spiking_wm.world_models.ensemble import SpikingWorldModel
+from spiking_wm.world_models.options import DreamOptions, ModelOptions
 
 _EVALUATED = 512  # held-out segments used per evaluation, at most
 

@@ -1,4 +1,4 @@
-"""The learner's own process; `learner_process` is the parent's end of its pipe."""
+"""The learner's own process; `learner.process` is the parent's end of its pipe."""
 
 import os
 import signal
@@ -15,7 +15,7 @@ from spiking_wm.runs.folder import Run
 from spiking_wm.runs.learning_run import LearningRun
 from spiking_wm.training.learner import DreamResult, Evaluation, Release
 from spiking_wm.training.trainer import take_in
-from spiking_wm_ros.nodes.learner_events import (
+from spiking_wm_ros.nodes.learner.events import (
     Dreamed,
     DreamEnded,
     DreamRefused,
