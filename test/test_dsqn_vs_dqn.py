@@ -16,6 +16,8 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "experiments"))
 import dsqn_vs_dqn  # noqa: E402
 
+pytestmark = pytest.mark.slow
+
 ENV = "minatar/Freeway-v0"
 TINY = NetworkOptions(ticks=8, channels=(4,), kernels=(3,), strides=(1,), hidden=8)
 SMALL = {

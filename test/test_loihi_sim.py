@@ -19,6 +19,8 @@ from spiking_wm.core.errors import UserError
 from test.chips import FLOAT, WHOLE, network_of, observations, on_chip, policy_of, popsan
 from test.conftest import ENV
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("hidden", [(48,), (48, 32), (20, 30, 40)])
 def test_the_chip_in_floating_point_spikes_as_pytorch_does(hidden):

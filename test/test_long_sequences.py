@@ -14,6 +14,8 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "experiments"))
 import long_sequences  # noqa: E402
 
+pytestmark = pytest.mark.slow
+
 
 def test_recall_shows_a_symbol_then_noise_then_a_cue():
     sequence, label = long_sequences.recall(30, torch.Generator().manual_seed(0))(400)
