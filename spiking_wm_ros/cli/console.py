@@ -6,8 +6,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import rclpy
-from diagnostic_msgs.msg import DiagnosticArray
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
@@ -79,6 +77,9 @@ def _code(ended: dict[str, int]) -> int:
 
 def _follow(processes: Processes, resolved: ResolvedGraph, console: Console) -> int:
     """Show the dreamer's status until a node ends."""
+    import rclpy  # training in this process needs no ROS
+    from diagnostic_msgs.msg import DiagnosticArray
+
     rclpy.init(args=[], signal_handler_options=rclpy.signals.SignalHandlerOptions.NO)
     node = rclpy.create_node("console", namespace=resolved.namespace)
     name = "/".join(part for part in (resolved.namespace.strip("/"), "dreamer") if part)
