@@ -66,7 +66,7 @@ def train(
             ``critic={"lr": 1e-4}`` or ``critic_lr=1e-4``.
 
     Returns:
-        The run: its ``evaluations``, ``episodes``, `Run.plot` and more.
+        The run: its ``evaluations``, its tables (`Run.table`) and its curve (`Run.plot`).
 
     Raises:
         UserError: for anything that could not run, before anything is written.

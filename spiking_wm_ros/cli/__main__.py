@@ -191,7 +191,10 @@ def bench(
 def experiment(
     name: Annotated[
         str,
-        typer.Argument(help="rsnn_pong, rsnn_dream, long_sequences, dsqn_vs_dqn, spiking_dt or loihi_parity"),
+        typer.Argument(
+            help="rsnn_pong, rsnn_dream, long_sequences, dsqn_vs_dqn, spiking_dt, loihi_parity, rover_dreaming"
+            " or dream_film"
+        ),
     ],
     arguments: Arguments = None,
 ) -> None:

@@ -1,9 +1,10 @@
-"""The rover dreams on its dock, or only charges there: trains both, seed after seed, and judges them.
+"""A rover that dreams on its dock, and one that only charges there: trains and evaluates both.
 
-Run as ``./swm shell python results/rover_dreaming.py FOLDER SEED ...``; a run that is in FOLDER already
-is judged only. Both act 25 times a second of real time, side by side, so they are awake and charge
-equally long. Every 1,500 steps the policy that acts is kept, and afterwards judged by 40 greedy
-episodes with the same starts for all. Writes ``results/rover_dreaming.csv`` and ``.png``.
+Run as ``./swm experiment rover_dreaming folder:=runs/rover_dreaming seeds:=0,1,2``; a run that is in the
+folder already is only evaluated. Both act 25 times a second of real time, side by side, so they are awake and
+charge equally long. The acting policy is kept every 1,500 steps, and evaluated at the end in 40 greedy
+episodes with the same starts for all. Writes ``rover_dreaming.csv`` and ``.png`` to the folder, or to
+``results:=``.
 """
 
 import csv
@@ -15,20 +16,19 @@ import threading
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
-import gymnasium as gym
 import matplotlib
 import numpy as np
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
+from _arguments import arguments
 from rich.progress import track
 
-import spiking_wm.envs  # noqa: F401, registers the rover
+import spiking_wm
 from spiking_wm.core.process import prepare_to_compute
-from spiking_wm.core.spaces import Spaces
-from spiking_wm.runs.policy_bundle import load_bundle, make_policy
 
-HERE = Path(__file__).resolve().parent
+ROOT = Path(__file__).resolve().parents[1]
+FIRST_SEED = 10_000  # of evaluation episodes
 ENV, RATE, STEPS, EVERY, EPISODES = "Rover-v0", 25, 15_000, 1500, 40
 ARMS = {"popsan_dream": "dreaming while it charges", "popsan": "idle while it charges"}
 
@@ -43,13 +43,13 @@ def train(run: Path, algorithm: str, seed: int, domain: int) -> subprocess.Popen
         "rate_hz": RATE,
         "steps": STEPS,
         "seed": seed,
-        "evaluate_every": 0,
+        "evaluation.every": 0,
         "checkpoint_every": EVERY,
         "run": run,
     }
     if algorithm == "popsan_dream":
-        given["dream_every"] = 0  # on the dock only
-    command = [HERE.parent / "swm", "train", *(f"{name}:={value}" for name, value in given.items())]
+        given["dream.every"] = 0  # on the dock only
+    command = [ROOT / "swm", "train", *(f"{name}:={value}" for name, value in given.items())]
     return subprocess.Popen(command, env=os.environ | {"ROS_DOMAIN_ID": str(domain)})
 
 
@@ -83,26 +83,19 @@ def train_both(folder: Path, seed: int) -> None:
         )
 
 
-def judge(policy: Path) -> np.ndarray:
+def returns_of(policy: Path) -> np.ndarray:
     """Returns of greedy episodes."""
     prepare_to_compute()
-    env = gym.make(ENV)
-    acting = make_policy(load_bundle(policy), Spaces.of(env))
-    returns = np.zeros(EPISODES)
-    for episode in range(EPISODES):
-        observation, _ = env.reset(seed=10_000 + episode)
-        state, over = acting.initial_state(), False
-        while not over:
-            action, state = acting.act(observation.astype(np.float32), state, None)
-            observation, reward, terminated, truncated, _ = env.step(action)
-            returns[episode] += reward
-            over = terminated or truncated
-    return returns
+    return np.array(spiking_wm.evaluate(policy, episodes=EPISODES, env=ENV, seed=FIRST_SEED).returns)
 
 
 def main() -> None:
-    """Train, judge, and write the table and the picture."""
-    folder, seeds = Path(sys.argv[1]).resolve(), [int(seed) for seed in sys.argv[2:]]
+    """Train, evaluate, and write the table and the picture."""
+    given = arguments({"folder": "runs/rover_dreaming", "seeds": "0,1,2", "results": ""})
+    folder, seeds = Path(given["folder"]).resolve(), [int(seed) for seed in given["seeds"].split(",")]
+    results = Path(given["results"] or folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    results.mkdir(parents=True, exist_ok=True)
     for seed in seeds:
         train_both(folder, seed)
     kept = {
@@ -112,17 +105,17 @@ def main() -> None:
         for path in sorted((folder / f"{algorithm}_{seed}" / "kept").glob("step_*.safetensors"))
     }
     with ProcessPoolExecutor(os.cpu_count()) as pool:
-        judged = dict(zip(kept, track(pool.map(judge, kept.values()), "judging", len(kept))))
-    with open(HERE / "rover_dreaming.csv", "w", newline="") as file:
+        evaluated = dict(zip(kept, track(pool.map(returns_of, kept.values()), "evaluating", len(kept))))
+    with open(results / "rover_dreaming.csv", "w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(("algorithm", "seed", "step", "mean_return", "standard_error"))
-        for (algorithm, seed, step), returns in judged.items():
+        for (algorithm, seed, step), returns in evaluated.items():
             error = returns.std() / len(returns) ** 0.5
             writer.writerow((algorithm, seed, step, round(returns.mean(), 2), round(error, 2)))
     figure, axes = plt.subplots(figsize=(8, 4.5))
     for algorithm, label in ARMS.items():
         steps = sorted(set.intersection(*({k[2] for k in kept if k[:2] == (algorithm, s)} for s in seeds)))
-        means = np.array([[judged[algorithm, seed, step].mean() for step in steps] for seed in seeds])
+        means = np.array([[evaluated[algorithm, seed, step].mean() for step in steps] for seed in seeds])
         (line,) = axes.plot(
             np.array(steps) / RATE / 60, means.mean(0), label=f"{label}, mean and range of {len(seeds)} seeds"
         )
@@ -135,7 +128,7 @@ def main() -> None:
     axes.set(xlabel="minutes awake", ylabel=f"mean return of {EPISODES} greedy episodes", title=ENV)
     axes.legend(loc="best")
     figure.tight_layout()
-    figure.savefig(HERE / "rover_dreaming.png", dpi=120)
+    figure.savefig(results / "rover_dreaming.png", dpi=120)
 
 
 if __name__ == "__main__":
