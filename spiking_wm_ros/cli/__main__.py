@@ -192,8 +192,8 @@ def experiment(
     name: Annotated[
         str,
         typer.Argument(
-            help="rsnn_pong, rsnn_dream, long_sequences, dsqn_vs_dqn, spiking_dt, loihi_parity, rover_dreaming"
-            " or dream_film"
+            help="rsnn_pong, rsnn_dream, long_sequences, dsqn_vs_dqn, spiking_dt, loihi_parity,"
+            " rover_dreaming or dream_film"
         ),
     ],
     arguments: Arguments = None,
