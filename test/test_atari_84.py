@@ -1,5 +1,8 @@
 """Atari and MinAtar by the published protocol."""
 
+import subprocess
+import sys
+
 import cv2
 import gymnasium as gym
 import numpy as np
@@ -108,3 +111,15 @@ def test_minatar_shows_what_is_there(game):
     assert np.array_equal(observation > 0, env.unwrapped._game.state())
     assert env.render().shape == (100, 100, 3)
     assert Spaces.of(env).observation.dtype == np.uint8
+
+
+@pytest.mark.parametrize("env_id", [BREAKOUT, "PongRam-v0", "PongPixels-v0"])
+def test_an_environment_that_is_closed_leaves_no_emulator_behind(env_id):
+    """Nodes freeze the garbage collector; an emulator that is alive then is reported at the process's end."""
+    program = (
+        "import gc; from spiking_wm.envs.make import make_env\n"
+        f"class Node: pass\nnode = Node(); node.itself, node.env = node, make_env('{env_id}')\n"
+        "node.env.reset(seed=0); node.env.close(); gc.freeze()"
+    )
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
+    assert (ended.returncode, ended.stderr) == (0, "")

@@ -48,6 +48,12 @@ class Atari84(gym.Wrapper):
         self._fire = meanings.index(_FIRE) if _FIRE in meanings else None
         self._lives = 0
 
+    def close(self) -> None:
+        """Free the emulator; else nanobind reports a leak when the process ends."""
+        super().close()
+        game_itself: Any = self.unwrapped
+        game_itself.ale = None
+
     def reset(self, *, seed: int | None = None, options: dict | None = None) -> tuple[np.ndarray, dict]:
         """Start a game."""
         pictures, info = self.env.reset(seed=seed, options=options)
