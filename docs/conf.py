@@ -1,10 +1,13 @@
 """Configuration of Sphinx; `./swm docs` builds ``docs/_build/html``."""
 
+import logging
 import sys
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE / "_ext"), str(HERE.parent)]
+
+logging.getLogger("OpenGL").setLevel(logging.WARNING)  # it tells of an accelerator that is not needed
 
 project = "spiking_wm_ros"
 author = "spiking_wm_ros developers"

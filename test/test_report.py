@@ -76,7 +76,7 @@ def test_the_report_is_one_file_that_says_it_all(dreamt):
     # nothing from elsewhere
     assert set(re.findall('src="(.....)', text)) == {"data:"} and "href" not in text and "http" not in text
     assert text.count("data:image/png;base64,") == 5
-    assert "torch 2." in text and "nJ in all" in text and "greedy games" in text
+    assert "torch 2." in text and "nJ in all" in text and "greedy episodes" in text
     judged = re.search(r"Better after (\d+) of (\d+) dreams", text)
     assert int(judged[2]) == len(dreamt.around_dreams()) >= int(judged[1])
 

@@ -15,6 +15,7 @@ from spiking_wm.envs.mujoco_warnings import without_known_warnings
 from spiking_wm.envs.registration import register_for
 
 EnvLike = str | gym.Env | Callable[[], gym.Env]
+_CHANGED = " (changed)"  # ends the name of an environment that is not as its id makes it
 
 
 class EnvSource(NamedTuple):
@@ -44,7 +45,7 @@ def source_of(env: EnvLike) -> EnvSource:
         spec = env.spec
         if spec is None or any(wrapper.kwargs is None for wrapper in spec.additional_wrappers):
             return EnvSource(_name_of(type(env)), lambda: env, single=True)
-        return EnvSource(spec.id if _as_registered(spec) else f"{spec.id} (changed)", lambda: gym.make(spec))
+        return EnvSource(spec.id if _as_registered(spec) else spec.id + _CHANGED, lambda: gym.make(spec))
     if isinstance(env, gym.vector.VectorEnv) or not callable(env):
         raise UserError(
             f"env is {type(env).__name__}: give an id, 'module:name', a function that makes an environment,"
@@ -139,6 +140,9 @@ def _check_registered(env_id: str) -> None:
     try:
         gym.spec(env_id)
     except gym.error.Error:
+        if env_id.endswith(_CHANGED):
+            advice = "evaluate or resume it there, with env="
+            raise UserError(f"'{env_id}' was changed in Python: {advice}") from None
         near = difflib.get_close_matches(env_id, gym.registry, n=1)
         advice = f"did you mean '{near[0]}'?" if near else "gymnasium.pprint_registry() lists those there are"
         raise UserError(f"unknown environment '{env_id}'; {advice}") from None

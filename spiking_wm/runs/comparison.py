@@ -60,7 +60,7 @@ def read(paths: Sequence[Path]) -> tuple[str, list[Group]]:
         grouped.setdefault(_label(config, configs), []).append(_curve(run, config))
     for label, curves in grouped.items():
         if len({curve.seed for curve in curves}) < len(curves):
-            raise UserError(f"two runs of {label} have the same seed: give each run once")
+            raise UserError(f"two runs of {label} have the same seed: leave one of them out")
     return envs[0], [Group(label, tuple(curves)) for label, curves in grouped.items()]
 
 

@@ -66,7 +66,7 @@ def model_error(dreams: Sequence[Mapping[str, str]]) -> Figure:
         errors = [float(row[f"model_error_{horizon}_step"] or "nan") for row in dreams]
         axes.plot(steps, errors, ".-", label=f"{horizon} step{'s' * (horizon > 1)} ahead")
     axes.axhline(1, color="0.6", linestyle=":")
-    axes.set(xlabel="environment steps", ylabel="error / no change's", yscale="log")
+    axes.set(xlabel="environment steps", ylabel="error relative to no change", yscale="log")
     axes.legend(loc="best", fontsize="small")
     return figure
 

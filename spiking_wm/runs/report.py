@@ -105,8 +105,8 @@ def _summary(run: Run) -> Iterator[Section]:
 
 
 def _evaluation(row: dict[str, str]) -> str:
-    games = len(row["returns"].split())
-    return f"{float(row['mean']):.4g} ± {float(row['std']):.2g} ({games} greedy games) at step {row['step']}"
+    of = f"{len(row['returns'].split())} greedy episodes"
+    return f"{float(row['mean']):.4g} ± {float(row['std']):.2g} ({of}) at step {row['step']}"
 
 
 def _learning(run: Run) -> Iterator[Section]:
@@ -151,7 +151,12 @@ def _dreams(
     pairs = run.around_dreams()
     if not pairs:
         return
-    env = make_env(run.config.env)
+    try:
+        env = make_env(run.config.env)
+    except UserError as error:  # of an environment that its name is not enough for
+        note = f"<p class=note>Not evaluated: {html.escape(str(error))}</p>"
+        yield Section("What dreams changed", note)
+        return
     spaces = Spaces.of(env)
 
     def returns(bundle: Path) -> float:
@@ -216,7 +221,7 @@ def _spikes(run: Run) -> Iterator[Section]:
     total = sum(cost.energy for cost in costs)
     table = _table(["layer", "neurons", "rate, spikes per tick", "synaptic operations", "energy, nJ"], rows)
     note = (
-        f"A decision of {network.ticks} ticks, mean of {_DECISIONS} in greedy games. Energy is an estimate:"
+        f"A decision of {network.ticks} ticks, mean of {_DECISIONS} in greedy episodes. Energy is an estimate:"
         f" {PER_OPERATION} pJ a synaptic operation, {PER_UPDATE:g} pJ a neuron update (Loihi, Davies et al."
         f" 2018); {total:.0f} nJ in all."
     )

@@ -171,16 +171,16 @@ def test(
 def docs() -> None:
     """Build the documentation, docs/_build/html/index.html; a warning or a dead link inside is an error."""
     build = ["sphinx-build", "-W", "--keep-going", "-q", "-b", "html", "docs", "docs/_build/html"]
-    raise typer.Exit(subprocess.call(build, cwd=ROOT))
+    if code := subprocess.call(build, cwd=ROOT):
+        raise typer.Exit(code)
+    print("written: docs/_build/html/index.html")
 
 
 @app.command()
 def bench(
     name: Annotated[
         str,
-        typer.Argument(
-            help="popsan, ros, deploy, rsnn, spiking_wm, dsqn, spiking_dt, loihi, viewing or published"
-        ),
+        typer.Argument(help="popsan, ros, deploy, rsnn, rssm, dsqn, spiking_dt, loihi, viewing or published"),
     ],
 ) -> None:
     """Run a benchmark of bench/; its last line is JSON."""

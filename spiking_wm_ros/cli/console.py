@@ -110,7 +110,10 @@ def _follow(processes: Processes, resolved: ResolvedGraph, console: Console) -> 
                 elapsed = time.monotonic() - began[0]
                 speed = (step - began[1]) / elapsed if elapsed > 1 else 0.0
                 progress.update(task, completed=step, phase=latest["phase"], figures=_figures(latest, speed))
-            return _code(ended)
+            code = _code(ended)
+            if not code:
+                progress.update(task, phase="finished")
+            return code
     finally:
         node.destroy_node()
         rclpy.try_shutdown()
@@ -120,7 +123,7 @@ def _figures(latest: dict[str, str], speed: float) -> str:
     updates, first = int(latest["updates"]), int(latest["updates_first"])
     if updates < first:
         return f"demonstrations {updates}/{first}"
-    parts = [f"{speed:.0f}/s"]
+    parts = [f"{speed:.0f}/s"] if speed else []
     for key, text in (("episode_return", "return"), ("evaluation_return", "greedy")):
         if key in latest:
             parts.append(f"{text} {float(latest[key]):.0f}")
