@@ -14,12 +14,11 @@ from spiking_wm.core.contract import Budget
 from spiking_wm.core.errors import UserError
 from spiking_wm.core.options import override
 from spiking_wm.core.presets import GIVEN, Setup, resolve
+from spiking_wm.core.progress import bars
 from spiking_wm.envs.make import EnvLike, EnvSource, make_env, source_of
 from spiking_wm.runs.config import has_begun, is_run
 
 if TYPE_CHECKING:
-    from rich.progress import Progress
-
     from spiking_wm.core.player import Player
     from spiking_wm.runs.folder import Run
     from spiking_wm.training.evaluation import Returns
@@ -161,7 +160,7 @@ def _train(run: "Run", checkpoint: Path | None, setup: Setup, env: EnvLike, prog
     from spiking_wm.runs.in_process import train as train_here
 
     steps = setup.schedule.steps
-    with _threads_kept(), interrupted() as stopped, _bar(progress) as bar:
+    with _threads_kept(), interrupted() as stopped, bars(progress) as bar:
         updating = bar.add_task("demonstrations", total=None, visible=False)
         training = bar.add_task(f"{setup.algorithm} in {run.config.env}", total=steps)
         learner = train_here(
@@ -223,7 +222,7 @@ def dream(
     )
     if budget == Budget():
         budget = Budget(rollouts=found.config.resolve().schedule.dream.rollouts)
-    with _threads_kept(), interrupted() as stopped, _bar(progress) as bar:
+    with _threads_kept(), interrupted() as stopped, bars(progress) as bar:
         total = budget.rollouts or budget.updates
         task = bar.add_task("dreaming", total=total)
 
@@ -343,12 +342,3 @@ def _threads_kept() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(threads)
-
-
-@contextmanager
-def _bar(shown: bool) -> "Iterator[Progress]":
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, refresh_per_second=2, disable=not shown) as bar:
-        yield bar

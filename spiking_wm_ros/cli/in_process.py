@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from spiking_wm.core.errors import UserError
+from spiking_wm.core.progress import bars
 from spiking_wm.runs.folder import Run
 from spiking_wm.runs.in_process import train, train_offline
 from spiking_wm_ros.cli.console import conclude, heeding
@@ -21,7 +21,7 @@ def train_in_process(given: dict[str, str]) -> None:
     """
     chosen = _subject(given, ("algorithm", "env", "run", "resume"))
     run, signals = Run.create(chosen.run, chosen.setup, chosen.env), []
-    with heeding(lambda *_: signals.append(True)), _bars() as progress:
+    with heeding(lambda *_: signals.append(True)), bars() as progress:
         first = progress.add_task("demonstrations", total=None, visible=False)
         task = progress.add_task("training", total=chosen.setup.schedule.steps)
         learner = train(
@@ -48,7 +48,7 @@ def train_from_bag(bag: str, given: dict[str, str]) -> None:
     folder = Path(bag_of({"bag": bag}))
     chosen = _subject(given, ("algorithm", "env", "run"))
     run = Run.create(chosen.run, chosen.setup, chosen.env)
-    with _bars() as progress:
+    with bars() as progress:
         task = progress.add_task("learning from recordings", total=None)
         train_offline(
             run, lambda spaces: transitions(folder, spaces), lambda s: progress.update(task, completed=s)
@@ -64,8 +64,3 @@ def _subject(given: dict[str, str], heeded: tuple[str, ...]) -> Subject:
             raise UserError(f"{name}:={value} has no effect without nodes: leave it out")
     arguments = declared | {k: v for k, v in given.items() if k in declared}
     return subject(arguments, {k: v for k, v in given.items() if k not in declared})
-
-
-def _bars() -> Progress:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    return Progress(*columns, refresh_per_second=2)
