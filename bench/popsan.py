@@ -94,14 +94,14 @@ def main() -> None:
     figures = {"act_ms": median_ms(lambda: policy.act(observation, None, None), 2000)}
     with matmul_precision("medium"):
         # two updates per call: the actor is updated in every second one
-        pair = median_ms(lambda: [agent._update_policy(0.0) for _ in range(2)], 40)
+        pair = median_ms(lambda: [agent.update_policy(0.0) for _ in range(2)], 40)
         figures["td3_update_ms"] = pair / 2
         figures["ensemble_step_ms"] = median_ms(
-            lambda: agent.dynamics.learn(agent.replay, agent._generator), 30
+            lambda: agent.dynamics.learn(agent.replay, agent.generator), 30
         )
         began, imagined = time.perf_counter(), 0
         while time.perf_counter() - began < SECONDS:
-            imagined += agent._imagine(1024).imagined
+            imagined += agent.imagine(1024).imagined
         figures["imagined_per_s"] = imagined / (time.perf_counter() - began)
     figures["train_steps_per_s"] = training_speed("popsan", False)
     figures["train_steps_per_s_dreaming"] = training_speed("popsan_dream", True)
@@ -138,7 +138,7 @@ def main() -> None:
         began = time.perf_counter()
         with matmul_precision("medium"):
             for _ in track(range(UPDATES), f"training {name}", console=console, transient=True):
-                agent.dynamics.learn(agent.replay, agent._generator)
+                agent.dynamics.learn(agent.replay, agent.generator)
         spent = (time.perf_counter() - began) / UPDATES * 1e3
         error = agent.model_error()
         table.add_row(

@@ -70,9 +70,9 @@ def ours(transitions: list[Transition]) -> dict[str, Callable[[], float]]:
 
     return {
         "act": lambda: [policy.act(observation, None, None) for _ in range(20)] and 20,
-        "ensemble_step": lambda: learn(lambda: agent.dynamics.learn(agent.replay, agent._generator)) and 1,
-        "imagine": lambda: learn(lambda: agent._imagine(1024).imagined),
-        "td3_update": lambda: learn(lambda: [agent._update_policy(0.0) for _ in range(20)] and 20),
+        "ensemble_step": lambda: learn(lambda: agent.dynamics.learn(agent.replay, agent.generator)) and 1,
+        "imagine": lambda: learn(lambda: agent.imagine(1024).imagined),
+        "td3_update": lambda: learn(lambda: [agent.update_policy(0.0) for _ in range(20)] and 20),
     }
 
 

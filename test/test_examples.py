@@ -1,6 +1,7 @@
 """The examples run as they are."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -29,8 +30,14 @@ def test_it_runs_and_tells_what_came_of_it(example, tmp_path):
     assert TOLD[example.stem] in told.stdout
 
 
-def test_they_import_public_names_only():
-    for file in [*EXAMPLES, *(ROOT / "experiments").glob("*.py"), *(ROOT / "bench").glob("*.py")]:
-        for line in file.read_text().splitlines():
-            if line.strip().startswith(("from spiking_wm", "import spiking_wm")):
-                assert " _" not in line and "._" not in line, (file.name, line)
+@pytest.mark.parametrize("folder", ["examples", "experiments", "bench"])
+def test_they_use_public_names_only(folder):
+    """No private attribute of anything but ``self``, and no private module or name of the packages."""
+    private = re.compile(r"\b(?!self\b)\w+\._[a-z]\w*|from spiking_wm[\w.]* import .*\b_[a-z]")
+    used = {
+        f"{file.name}: {line.strip()}"
+        for file in (ROOT / folder).glob("*.py")
+        for line in file.read_text().splitlines()
+        if private.search(line)
+    }
+    assert not used

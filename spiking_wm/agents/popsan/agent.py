@@ -33,7 +33,7 @@ class Agent(contract.Agent):
         super().__init__(options, spaces, seed)
         observation_size, action_size = vector_sizes(spaces)
         self._actions = Actions(spaces, "popsan")
-        self._generator = torch.Generator().manual_seed(seed)
+        self.generator = torch.Generator().manual_seed(seed)
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             actor = PopSAN(observation_size, action_size, options.actor)
@@ -77,24 +77,25 @@ class Agent(contract.Agent):
 
     def learn(self) -> Metrics:
         """One TD3 update, and one update of the world model every ``model.every`` TD3 updates."""
-        metrics = self._update_policy(self.options.dream.awake_share)
+        metrics = self.update_policy(self.options.dream.awake_share)
         if self.dynamics and self.td3.updates % self.options.model.every == 0:
-            metrics |= self.dynamics.learn(self.replay, self._generator)
+            metrics |= self.dynamics.learn(self.replay, self.generator)
         return metrics
 
-    def _update_policy(self, dream_share: float) -> Metrics:
+    def update_policy(self, dream_share: float) -> Metrics:
+        """One TD3 update, of which ``dream_share`` (0 to 1) are imagined transitions if there are enough."""
         dreamed = round(self.options.batch * dream_share)
         if len(self.dreams) < dreamed:
             dreamed = 0
-        batch = self.replay.at(self.replay.sample((self.options.batch - dreamed,), self._generator))
+        batch = self.replay.at(self.replay.sample((self.options.batch - dreamed,), self.generator))
         del batch["truncated"]  # truncated steps bootstrap
         batch["discount"] = self.options.discount * (1 - batch.pop("terminated"))
         if dreamed:
-            imagined = self.dreams.at(self.dreams.sample((dreamed,), self._generator))
+            imagined = self.dreams.at(self.dreams.sample((dreamed,), self.generator))
             batch = {name: torch.cat([values, imagined[name]]) for name, values in batch.items()}
         for name in ("observation", "next_observation"):
             batch[name] = self.normaliser(batch[name])
-        return self.td3.update(batch, self._generator)
+        return self.td3.update(batch, self.generator)
 
     # --- dreaming ---
 
@@ -120,7 +121,7 @@ class Agent(contract.Agent):
 
         while left():
             size = min(o.dream.batch, (budget.rollouts or 1 << 30) - rollouts)
-            dream = self._imagine(size)
+            dream = self.imagine(size)
             rollouts, owed = rollouts + size, owed + size * o.dream.updates_per_rollout
             imagined, accepted = imagined + dream.imagined, accepted + len(dream.transitions["reward"])
             metrics = {
@@ -133,22 +134,23 @@ class Agent(contract.Agent):
             while owed >= 1 and (budget.rollouts is not None or left()):
                 if budget.updates is not None and updates >= budget.updates:
                     break
-                metrics |= self._update_policy(o.dream.share)
+                metrics |= self.update_policy(o.dream.share)
                 updates, owed = updates + 1, owed - 1
                 yield DreamProgress(rollouts, updates, metrics)
         if imagined:
             self.dynamics.adapt_threshold(accepted / imagined)
 
-    def _imagine(self, size: int) -> Dream:
+    def imagine(self, size: int) -> Dream:
+        """Imagine ``size`` rollouts from replayed observations, and remember what was accepted."""
         """Imagine ``size`` rollouts and remember the accepted transitions."""
         assert self.dynamics is not None
-        start = self.replay.at(self.replay.sample((size,), self._generator))["observation"]
+        start = self.replay.at(self.replay.sample((size,), self.generator))["observation"]
         dream = self.dynamics.imagine(
             start,
             lambda observation: self.td3.actor(self.normaliser(observation)),
             self.options.discount,
             self.options.exploration_noise,
-            self._generator,
+            self.generator,
         )
         self.dreams.extend(dream.transitions)
         return dream
@@ -175,7 +177,7 @@ class Agent(contract.Agent):
             "replay": self.replay.snapshot(),
             "dreams": self.dreams.snapshot(),
             "updates": torch.tensor(self.td3.updates),
-            "generator": self._generator.get_state(),
+            "generator": self.generator.get_state(),
         }
 
     def snapshot(self) -> Weights:
@@ -194,4 +196,4 @@ class Agent(contract.Agent):
         self.replay.restore(parts["replay"])
         self.dreams.restore(parts["dreams"])
         self.td3.updates = int(snapshot["updates"])
-        self._generator.set_state(snapshot["generator"])
+        self.generator.set_state(snapshot["generator"])
