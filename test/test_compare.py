@@ -105,6 +105,7 @@ def compare(*arguments) -> subprocess.CompletedProcess:
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
 
 
+@pytest.mark.slow
 def test_the_command_tells_draws_and_writes(four, tmp_path):
     done = compare(*four, f"results:={tmp_path}/made/it", "threshold:=9")
     assert done.returncode == 0, done.stderr

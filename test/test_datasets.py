@@ -93,6 +93,7 @@ def test_a_package_that_is_not_installed_is_told_with_its_extra(monkeypatch, pac
         read()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", ["shd", "timit"])
 def test_recordings_are_told_apart(tmp_path, task):
     rng = np.random.default_rng(0)

@@ -123,6 +123,7 @@ def export(*arguments: str) -> subprocess.CompletedProcess:
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
 
 
+@pytest.mark.slow
 def test_a_run_is_exported_with_what_it_costs(tmp_path, tiny):
     run = Run.create(tmp_path / "run", resolve("popsan", ENV, tiny | {"actor_hidden": [16]}), ENV)
     train(run)

@@ -121,6 +121,7 @@ def test_a_lead_is_that_of_pairs_of_seeds_at_equal_games(monkeypatch):
     assert mean == 1.5 and half == pytest.approx(3.182 * np.std([1, 2, 1, 2], ddof=1) / 2, rel=1e-3)
 
 
+@pytest.mark.slow
 def test_an_experiment_goes_on_where_it_was_stopped_and_refuses_other_options(tmp_path, monkeypatch):
     experiment = experiment_of("rsnn_pong", monkeypatch)
     monkeypatch.setattr(experiment, "EVERY", 2)

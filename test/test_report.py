@@ -95,6 +95,7 @@ def test_networks_that_no_chip_runs_are_reported_without_their_spikes(tmp_path):
     assert "Not counted" in text and "What dreams changed" not in text and "Learning curve" in text
 
 
+@pytest.mark.slow
 def test_the_command_is_kept_and_reported(tmp_path):
     command = [sys.executable, "-m", "spiking_wm_ros.cli"]
     path = tmp_path / "a run"

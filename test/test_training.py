@@ -159,6 +159,7 @@ def test_a_full_disk_while_saving_is_a_warning_and_the_older_checkpoint_stays(
     assert "No space left on device" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_the_world_model_beats_no_change_on_held_out_data(tmp_path):
     options = {
         "steps": 900,
@@ -177,6 +178,7 @@ def test_the_world_model_beats_no_change_on_held_out_data(tmp_path):
     assert float(row["model_error_5_step"]) < 1.0
 
 
+@pytest.mark.slow
 def test_recurrent_networks_learn_to_balance_by_continuous_actions(tmp_path):
     run = start(tmp_path, {"steps": "3000", "seed": "2"}, "rsnn")
     train(run)
