@@ -39,6 +39,7 @@ EXTRAS = {
     "bags": ["mcap>=1.2", "mcap-ros2-support>=0.6"],
     "tensorboard": ["tensorboard>=2.16"],
     "cli": ["typer>=0.12"],
+    "comparison": ["rliable>=1.2", "pandas>=2,<3"],  # rliable needs arch 7, which needs pandas 2
 }
 EXTRAS["all"] = sorted({requirement for extra in EXTRAS.values() for requirement in extra})
 

@@ -4,6 +4,7 @@ Not `bench/viewing.py`, which takes minutes at its shortest (`test_viewer.py` ha
 `bench/published.py`, which needs a checkout of other people's code.
 """
 
+import csv
 import json
 import os
 import subprocess
@@ -19,10 +20,12 @@ _ROOT = Path(__file__).parents[1]
 _RUN = "import sys; sys.path.insert(0, 'bench'); import {name} as bench; {shorter}; bench.main()"
 _SHORT = {"length": 4, "batch": 2, "dream.horizon": 2}
 _LESS = f"bench.FORMS = {{k: (a, o | {_SHORT}) for k, (a, o) in bench.FORMS.items()}}"
+_EARLY = {"warmup": 200, "learn_after": 200, "dream.after": 200, "dream.every": 25, "dream.rollouts": 64}
 SHORTER = {
     "deploy": "bench.SECONDS = 2.0",
     "dsqn": "bench.TURNS = 1",
     "loihi": "bench.DECISIONS = 5",
+    "peers": f"bench.TURNS, bench.DECISIONS, bench.LEARN_EARLY = 1, 5, {_EARLY}",
     "popsan": "bench.DATA = bench.STEPS = 1260; bench.UPDATES = 1; bench.MEASURED = 20; bench.SECONDS = 0.1",
     "ros": "bench.ROUNDS, bench.PINGS = 1, 300",
     "rsnn": "bench.GAMES = 4",
@@ -31,18 +34,36 @@ SHORTER = {
 }
 
 
-@pytest.mark.parametrize("name", SHORTER)
-def test_benchmarks_run_to_their_last_line(name):
-    program = _RUN.format(name=name, shorter=SHORTER[name])
+def figures_of(name: str, shorter: str) -> dict[str, float]:
+    """The last line of a benchmark."""
+    program = _RUN.format(name=name, shorter=shorter)
     ended = subprocess.run(
         [sys.executable, "-c", program], cwd=_ROOT, env=os.environ, capture_output=True, text=True
     )
     assert ended.returncode == 0, ended.stderr[-2000:]
     figures = json.loads(ended.stdout.splitlines()[-1])
     assert len(figures) > 1 and np.isfinite(list(figures.values())).all()
-    assert all(value >= 0 for value in figures.values())
+    return figures
+
+
+@pytest.mark.parametrize("name", SHORTER)
+def test_benchmarks_run_to_their_last_line(name):
+    assert all(value >= 0 for value in figures_of(name, SHORTER[name]).values())
+
+
+def test_peers_are_evaluated_by_minutes_of_training(tmp_path):
+    shorter = "bench.MINUTES, bench.EVERY, bench.EVALUATION_SEEDS = 1e-4, 30, range(2)"
+    figures = figures_of("peers", f"{shorter}; bench.RESULTS = bench.Path('{tmp_path}')")
+    with open(tmp_path / "peers_halfcheetah.csv") as file:
+        rows = list(csv.DictReader(file))
+    last = {row["arm"]: row for row in rows}
+    assert len(last) == 5
+    for arm, row in last.items():
+        assert figures[f"{arm}_return"] == pytest.approx(float(row["return"]), abs=0.1)
+        assert figures[f"{arm}_steps"] == int(row["step"])
+    assert (tmp_path / "peers_halfcheetah.png").stat().st_size > 1000
 
 
 def test_none_is_forgotten():
-    told_why = {"_yardstick", "viewing", "published"}
+    told_why = {"_turns", "_yardstick", "viewing", "published"}
     assert {path.stem for path in (_ROOT / "bench").glob("*.py")} == set(SHORTER) | told_why

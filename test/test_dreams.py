@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from spiking_wm.memory.normaliser import Normaliser
-from spiking_wm.world_models.dynamics import Dynamics, Step
+from spiking_wm.world_models.dynamics import Dream, Dynamics, Imagined, Step
 from spiking_wm.world_models.options import DreamOptions, ModelOptions
 
 
@@ -19,14 +19,23 @@ class Counting(Dynamics):
         return Step(following, value, following[:, 0] == 12, uncertainty, uncertainty[:, None])
 
 
-def imagined(start: list[float], multi_step: bool) -> dict[float, tuple]:
-    """``(reward, next_observation, discount)`` by observation."""
+IDLE = Imagined(lambda observation: torch.zeros(len(observation), 1), 0.1, 0.5)
+
+
+def counting(multi_step: bool = False) -> Counting:
     dreams = DreamOptions(horizon=3, pessimism=0.0, threshold=1.0, multi_step=multi_step)
-    dynamics = Counting(1, 1, ModelOptions(), dreams, Normaliser(1))
-    act = lambda observation: torch.zeros(len(observation), 1)  # noqa: E731
-    dream = dynamics.imagine(torch.tensor(start)[:, None], act, 0.5, 0.1, torch.Generator())
+    return Counting(1, 1, ModelOptions(), dreams, Normaliser(1))
+
+
+def by_observation(dream: Dream) -> dict[float, tuple]:
+    """``(reward, next_observation, discount)`` by observation."""
     rows = zip(*(dream.transitions[n].flatten().tolist() for n in ("reward", "next_observation", "discount")))
     return dict(zip(dream.transitions["observation"].flatten().tolist(), rows))
+
+
+def imagined(start: list[float], multi_step: bool) -> dict[float, tuple]:
+    dream = counting(multi_step).imagine(torch.tensor(start)[:, None], IDLE, torch.Generator())
+    return by_observation(dream)
 
 
 def test_one_step_of_a_rollout_each():
@@ -49,3 +58,24 @@ def test_values_reach_to_the_end_of_their_rollout():
         10: (10 + 11 / 2, 12, 0),
         11: (11, 12, 0),
     }
+
+
+def test_real_transitions_are_extended_by_the_rollout_that_follows_them():
+    real = {
+        "observation": torch.tensor([[1.0], [3.0], [4.0], [10.0], [20.0]]),
+        "action": torch.arange(5.0)[:, None],
+        "reward": torch.full((5, 1), 100.0),
+        "next_observation": torch.tensor([[2.0], [4.0], [5.0], [11.0], [21.0]]),
+        "terminated": torch.tensor([[0.0], [0.0], [0.0], [0.0], [1.0]]),
+    }
+    dream = counting().imagine_after(real, IDLE, torch.Generator())
+    assert by_observation(dream) == {
+        1: (100 + 2 / 2 + 3 / 4 + 4 / 8, 5, pytest.approx(1 / 16)),
+        3: (100 + 4 / 2, 5, 0.25),  # the second step is too uncertain
+        4: (100, 5, 0.5),  # so is the first one
+        10: (100 + 11 / 2, 12, 0),  # the imagined step terminates
+        20: (100, pytest.approx(24), 0),  # the real one did
+    }
+    assert torch.equal(dream.transitions["action"], real["action"])
+    assert (real["reward"] == 100).all() and real["next_observation"][0] == 2
+    assert (dream.imagined, dream.accepted) == (3 + 2 + 1 + 1 + 3, 3 + 1 + 0 + 1 + 3)

@@ -7,6 +7,7 @@ import pytest
 
 import spiking_wm
 from spiking_wm.core.options import canonical, override
+from spiking_wm.core.presets import resolve
 from spiking_wm.core.registry import agent_class, options_class
 from spiking_wm.core.schedule import Schedule
 from spiking_wm.core.storage import load, pack
@@ -26,6 +27,12 @@ def test_every_option_has_the_value_it_had(name):
     for old, value in config.options.items():
         found = canonical(of_agent, old) or canonical(Schedule, old)
         assert now[found] == value, (old, found)
+
+
+def test_options_that_did_not_exist_have_their_defaults_whatever_presets_say_now():
+    now = options_of(Run(RUNS / "popsan_dream").config.resolve())
+    assert options_of(resolve("popsan_dream", "InvertedPendulum-v5", {}))["critic.kind"] == "batch_renorm"
+    assert now["critic.kind"] == "plain" and now["actor.averaging"] == 1
 
 
 @pytest.mark.parametrize("name", WITH_CHECKPOINTS)

@@ -40,7 +40,7 @@ def test_a_proxy_learns_to_act_as_the_actor_and_an_update_improves_both():
 
 
 def test_a_proxy_and_its_optimiser_continue_from_a_snapshot():
-    setup = resolve("popsan", ENV, {"proxy.target": True, "batch": 16})
+    setup = resolve("popsan", ENV, {"proxy.target": True, "batch": 16, "warmup": 0})
     session = Session(ENV, 0, steps=10_000)
     agents = [agent_class(setup.agent)(setup.agent_options, session.spaces, seed) for seed in (0, 9)]
     experience(agents[0], session, 60)

@@ -23,6 +23,7 @@ EXTRAS = {
     "tensorboard": "tensorboard",
     "mcap": "bags",
     "mcap_ros2": "bags",
+    "rliable": "comparison",
 }
 
 

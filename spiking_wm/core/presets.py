@@ -155,13 +155,34 @@ def resolve(algorithm: str, env_id: str, given: Mapping[str, Any]) -> Setup:
         UserError: for an unknown algorithm or option, one that comes twice, or a value out of range.
     """
     agent, layers = _layers(algorithm, env_id)
-    of_agent = options_class(agent)
     chosen: dict[str, Any] = {}
     origins: dict[str, str] = {}
     for layer in [*layers, Preset(GIVEN, dict(given))]:
         named = by_dotted_name(agent, layer.values, layer.name)
         chosen |= named
         origins |= dict.fromkeys(named, layer.name)
+    return _setup(algorithm, agent, chosen, origins)
+
+
+def as_recorded(algorithm: str, recorded: Mapping[str, Any], origins: Mapping[str, str]) -> Setup:
+    """An algorithm with recorded options: presets, which may have changed since, do not touch them.
+
+    Options that did not exist when they were recorded have their defaults, which do as was done before.
+
+    Args:
+        algorithm: name of a preset.
+        recorded: values by dotted, flat or former names.
+        origins: where values come from, by dotted name.
+
+    Raises:
+        UserError: as `resolve`.
+    """
+    agent = agent_of(algorithm)
+    return _setup(algorithm, agent, by_dotted_name(agent, recorded), origins)
+
+
+def _setup(algorithm: str, agent: str, chosen: Mapping[str, Any], origins: Mapping[str, str]) -> Setup:
+    of_agent = options_class(agent)
     return Setup(
         algorithm,
         agent,

@@ -1,7 +1,6 @@
 """``config.yaml`` of a run: algorithm, environment and every option."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -9,9 +8,8 @@ import yaml
 
 from spiking_wm.core.errors import UserError
 from spiking_wm.core.files import write_atomically
-from spiking_wm.core.options import canonical, flattened, read_yaml, values
-from spiking_wm.core.presets import Setup, agent_of, by_dotted_name, resolve
-from spiking_wm.core.registry import options_class
+from spiking_wm.core.options import read_yaml, values
+from spiking_wm.core.presets import GIVEN, Setup, agent_of, as_recorded, by_dotted_name
 from spiking_wm.core.schedule import Schedule
 from spiking_wm.core.storage import load_facts
 
@@ -31,18 +29,13 @@ class RunConfig(NamedTuple):
         """The algorithm with the options of this run; ``changes`` replaces some of them.
 
         Raises:
-            UserError: as `spiking_wm.core.presets.resolve`.
+            UserError: as `spiking_wm.core.presets.as_recorded`.
         """
-        of_agent = options_class(agent_of(self.algorithm))
-
-        def dotted(named: Mapping[str, Any]) -> dict[str, Any]:
-            names = {n: canonical(of_agent, n) or canonical(Schedule, n) or n for n in flattened(named)}
-            return {names[name]: value for name, value in flattened(named).items()}
-
-        changed = by_dotted_name(agent_of(self.algorithm), changes or {})
-        setup = resolve(self.algorithm, self.env, dotted(self.options) | changed)
-        origins = dict(self.origins) | {name: setup.origins[name] for name in changed}
-        return replace(setup, origins=origins)
+        agent = agent_of(self.algorithm)
+        changed = by_dotted_name(agent, changes or {})
+        recorded = by_dotted_name(agent, self.options)
+        origins = dict(self.origins) | dict.fromkeys(changed, GIVEN)
+        return as_recorded(self.algorithm, recorded | changed, origins)
 
 
 def options_of(setup: Setup) -> dict[str, Any]:

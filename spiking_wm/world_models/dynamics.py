@@ -27,12 +27,21 @@ class Step(NamedTuple):
     variance: Tensor  # variance between members of the change in target units, calibrated, [B, S]
 
 
+class Imagined(NamedTuple):
+    """The policy of imagined rollouts."""
+
+    act: Callable[[Tensor], Tensor]  # from observations [B, S] to actions [B, A] in [-1, 1]
+    noise: float  # standard deviation of acting noise, in half ranges
+    discount: float  # factor per step
+
+
 class Dream(NamedTuple):
-    """Imagined transitions that the uncertainty filter accepted."""
+    """What is learned from imagined rollouts."""
 
     transitions: dict[str, Tensor]
-    imagined: int  # transitions before the filter
-    uncertainty: float  # mean over all of those
+    imagined: int  # imagined transitions, before the uncertainty filter
+    accepted: int  # after it
+    uncertainty: float  # mean over all of them
 
 
 def _extend_to_rollout_end(steps: list[dict[str, Tensor]], rollouts: int) -> None:
@@ -91,6 +100,11 @@ class Dynamics(nn.Module):
         if self.model.scale_targets:
             return self.change.scale, self.reward.scale
         return self.normaliser.scale, torch.ones(1)
+
+    @property
+    def updates(self) -> int:
+        """Number of updates so far."""
+        return int(next((state["step"] for state in self.optimiser.state.values()), 0))
 
     def learn(self, replay: Replay, generator: Generator) -> dict[str, float]:
         """One update; each member draws its own batch of training transitions."""
@@ -174,16 +188,8 @@ class Dynamics(nn.Module):
             errors[f"model_error_{horizon}_step"] = float(error / no_change.clamp(min=1e-12))
         return errors
 
-    @torch.no_grad()
-    def imagine(
-        self,
-        start: Tensor,
-        act: Callable[[Tensor], Tensor],
-        discount: float,
-        exploration_noise: float,
-        generator: Generator,
-    ) -> Dream:
-        """Imagine rollouts; each ends where it is too uncertain or terminates.
+    def imagine(self, start: Tensor, policy: Imagined, generator: Generator) -> Dream:
+        """Imagine rollouts from real observations.
 
         With ``multi_step`` the reward of an imagined transition is the discounted sum up to the end of
         its rollout, and ``next_observation`` and ``discount`` are those of that end (model-based value
@@ -191,14 +197,49 @@ class Dynamics(nn.Module):
 
         Args:
             start: real observations ``[B, S]``, one per rollout.
-            act: the policy, from observations ``[B, S]`` to actions ``[B, A]`` in ``[-1, 1]``.
-            discount: factor per step.
-            exploration_noise: standard deviation of acting noise, in half ranges.
+            policy: who acts.
             generator: source of exploration noise.
 
         Returns:
             Accepted transitions: ``observation``, ``action``, ``reward``, ``next_observation``, and
             ``discount``, the factor on the next observation's value.
+        """
+        steps, imagined, uncertainty = self._roll_out(start, policy, generator)
+        if self.dream.multi_step:
+            _extend_to_rollout_end(steps, len(start))
+        transitions = {name: torch.cat([step[name] for step in steps]) for name in steps[0]}
+        del transitions["rollout"]
+        accepted = len(transitions["reward"])
+        return Dream(transitions, imagined, accepted, uncertainty)
+
+    def imagine_after(self, real: dict[str, Tensor], policy: Imagined, generator: Generator) -> Dream:
+        """Imagine how real transitions go on, for values alone: imagined states are not learned from.
+
+        Args:
+            real: transitions ``[B, ...]`` of a `Replay`.
+            policy: who acts after them.
+            generator: source of exploration noise.
+
+        Returns:
+            The real transitions, each extended to the end of the rollout that follows it, as in `imagine`;
+            those whose first imagined step was not accepted are as they were.
+        """
+        steps, imagined, uncertainty = self._roll_out(real["next_observation"], policy, generator)
+        first = {name: real[name] for name in ("observation", "action")}
+        first |= {name: real[name].clone() for name in ("reward", "next_observation")}
+        first["discount"] = policy.discount * (1 - real["terminated"])
+        first["rollout"] = torch.arange(len(first["discount"]))
+        _extend_to_rollout_end([first, *steps], len(first["rollout"]))
+        del first["rollout"]
+        return Dream(first, imagined, sum(len(step["reward"]) for step in steps), uncertainty)
+
+    @torch.no_grad()
+    def _roll_out(
+        self, start: Tensor, policy: Imagined, generator: Generator
+    ) -> tuple[list[dict[str, Tensor]], int, float]:
+        """Accepted transitions of each step, transitions before the filter, and their mean uncertainty.
+
+        A rollout ends where it is too uncertain or terminates.
         """
         o = self.dream
         pessimism = o.pessimism * self.scales()[1]
@@ -206,8 +247,8 @@ class Dynamics(nn.Module):
         rollout = torch.arange(len(start))
         accepted, imagined, uncertainty = [], 0, 0.0
         for _ in range(o.horizon):
-            action = act(observation)
-            noise = torch.randn(action.shape, generator=generator) * exploration_noise
+            action = policy.act(observation)
+            noise = torch.randn(action.shape, generator=generator) * policy.noise
             action = (action + noise).clamp(-1, 1)
             step = self.step(observation, action)
             imagined += len(observation)
@@ -218,7 +259,7 @@ class Dynamics(nn.Module):
                 "action": action,
                 "reward": (step.reward - pessimism * step.uncertainty)[:, None],
                 "next_observation": step.next_observation,
-                "discount": discount * (~step.terminated).float()[:, None],
+                "discount": policy.discount * (~step.terminated).float()[:, None],
                 "rollout": rollout,
             }
             accepted.append({name: value[certain] for name, value in transition.items()})
@@ -227,12 +268,7 @@ class Dynamics(nn.Module):
             threshold *= o.threshold_decay
             if not len(observation):
                 break
-        if o.multi_step:
-            _extend_to_rollout_end(accepted, len(start))
-        transitions = {
-            name: torch.cat([a[name] for a in accepted]) for name in accepted[0] if name != "rollout"
-        }
-        return Dream(transitions, imagined, uncertainty / imagined)
+        return accepted, imagined, uncertainty / imagined
 
     def adapt_threshold(self, accepted: float) -> None:
         """Raise or lower the threshold by 5 % if the ``accepted`` share is outside its band."""

@@ -180,11 +180,14 @@ def docs() -> None:
 def bench(
     name: Annotated[
         str,
-        typer.Argument(help="popsan, ros, deploy, rsnn, rssm, dsqn, spiking_dt, loihi, viewing or published"),
+        typer.Argument(
+            help="popsan, peers, ros, deploy, rsnn, rssm, dsqn, spiking_dt, loihi, viewing or published"
+        ),
     ],
+    arguments: Arguments = None,
 ) -> None:
     """Run a benchmark of bench/; its last line is JSON."""
-    _run_program("benchmark", "bench", name)
+    _run_program("benchmark", "bench", name, *(arguments or []))
 
 
 @app.command()
@@ -193,7 +196,7 @@ def experiment(
         str,
         typer.Argument(
             help="rsnn_pong, rsnn_dream, long_sequences, dsqn_vs_dqn, spiking_dt, loihi_parity,"
-            " rover_dreaming or dream_film"
+            " rover_dreaming, frontier_halfcheetah or dream_film"
         ),
     ],
     arguments: Arguments = None,
@@ -209,7 +212,7 @@ def _run_program(kind: str, folder: str, name: str, *arguments: str) -> None:
     if name not in known:
         raise UserError(f"unknown {kind} '{name}'{suggestion(name, known)}")
     command = [sys.executable, "-m", "spiking_wm_ros.cli.program", str(ROOT / folder / f"{name}.py")]
-    raise typer.Exit(subprocess.call([*command, *arguments]))
+    os.execv(sys.executable, [*command, *arguments])  # in this process, so that it receives the signals
 
 
 @app.command(context_settings=_PASS_ON)

@@ -19,7 +19,7 @@ from spiking_wm.core.spaces import Spaces
 from spiking_wm.core.tensors import flatten, restore_optimiser, unflatten
 from spiking_wm.memory.normaliser import Normaliser
 from spiking_wm.memory.transitions import Replay
-from spiking_wm.world_models.dynamics import Dream, Dynamics
+from spiking_wm.world_models.dynamics import Dream, Dynamics, Imagined
 
 
 class Agent(contract.Agent):
@@ -60,9 +60,14 @@ class Agent(contract.Agent):
 
     def policy_weights(self) -> Weights:
         """The actor, the normaliser, and whether the policy still acts at random (warm-up)."""
-        weights = flatten({"actor": self.td3.actor.acting(), "normaliser": self.normaliser.state_dict()})
-        random = torch.tensor(self.replay.written < self.options.warmup)
+        actor = self.td3.acting_actor.acting()
+        weights = flatten({"actor": actor, "normaliser": self.normaliser.state_dict()})
+        random = torch.tensor(self._warming_up)
         return {name: value.clone() for name, value in weights.items()} | {"random": random}
+
+    @property
+    def _warming_up(self) -> bool:
+        return self.replay.written < self.options.warmup
 
     def observe(self, transition: Transition) -> None:
         """Store a transition and update the running statistics."""
@@ -95,7 +100,8 @@ class Agent(contract.Agent):
             batch = {name: torch.cat([values, imagined[name]]) for name, values in batch.items()}
         for name in ("observation", "next_observation"):
             batch[name] = self.normaliser(batch[name])
-        return self.td3.update(batch, self.generator)
+        # critics that have learned nothing would drive spiking layers to fire always or never, for good
+        return self.td3.update(batch, self.generator, improve_actor=not self._warming_up)
 
     # --- dreaming ---
 
@@ -114,16 +120,18 @@ class Agent(contract.Agent):
         o = self.options
         started, rollouts, updates, owed = time.monotonic(), 0, 0, 0.0
         imagined, accepted = 0, 0
-        self.dynamics.calibrate(self.replay)
 
         def left() -> bool:
             return budget.lasts(rollouts, updates, time.monotonic() - started)
 
+        while self.dynamics.updates < o.model.first_updates and left():
+            yield DreamProgress(0, 0, self.dynamics.learn(self.replay, self.generator))
+        self.dynamics.calibrate(self.replay)
         while left():
             size = min(o.dream.batch, (budget.rollouts or 1 << 30) - rollouts)
             dream = self.imagine(size)
             rollouts, owed = rollouts + size, owed + size * o.dream.updates_per_rollout
-            imagined, accepted = imagined + dream.imagined, accepted + len(dream.transitions["reward"])
+            imagined, accepted = imagined + dream.imagined, accepted + dream.accepted
             metrics = {
                 "dream_accepted": accepted / imagined,
                 "dream_uncertainty": dream.uncertainty,
@@ -141,17 +149,17 @@ class Agent(contract.Agent):
             self.dynamics.adapt_threshold(accepted / imagined)
 
     def imagine(self, size: int) -> Dream:
-        """Imagine ``size`` rollouts from replayed observations, and remember what was accepted."""
-        """Imagine ``size`` rollouts and remember the accepted transitions."""
+        """Imagine ``size`` rollouts from replayed transitions, and remember what is to be learned from."""
         assert self.dynamics is not None
-        start = self.replay.at(self.replay.sample((size,), self.generator))["observation"]
-        dream = self.dynamics.imagine(
-            start,
-            lambda observation: self.td3.actor(self.normaliser(observation)),
-            self.options.discount,
-            self.options.exploration_noise,
-            self.generator,
+        o = self.options
+        real = self.replay.at(self.replay.sample((size,), self.generator))
+        policy = Imagined(
+            lambda observation: self.td3.actor(self.normaliser(observation)), o.exploration_noise, o.discount
         )
+        if o.dream.values_only:
+            dream = self.dynamics.imagine_after(real, policy, self.generator)
+        else:
+            dream = self.dynamics.imagine(real["observation"], policy, self.generator)
         self.dreams.extend(dream.transitions)
         return dream
 

@@ -43,8 +43,11 @@ class PopSAN(nn.Module):
 
     def forward(self, observation: Tensor) -> Tensor:
         """Actions ``[B, A]`` in ``[-1, 1]`` for normalised observations ``[B, D]``."""
-        rates = firing_rates(self._activity(observation), self.sizes.ticks, self.synapses())
-        return torch.tanh(self.decoder(rates))
+        return torch.tanh(self.decoded(observation))
+
+    def decoded(self, observation: Tensor) -> Tensor:
+        """Actions ``[B, A]`` before the tanh."""
+        return self.decoder(firing_rates(self._activity(observation), self.sizes.ticks, self.synapses()))
 
     def synapses(self) -> list[Synapses]:
         """Weights and biases of every layer; with ``bits``, rounded to a chip's grid."""

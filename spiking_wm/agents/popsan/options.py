@@ -26,6 +26,13 @@ class ActorOptions:
         0, "bits of the actor's weights, as chips hold them; 0: float32", choices=(0, *range(2, 9))
     )
     lr: float = option(3e-4, "learning rate of the actor", 0, 1)
+    beta1: float = option(0.9, "Adam's decay of the actor's mean gradients", 0, 0.999)
+    saturation: float = option(
+        0.0, "penalty on squared actions before the tanh, as a share of the mean absolute value", 0
+    )
+    averaging: float = option(
+        1.0, "share of new weights that acting weights take per actor update; 1: they are the newest", 1e-6, 1
+    )
 
     def widths(self, observation_size: int, action_size: int) -> tuple[int, ...]:
         """Neurons of the encoder and of every layer."""
@@ -34,10 +41,16 @@ class ActorOptions:
 
 @dataclass(frozen=True)
 class CriticOptions:
-    """Sizes and learning of the critics, which do not spike."""
+    """Kind, sizes and learning of the critics, which do not spike."""
 
+    kind: str = option(
+        "plain",
+        "normalisation: none, layer_norm (both with slow copies as targets), batch_renorm (no copies)",
+        choices=("plain", "layer_norm", "batch_renorm"),
+    )
     hidden: tuple[int, ...] = option((256, 256), "units of each hidden layer", 1)
     lr: float = option(3e-4, "learning rate of the critics", 0, 1)
+    beta1: float = option(0.9, "Adam's decay of the critics' mean gradients", 0, 0.999)
 
 
 @dataclass(frozen=True)
@@ -70,6 +83,7 @@ class ModelOptions(EnsembleOptions):
     """The ensemble of spiking world models, and how often it learns."""
 
     every: int = option(4, "TD3 updates per world-model update", 1, 10000)
+    first_updates: int = option(0, "world-model updates before the first dream, at least", 0)
 
 
 @dataclass(frozen=True)
@@ -77,6 +91,10 @@ class DreamOptions(EnsembleDreamOptions):
     """Dreams, and what the actor and critics learn of them."""
 
     batch: int = option(256, "rollouts imagined at once", 1, 65536)
+    values_only: bool = option(
+        False,
+        "rollouts extend the rewards of real transitions; imagined states are not learned from",
+    )
     memory: int = option(100_000, "imagined transitions remembered", 1000)
     share: float = option(0.5, "share of imagined transitions in an update of a dream", 0, 1)
     awake_share: float = option(
@@ -101,7 +119,11 @@ class Options:
     policy_delay: int = option(2, "critic updates per actor update", 1, 100)
     exploration_noise: float = option(0.1, "standard deviation of acting noise, in half ranges", 0, 2)
     reward_scale: float = option(1.0, "factor on rewards inside the learner", 1e-6, 1e6)
-    warmup: int = option(1000, "steps of uniformly random actions at the start", 0)
+    warmup: int = option(
+        1000,
+        "steps at the start with random actions, in which only critics and world models learn",
+        0,
+    )
     world_model: bool = option(True, "learn a world model (false: no dreaming)")
     model: ModelOptions = group(ModelOptions())
     dream: DreamOptions = group(DreamOptions())

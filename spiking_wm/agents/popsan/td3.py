@@ -1,40 +1,14 @@
 """TD3 (Fujimoto et al. 2018) with a spiking actor and a twin critic."""
 
 import copy
-from collections.abc import Iterable
-from typing import cast
 
 import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
+from spiking_wm.agents.popsan.critics import CRITICS
 from spiking_wm.agents.popsan.network import PopSAN
 from spiking_wm.agents.popsan.options import Options
-from spiking_wm.neurons.stacked import StackedLinear
-
-
-class TwinCritic(nn.Module):
-    """Two independent ReLU networks for the value of an action, evaluated as one stacked network."""
-
-    def __init__(self, observation_size: int, action_size: int, hidden: tuple[int, ...]):
-        super().__init__()
-        widths = (observation_size + action_size, *hidden, 1)
-        self.layers = nn.ModuleList(StackedLinear(2, i, o) for i, o in zip(widths, widths[1:]))
-
-    def forward(self, observation: Tensor, action: Tensor) -> Tensor:
-        """Values ``[2, B]`` for ``[B, D]`` and ``[B, A]``."""
-        x = torch.cat([observation, action], -1).expand(2, -1, -1)
-        for layer in self.layers[:-1]:
-            x = F.relu(layer(x), inplace=True)
-        return self.layers[-1](x).squeeze(-1)
-
-    def first(self, observation: Tensor, action: Tensor) -> Tensor:
-        """Values ``[B]`` of the first network alone."""
-        x = torch.cat([observation, action], -1)
-        *hidden, last = cast("Iterable[StackedLinear]", self.layers)
-        for layer in hidden:
-            x = F.relu(torch.addmm(layer.bias[0], x, layer.weight[0]), inplace=True)
-        return torch.addmm(last.bias[0], x, last.weight[0]).squeeze(-1)
 
 
 def make_proxy(observation_size: int, action_size: int, hidden: tuple[int, ...]) -> nn.Sequential:
@@ -60,12 +34,18 @@ class TD3(nn.Module):
     def __init__(self, actor: PopSAN, observation_size: int, action_size: int, options: Options):
         super().__init__()
         self.options = options
-        self.actor, self.critic = actor, TwinCritic(observation_size, action_size, options.critic.hidden)
-        self.target_critic = copy.deepcopy(self.critic)
+        self.actor = actor
+        self.critic = CRITICS[options.critic.kind](observation_size, action_size, options.critic.hidden)
+        self.target_critic = copy.deepcopy(self.critic) if self.critic.has_target else None
+        self.averaged_actor = copy.deepcopy(actor) if options.actor.averaging < 1 else None
         self.target_actor: nn.Module
         self.optimisers: dict[str, torch.optim.Optimizer] = {
-            "actor": torch.optim.Adam(self.actor.parameters(), options.actor.lr, fused=True),
-            "critic": torch.optim.Adam(self.critic.parameters(), options.critic.lr, fused=True),
+            "actor": torch.optim.Adam(
+                self.actor.parameters(), options.actor.lr, (options.actor.beta1, 0.999), fused=True
+            ),
+            "critic": torch.optim.Adam(
+                self.critic.parameters(), options.critic.lr, (options.critic.beta1, 0.999), fused=True
+            ),
         }
         if options.proxy.target:
             self.target_actor = make_proxy(observation_size, action_size, options.critic.hidden)
@@ -75,7 +55,14 @@ class TD3(nn.Module):
             self.target_actor = copy.deepcopy(self.actor)
         self.updates = 0
 
-    def update(self, batch: dict[str, Tensor], generator: Generator) -> dict[str, float]:
+    @property
+    def acting_actor(self) -> PopSAN:
+        """The actor to act with: averaged over updates, or the newest."""
+        return self.actor if self.averaged_actor is None else self.averaged_actor
+
+    def update(
+        self, batch: dict[str, Tensor], generator: Generator, improve_actor: bool = True
+    ) -> dict[str, float]:
         """One critic step, and every ``policy_delay`` updates one actor step and one target step.
 
         Args:
@@ -83,6 +70,7 @@ class TD3(nn.Module):
                 ``[-1, 1]`` ``[B, A]``, ``reward`` ``[B, 1]``, and ``discount`` ``[B, 1]``, the factor on
                 the next observation's value (0 if terminated).
             generator: source of target noise.
+            improve_actor: False leaves out the actor's step.
         """
         o = self.options
         observation, action, reward = batch["observation"], batch["action"], batch["reward"][:, 0]
@@ -90,28 +78,46 @@ class TD3(nn.Module):
             noise = torch.randn(action.shape, generator=generator) * o.target.noise
             next_action = self.target_actor(batch["next_observation"])
             next_action = (next_action + noise.clamp(-o.target.noise_clip, o.target.noise_clip)).clamp(-1, 1)
-            next_value = self.target_critic(batch["next_observation"], next_action).min(0).values
-            target = reward + batch["discount"][:, 0] * next_value
-        values = self.critic(observation, action)
+        values, next_values = self._values(observation, action, batch["next_observation"], next_action)
+        target = reward + batch["discount"][:, 0] * next_values.min(0).values
         critic_loss = (values - target).square().mean(-1).sum()
         self._step("critic", critic_loss)
         self.updates += 1
         metrics = {"critic_loss": float(critic_loss.detach()), "value": float(values.detach().mean())}
-        if self.updates % o.policy_delay == 0:
+        if improve_actor and self.updates % o.policy_delay == 0:
             self._improve_actor(observation)
         return metrics
 
+    def _values(
+        self, observation: Tensor, action: Tensor, next_observation: Tensor, next_action: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Values now, and for the targets the next ones, without gradients; both ``[2, B]``."""
+        if self.target_critic is None:
+            both = torch.cat([observation, next_observation]), torch.cat([action, next_action])
+            values, next_values = self.critic(*both).chunk(2, -1)
+            return values, next_values.detach()
+        with torch.no_grad():
+            next_values = self.target_critic(next_observation, next_action)
+        return self.critic(observation, action), next_values
+
     def _improve_actor(self, observation: Tensor) -> None:
         self.critic.requires_grad_(False)
-        action = self.actor(observation)
-        self._step("actor", -self.critic.first(observation, action).mean())
+        decoded = self.actor.decoded(observation)
+        action = torch.tanh(decoded)
+        value = self.critic.first(observation, action)
+        # where the tanh is flat the actor could not learn its way back
+        saturation = self.options.actor.saturation * value.detach().abs().mean() * decoded.square().mean()
+        self._step("actor", saturation - value.mean())
         self.critic.requires_grad_(True)
-        self._follow(self.critic, self.target_critic)
+        if self.target_critic is not None:
+            self._follow(self.critic, self.target_critic, self.options.target.rate)
+        if self.averaged_actor is not None:
+            self._follow(self.actor, self.averaged_actor, self.options.actor.averaging)
         if self.options.proxy.target:
             for _ in range(self.options.proxy.updates):
                 self._step("proxy", F.mse_loss(self.target_actor(observation), action.detach()))
         else:
-            self._follow(self.actor, self.target_actor)
+            self._follow(self.actor, self.target_actor, self.options.target.rate)
 
     def _step(self, network: str, loss: Tensor) -> None:
         optimiser = self.optimisers[network]
@@ -120,5 +126,5 @@ class TD3(nn.Module):
         optimiser.step()
 
     @torch.no_grad()
-    def _follow(self, network: nn.Module, target: nn.Module) -> None:
-        torch._foreach_lerp_([*target.parameters()], [*network.parameters()], self.options.target.rate)
+    def _follow(self, network: nn.Module, slow: nn.Module, rate: float) -> None:
+        torch._foreach_lerp_([*slow.parameters()], [*network.parameters()], rate)
