@@ -4,9 +4,15 @@ import pytest
 import torch
 from torch import Tensor
 
+from spiking_wm.core.contract import Budget
+from spiking_wm.core.presets import resolve
+from spiking_wm.core.registry import agent_class
 from spiking_wm.memory.normaliser import Normaliser
+from spiking_wm.testing import experience
+from spiking_wm.training.session import Session
 from spiking_wm.world_models.dynamics import Dream, Dynamics, Imagined, Step
 from spiking_wm.world_models.options import DreamOptions, ModelOptions
+from test.conftest import ENV
 
 
 class Counting(Dynamics):
@@ -79,3 +85,18 @@ def test_real_transitions_are_extended_by_the_rollout_that_follows_them():
     assert torch.equal(dream.transitions["action"], real["action"])
     assert (real["reward"] == 100).all() and real["next_observation"][0] == 2
     assert (dream.imagined, dream.accepted) == (3 + 2 + 1 + 1 + 3, 3 + 1 + 0 + 1 + 3)
+
+
+@pytest.mark.parametrize("steps, share", [(100, 0.5), (140, 0.25), (180, 0.125)])
+def test_the_imagined_share_halves_with_the_steps_after_warm_up(steps, share, monkeypatch):
+    given = {"warmup": 100, "batch": 16, "model.batch": 16, "dream.share": 0.5, "dream.share_halving": 40}
+    setup = resolve("popsan_dream", ENV, given | {"model.first_updates": 3, "dream.memory": 1000})
+    session = Session(ENV, 0, steps=10_000)
+    agent = agent_class(setup.agent)(setup.agent_options, session.spaces, 0)
+    experience(agent, session, steps)
+    shares = []
+    monkeypatch.setattr(agent, "update_policy", lambda share: shares.append(share) or {})
+    *_, progress = agent.dream(Budget(rollouts=32))
+    assert progress.updates == len(shares) > 0
+    assert agent.dynamics.updates == 3
+    assert shares == pytest.approx([share] * len(shares))

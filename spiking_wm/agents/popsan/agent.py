@@ -119,7 +119,7 @@ class Agent(contract.Agent):
         assert self.dynamics is not None, "only agents with a world model can dream"
         o = self.options
         started, rollouts, updates, owed = time.monotonic(), 0, 0, 0.0
-        imagined, accepted = 0, 0
+        imagined, accepted, share = 0, 0, self._dream_share()
 
         def left() -> bool:
             return budget.lasts(rollouts, updates, time.monotonic() - started)
@@ -142,11 +142,18 @@ class Agent(contract.Agent):
             while owed >= 1 and (budget.rollouts is not None or left()):
                 if budget.updates is not None and updates >= budget.updates:
                     break
-                metrics |= self.update_policy(o.dream.share)
+                metrics |= self.update_policy(share)
                 updates, owed = updates + 1, owed - 1
                 yield DreamProgress(rollouts, updates, metrics)
         if imagined:
             self.dynamics.adapt_threshold(accepted / imagined)
+
+    def _dream_share(self) -> float:
+        """Share of imagined transitions in updates of a dream that begins now."""
+        o = self.options
+        if not o.dream.share_halving:
+            return o.dream.share
+        return o.dream.share * 0.5 ** max(0, (self.replay.written - o.warmup) / o.dream.share_halving)
 
     def imagine(self, size: int) -> Dream:
         """Imagine ``size`` rollouts from replayed transitions, and remember what is to be learned from."""

@@ -97,6 +97,9 @@ class DreamOptions(EnsembleDreamOptions):
     )
     memory: int = option(100_000, "imagined transitions remembered", 1000)
     share: float = option(0.5, "share of imagined transitions in an update of a dream", 0, 1)
+    share_halving: int = option(
+        0, "steps after warm-up in which `share` becomes half, and again; 0: constant share", 0
+    )
     awake_share: float = option(
         0.0, "share of imagined transitions in an update awake", 0, 1, was="awake_dream_share"
     )
