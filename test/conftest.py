@@ -30,19 +30,24 @@ TINY = {
     "checkpoint_every": 60,
     "batch": 16,
     "model_batch": 16,
+    "model_first_updates": 2,
     "stop_when_solved": "false",
 }
+
+FIRST = "model_first_updates"  # PopSAN alone has it
 
 
 def tiny_rsnn(tiny: dict) -> dict:
     """The same for the recurrent networks, whose policy remembers."""
-    shared = {name: value for name, value in tiny.items() if not name.endswith("batch")}
+    shared = {name: value for name, value in tiny.items() if not name.endswith("batch") and name != FIRST}
     return shared | {"neurons": 40, "horizon": 5, "updates_per_step": 0.1, "warmup": 0, "value_first": 0}
 
 
 def tiny_latent(tiny: dict) -> dict:
     """The same for latent world models, which learn from sequences."""
-    shared = {name: value for name, value in tiny.items() if name not in ("dream_batch", "model_batch")}
+    shared = {
+        name: value for name, value in tiny.items() if name not in ("dream_batch", "model_batch", FIRST)
+    }
     small = {"batch": 4, "length": 8, "horizon": 3, "starts": 8, "updates_per_step": 0.1}
     return shared | small | {"evaluation_episodes": 1}  # those of the DeepMind Control Suite are long
 
@@ -64,13 +69,13 @@ def env_for(algorithm: str) -> str:
 
 def tiny_dqn(tiny: dict) -> dict:
     """The same for deep Q-networks."""
-    shared = {name: value for name, value in tiny.items() if name != "model_batch"}
+    shared = {name: value for name, value in tiny.items() if name not in ("model_batch", FIRST)}
     return shared | {"hidden": 16, "replay": 1000, "calibration": 32, "updates_per_step": 0.5}
 
 
 def tiny_dt(tiny: dict) -> dict:
     """The same for decision transformers, without demonstrations."""
-    shared = {name: value for name, value in tiny.items() if name != "model_batch"}
+    shared = {name: value for name, value in tiny.items() if name not in ("model_batch", FIRST)}
     return shared | {
         "width": 16,
         "heads": 2,

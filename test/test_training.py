@@ -80,7 +80,7 @@ def test_a_run_that_is_stopped_in_a_dream_wakes_saves_and_goes_on(tmp_path, tiny
     tiny, dreamed = tiny | {"dream_rollouts": 100_000}, []
     monkeypatch.setattr(LearningRun, "dreamed", lambda self, step, progress: dreamed.append(step))
     run = start(tmp_path, tiny)
-    stopped = train(run, stopped=lambda: len(dreamed) >= 2)
+    stopped = train(run, stopped=lambda: len(dreamed) >= 4)
     assert not stopped.finished and (stopped.phase, stopped.dreams) == ("awake", 1)
     (dream,) = run.table("dreams")
     assert 0 < int(dream["rollouts"]) <= 2 * tiny["dream_batch"]

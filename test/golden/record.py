@@ -40,6 +40,7 @@ SHORT = {
     "matmul": "highest",
     "batch": 8,
     "model_batch": 8,
+    "model_first_updates": 2,
     "actor_hidden": "[16]",
     "critic_hidden": "[16]",
     "model_hidden": 16,

@@ -129,15 +129,17 @@ class Agent(contract.Agent):
         self.dynamics.calibrate(self.replay)
         while left():
             size = min(o.dream.batch, (budget.rollouts or 1 << 30) - rollouts)
-            dream = self.imagine(size)
             rollouts, owed = rollouts + size, owed + size * o.dream.updates_per_rollout
-            imagined, accepted = imagined + dream.imagined, accepted + dream.accepted
-            metrics = {
-                "dream_accepted": accepted / imagined,
-                "dream_uncertainty": dream.uncertainty,
-                "dream_threshold": float(self.dynamics.threshold),
-                "dream_imagined": float(imagined),
-            }
+            metrics = {}
+            if round(o.batch * max(share, o.dream.awake_share)):  # else nothing imagined is learned from
+                dream = self.imagine(size)
+                imagined, accepted = imagined + dream.imagined, accepted + dream.accepted
+                metrics = {
+                    "dream_accepted": accepted / imagined,
+                    "dream_uncertainty": dream.uncertainty,
+                    "dream_threshold": float(self.dynamics.threshold),
+                    "dream_imagined": float(imagined),
+                }
             yield DreamProgress(rollouts, updates, metrics)
             while owed >= 1 and (budget.rollouts is not None or left()):
                 if budget.updates is not None and updates >= budget.updates:
