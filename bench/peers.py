@@ -34,7 +34,7 @@ LEARN_EARLY = {"warmup": 1000, "learn_after": 1000, "dream.after": 1000}  # when
 EVERY = 2500  # steps between evaluations
 PEER = "sb3_td3"
 
-# options of the arms, whatever the presets say
+# constants that go with TD3's critic, in place of those of the presets
 PLAIN = {
     "critic.kind": "plain",
     "critic.lr": 3e-4,
@@ -42,24 +42,17 @@ PLAIN = {
     "actor.lr": 3e-4,
     "actor.beta1": 0.9,
     "actor.averaging": 1.0,
+    "actor.saturation": 0.0,
     "policy_delay": 2,
     "warmup": 10_000,
     "learn_after": 1000,
 }
-RENORMALISED = {
-    "critic.kind": "batch_renorm",
-    "critic.lr": 1e-3,
-    "critic.beta1": 0.5,
-    "actor.lr": 1e-3,
-    "actor.beta1": 0.5,
-    "policy_delay": 3,
-}
 ARMS = {
     "sb3_td3": Arm("stable-baselines3, TD3", None, {"warmup": 10_000}),
     "popsan_plain": Arm("popsan, plain critic", "popsan", PLAIN),
-    "popsan": Arm("popsan, batch-renormalised critic", "popsan", RENORMALISED),
+    "popsan": Arm("popsan, batch-renormalised critic", "popsan", {}),
     "popsan_dream_plain": Arm("popsan_dream, plain critic", "popsan_dream", PLAIN),
-    "popsan_dream": Arm("popsan_dream, batch-renormalised critic", "popsan_dream", RENORMALISED),
+    "popsan_dream": Arm("popsan_dream, batch-renormalised critic", "popsan_dream", {}),
 }
 
 
@@ -76,7 +69,7 @@ class Evaluation(NamedTuple):
 
 def speeds(console: Console) -> dict[str, float]:
     """Measure steps per second and decisions; returns the figures of the last line."""
-    schedule = resolve("popsan_dream", ENV, RENORMALISED | LEARN_EARLY).schedule
+    schedule = resolve("popsan_dream", ENV, LEARN_EARLY).schedule
     length = schedule.dream.every or 250  # steps of a turn: one dream phase in each
     steps, spent = LEARN_EARLY["warmup"] + length, {name: [] for name in ARMS}
     title = f"training, one thread, {gflops():.0f} GFLOP/s"

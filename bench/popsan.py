@@ -69,7 +69,8 @@ def agent_with(options, transitions: list[Transition]) -> Agent:
 def training_speed(algorithm: str, dreaming: bool) -> float:
     """Environment steps per second of training in one process, over the last `MEASURED` steps."""
     times = {}
-    short = {"steps": STEPS, "warmup": 1000, "evaluate_every": 0, "checkpoint_every": 0}
+    short = {"steps": STEPS, "evaluate_every": 0, "checkpoint_every": 0}
+    short |= {"warmup": 1000, "learn_after": 1000, "model.first_updates": 0}
     setup = resolve(algorithm, ENV, short)
     with tempfile.TemporaryDirectory() as folder:
         run = Run.create(Path(folder), setup, ENV)
@@ -84,7 +85,7 @@ def main() -> None:
     console = Console(width=110)
     speed = gflops()
     options = resolve("popsan_dream", ENV, {}).agent_options
-    published_sizes = override(options, {"actor.hidden": [256, 256], "batch": 256})
+    published_sizes = override(options, {"actor.hidden": [256, 256], "batch": 256, "warmup": 0})
     transitions = random_transitions(DATA)
     agent = agent_with(published_sizes, transitions[:4000])
     policy = Agent.policy_class(published_sizes, agent.spaces)
@@ -93,9 +94,9 @@ def main() -> None:
 
     figures = {"act_ms": median_ms(lambda: policy.act(observation, None, None), 2000)}
     with matmul_precision("medium"):
-        # two updates per call: the actor is updated in every second one
-        pair = median_ms(lambda: [agent.update_policy(0.0) for _ in range(2)], 40)
-        figures["td3_update_ms"] = pair / 2
+        delay = published_sizes.policy_delay  # updates per call: the actor is updated in one of them
+        spent = median_ms(lambda: [agent.update_policy(0.0) for _ in range(delay)], 40)
+        figures["td3_update_ms"] = spent / delay
         figures["ensemble_step_ms"] = median_ms(
             lambda: agent.dynamics.learn(agent.replay, agent.generator), 30
         )

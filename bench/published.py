@@ -59,7 +59,9 @@ def published(transitions: list[Transition]) -> dict[str, Callable[[], float]]:
 def ours(transitions: list[Transition]) -> dict[str, Callable[[], float]]:
     """The same parts of this implementation."""
     options = resolve("popsan_dream", ENV, {}).agent_options
-    agent = agent_with(override(options, {"actor.hidden": [256, 256], "batch": 256}), transitions)
+    agent = agent_with(
+        override(options, {"actor.hidden": [256, 256], "batch": 256, "warmup": 0}), transitions
+    )
     policy = Agent.policy_class(agent.options, agent.spaces)
     policy.load(agent.policy_weights())
     observation = transitions[0].observation

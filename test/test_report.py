@@ -29,6 +29,7 @@ def dreamt(tmp_path_factory) -> Run:
     from test.conftest import TINY
 
     given = TINY | {"dream_every": 100, "dream_after": 60, "steps": 700}
+    given["dream_updates_per_rollout"] = 0.25  # so many that the actor changes in every dream
     run = Run.create(
         tmp_path_factory.mktemp("runs") / "run", resolve("popsan_dream", "Pendulum-v1", given), "Pendulum-v1"
     )

@@ -247,7 +247,7 @@ def test_programs_that_are_stopped_end_with_one_line(kind, name, tmp_path):
             [str(ROOT / "swm"), kind, name], stdout=told, stderr=told, cwd=ROOT, start_new_session=True
         )
         try:
-            while not children(running.pid, "cli.program"):
+            while b"cli.program" not in Path(f"/proc/{running.pid}/cmdline").read_bytes():
                 time.sleep(0.1)
             time.sleep(6)
             os.killpg(running.pid, signal.SIGINT)  # as a terminal does

@@ -145,6 +145,9 @@ def commands() -> list[tuple[Path, str]]:
     return found
 
 
+PROGRAMS = {"experiment": "experiments", "bench": "bench"}  # folder of the programs of a verb
+
+
 @cache
 def option_names(former: bool) -> set[str]:
     """All options by their dotted and flat names, and by former ones if wanted."""
@@ -164,7 +167,7 @@ def arguments_of(line: str, former: bool) -> set[str]:
     if verb in GRAPHS:
         own = {a.name for a in GRAPHS[verb].arguments} | ({"bag"} if verb == "train" else set())
         return own | option_names(former)
-    source = {"experiment": f"experiments/{rest[0]}.py"} if rest else {}
+    source = {verb: f"{folder}/{rest[0]}.py" for verb, folder in PROGRAMS.items()} if rest else {}
     text = (ROOT / source.get(verb, f"spiking_wm_ros/cli/{verb}.py")).read_text()
     return set(re.findall(r'"(\w+)"', text))
 
