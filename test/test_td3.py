@@ -6,11 +6,6 @@ from spiking_wm.agents.popsan.network import PopSAN
 from spiking_wm.agents.popsan.options import Options
 from spiking_wm.agents.popsan.td3 import TD3
 from spiking_wm.core.options import override
-from spiking_wm.core.presets import resolve
-from spiking_wm.core.registry import agent_class
-from spiking_wm.testing import experience, same
-from spiking_wm.training.session import Session
-from test.conftest import ENV
 
 
 def td3_and_batch(**options) -> tuple[TD3, dict]:
@@ -39,19 +34,15 @@ def test_a_proxy_learns_to_act_as_the_actor_and_an_update_improves_both():
     assert error() < 0.05 * before
 
 
-def test_a_proxy_and_its_optimiser_continue_from_a_snapshot():
-    setup = resolve("popsan", ENV, {"proxy.target": True, "batch": 16, "warmup": 0})
-    session = Session(ENV, 0, steps=10_000)
-    agents = [agent_class(setup.agent)(setup.agent_options, session.spaces, seed) for seed in (0, 9)]
-    experience(agents[0], session, 60)
-    for _ in range(3):
-        agents[0].learn()
-    agents[1].restore(agents[0].snapshot())
-    for agent in agents:
-        for _ in range(4):
-            agent.learn()
-    one, two = (agent.snapshot() for agent in agents)
-    assert any("proxy_optimiser" in name for name in one) and same(one, two)
+def test_while_the_actor_waits_the_critic_learns_and_its_target_follows():
+    td3, batch = td3_and_batch(target_rate=1.0)
+    actor = [p.detach().clone() for p in td3.actor.parameters()]
+    critic = [p.detach().clone() for p in td3.critic.parameters()]
+    for _ in range(2):
+        td3.update(batch, torch.Generator().manual_seed(0), improve_actor=False)
+    assert all(torch.equal(*pair) for pair in zip(actor, td3.actor.parameters()))
+    assert not any(torch.equal(*pair) for pair in zip(critic, td3.critic.parameters()))
+    assert all(torch.equal(*pair) for pair in zip(td3.critic.parameters(), td3.target_critic.parameters()))
 
 
 def test_without_a_proxy_the_target_follows_the_actor_s_weights():

@@ -19,7 +19,7 @@ from spiking_wm.core.spaces import Spaces
 from spiking_wm.core.tensors import flatten, restore_optimiser, unflatten
 from spiking_wm.memory.normaliser import Normaliser
 from spiking_wm.memory.transitions import Replay
-from spiking_wm.world_models.dynamics import Dream, Dynamics, Imagined
+from spiking_wm.world_models.dynamics import Dream, DreamPolicy, Dynamics
 
 
 class Agent(contract.Agent):
@@ -162,7 +162,7 @@ class Agent(contract.Agent):
         assert self.dynamics is not None
         o = self.options
         real = self.replay.at(self.replay.sample((size,), self.generator))
-        policy = Imagined(
+        policy = DreamPolicy(
             lambda observation: self.td3.actor(self.normaliser(observation)), o.exploration_noise, o.discount
         )
         if o.dream.values_only:

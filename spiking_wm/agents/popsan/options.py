@@ -45,7 +45,7 @@ class CriticOptions:
 
     kind: str = option(
         "plain",
-        "normalisation: none, layer_norm (both with slow copies as targets), batch_renorm (no copies)",
+        "normalisation: plain (none) or layer_norm, with slow copies for targets; batch_renorm without",
         choices=("plain", "layer_norm", "batch_renorm"),
     )
     hidden: tuple[int, ...] = option((256, 256), "units of each hidden layer", 1)

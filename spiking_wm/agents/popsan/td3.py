@@ -70,7 +70,7 @@ class TD3(nn.Module):
                 ``[-1, 1]`` ``[B, A]``, ``reward`` ``[B, 1]``, and ``discount`` ``[B, 1]``, the factor on
                 the next observation's value (0 if terminated).
             generator: source of target noise.
-            improve_actor: False leaves out the actor's step.
+            improve_actor: False leaves the actor and what follows it as they are.
         """
         o = self.options
         observation, action, reward = batch["observation"], batch["action"], batch["reward"][:, 0]
@@ -84,8 +84,11 @@ class TD3(nn.Module):
         self._step("critic", critic_loss)
         self.updates += 1
         metrics = {"critic_loss": float(critic_loss.detach()), "value": float(values.detach().mean())}
-        if improve_actor and self.updates % o.policy_delay == 0:
-            self._improve_actor(observation)
+        if self.updates % o.policy_delay == 0:
+            if improve_actor:
+                self._improve_actor(observation)
+            if self.target_critic is not None:
+                self._follow(self.critic, self.target_critic, o.target.rate)
         return metrics
 
     def _values(
@@ -109,8 +112,6 @@ class TD3(nn.Module):
         saturation = self.options.actor.saturation * value.detach().abs().mean() * decoded.square().mean()
         self._step("actor", saturation - value.mean())
         self.critic.requires_grad_(True)
-        if self.target_critic is not None:
-            self._follow(self.critic, self.target_critic, self.options.target.rate)
         if self.averaged_actor is not None:
             self._follow(self.actor, self.averaged_actor, self.options.actor.averaging)
         if self.options.proxy.target:
