@@ -88,8 +88,8 @@ class PeerPolicy(Policy):
         self._model = model
 
     def load(self, weights: Weights) -> None:
-        """Not supported: the model holds the weights."""
-        raise NotImplementedError
+        """Take weights of another model of the same sizes."""
+        self._model.policy.load_state_dict(dict(weights))
 
     def act(self, observation: np.ndarray, state: None, rng: None) -> tuple[np.ndarray, None]:
         """Greedy action."""

@@ -1,7 +1,5 @@
 """Batch renormalisation: fused loops against PyTorch, running statistics, corrections."""
 
-import copy
-
 import pytest
 import torch
 
@@ -56,8 +54,7 @@ def test_first_batches_are_normalised_by_themselves_and_later_ones_by_the_runnin
     batch = torch.randn(1, 100, 1) * 2 + 1
     by_itself = (batch - batch.mean()) / (batch.var(correction=0) + 1e-3).sqrt()
     torch.testing.assert_close(norm(batch), by_itself)
-    for corrected in (copy.deepcopy(norm), norm):
-        corrected.batches.fill_(5000)
+    norm.batches.fill_(5000)
     norm.mean.zero_()
     norm.variance.fill_(1 - 1e-3)
     torch.testing.assert_close(norm(batch), batch, atol=1e-4, rtol=0)

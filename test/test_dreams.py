@@ -1,4 +1,4 @@
-"""Imagined rollouts, checked by hand on a world model that counts."""
+"""DreamPolicy rollouts, checked by hand on a world model that counts."""
 
 import pytest
 import torch
@@ -10,7 +10,7 @@ from spiking_wm.core.registry import agent_class
 from spiking_wm.memory.normaliser import Normaliser
 from spiking_wm.testing import experience
 from spiking_wm.training.session import Session
-from spiking_wm.world_models.dynamics import Dream, Dynamics, Imagined, Step
+from spiking_wm.world_models.dynamics import Dream, DreamPolicy, Dynamics, Step
 from spiking_wm.world_models.options import DreamOptions, ModelOptions
 from test.conftest import ENV
 
@@ -25,7 +25,7 @@ class Counting(Dynamics):
         return Step(following, value, following[:, 0] == 12, uncertainty, uncertainty[:, None])
 
 
-IDLE = Imagined(lambda observation: torch.zeros(len(observation), 1), 0.1, 0.5)
+IDLE = DreamPolicy(lambda observation: torch.zeros(len(observation), 1), 0.1, 0.5)
 
 
 def counting(multi_step: bool = False) -> Counting:

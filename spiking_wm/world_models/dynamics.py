@@ -27,7 +27,7 @@ class Step(NamedTuple):
     variance: Tensor  # variance between members of the change in target units, calibrated, [B, S]
 
 
-class Imagined(NamedTuple):
+class DreamPolicy(NamedTuple):
     """The policy of imagined rollouts."""
 
     act: Callable[[Tensor], Tensor]  # from observations [B, S] to actions [B, A] in [-1, 1]
@@ -188,7 +188,7 @@ class Dynamics(nn.Module):
             errors[f"model_error_{horizon}_step"] = float(error / no_change.clamp(min=1e-12))
         return errors
 
-    def imagine(self, start: Tensor, policy: Imagined, generator: Generator) -> Dream:
+    def imagine(self, start: Tensor, policy: DreamPolicy, generator: Generator) -> Dream:
         """Imagine rollouts from real observations.
 
         With ``multi_step`` the reward of an imagined transition is the discounted sum up to the end of
@@ -212,7 +212,7 @@ class Dynamics(nn.Module):
         accepted = len(transitions["reward"])
         return Dream(transitions, imagined, accepted, uncertainty)
 
-    def imagine_after(self, real: dict[str, Tensor], policy: Imagined, generator: Generator) -> Dream:
+    def imagine_after(self, real: dict[str, Tensor], policy: DreamPolicy, generator: Generator) -> Dream:
         """Imagine how real transitions go on, for values alone: imagined states are not learned from.
 
         Args:
@@ -235,7 +235,7 @@ class Dynamics(nn.Module):
 
     @torch.no_grad()
     def _roll_out(
-        self, start: Tensor, policy: Imagined, generator: Generator
+        self, start: Tensor, policy: DreamPolicy, generator: Generator
     ) -> tuple[list[dict[str, Tensor]], int, float]:
         """Accepted transitions of each step, transitions before the filter, and their mean uncertainty.
 
