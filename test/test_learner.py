@@ -1,5 +1,7 @@
 """The schedule of a run, with a stand-in agent that only counts (the real ones are in conformance)."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -10,7 +12,7 @@ from spiking_wm.core.contract import Agent, Budget, DreamProgress, Transition
 from spiking_wm.core.errors import UserError
 from spiking_wm.core.options import override
 from spiking_wm.core.schedule import DreamSchedule, Schedule
-from spiking_wm.training.learner import Evaluation, Learner, Observer
+from spiking_wm.training.learner import Evaluation, Learner, Observer, counters, restore_counters
 
 
 class Counting(Agent):
@@ -153,3 +155,16 @@ def test_checkpoints_are_due_on_the_beat():
     made = learner(Saving(), checkpoint_every=4)
     run(made, 9)
     assert asked == [4, 8]
+
+
+def test_a_learner_saved_before_its_first_release_goes_on_without_one():
+    schedule = override(Schedule(), {"learn_after": 0, "policy_every": 5})
+    whole, first = (Learner(Counting(), schedule, Observer()) for _ in range(2))
+    facts = json.loads(json.dumps(counters(first)))
+    resumed = Learner(Counting(), schedule, Observer())
+    restore_counters(resumed, facts, {}, [])
+    for made in (whole, resumed):
+        while made.work():
+            pass
+        run(made, 12)
+    assert counters(resumed) == counters(whole) and resumed.acting[:3] == (3, 10, 15)

@@ -63,7 +63,8 @@ def test_run_n_and_resume_n_equals_run_2n(tmp_path, tiny, algorithm, first):
     assert [r["episode"] for r in halves.table("episodes")] == [r["episode"] for r in whole.table("episodes")]
 
 
-@pytest.mark.parametrize("asked", [7, 150, 301])  # in an evaluation, between updates, later
+# before the first policy is released, in an evaluation, between updates, later
+@pytest.mark.parametrize("asked", [0, 7, 150, 301])
 def test_a_run_that_is_stopped_goes_on_as_if_it_had_not_been(tmp_path, tiny, asked):
     whole = start(tmp_path / "whole", tiny, "popsan")
     train(whole)

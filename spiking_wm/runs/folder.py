@@ -202,12 +202,12 @@ class Run:
             "spaces": spaces.to_json(),
             "learner": learning.counters(learner),
         }
-        acting = learner.current()
+        acting = learner.acting.weights if learner.acting else learner.agent.policy_weights()
         place = {name: getattr(learner, name) for name in _RESUMED_AT}
         actions = np.array(learner.episode_actions)
         files = {
             "agent.safetensors": pack(learner.agent.snapshot(), facts),
-            "policy.safetensors": bundle_of(acting.weights, config.resolve(), spaces, acting.version),
+            "policy.safetensors": bundle_of(acting, config.resolve(), spaces, learner.version),
             "episode.safetensors": pack({"actions": actions}, place),
         }
         return self.checkpoints.save(learner.step, files)

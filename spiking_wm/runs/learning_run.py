@@ -64,8 +64,8 @@ class LearningRun(Recorder):
         self.run_folder.checkpoints.give_up_after(resume)
         self.run_folder.forget_after(learner.step, learner.evaluated_at, learner.dreams)
         self.goes_on()
-        acting = learner.current()
-        self.released(acting._replace(weights=acting.weights | learner.agent.policy_state()))
+        if acting := learner.acting:
+            self.released(acting._replace(weights=acting.weights | learner.agent.policy_state()))
 
     def close(self) -> None:
         """Flush all records and unlock the folder."""

@@ -208,10 +208,6 @@ class Learner:
         self.observer.released(self.acting)
         return self.acting
 
-    def current(self) -> Release:
-        """The acting policy; if there is none yet, release the agent's current one."""
-        return self.acting or self.release()
-
     # --- dreams ---
 
     @property
@@ -276,8 +272,8 @@ _PLACES = ("evaluated_at", "episode_seed", "_episode_return", "_dreamed_at", "_s
 def counters(learner: Learner) -> dict[str, Any]:
     """The learner's own state, as values for JSON (the agent's state is its `snapshot`)."""
     facts = {name: getattr(learner, name) for name in (*_COUNTERS, *_PLACES)}
-    acting = learner.current()
-    return facts | {"acting": [acting.version, acting.first_step, acting.until_step]}
+    acting = learner.acting
+    return facts | {"acting": [acting.version, acting.first_step, acting.until_step] if acting else None}
 
 
 def restore_counters(
@@ -286,6 +282,7 @@ def restore_counters(
     """Restore a learner from the values of `counters`."""
     for name in (*_COUNTERS, *_PLACES):
         setattr(learner, name, facts[name])
-    version, first_step, until_step = facts["acting"]
-    learner.acting = Release(version, first_step, until_step, acting)
+    if facts["acting"]:  # else it ended before its first release
+        version, first_step, until_step = facts["acting"]
+        learner.acting = Release(version, first_step, until_step, acting)
     learner.episode_actions = episode_actions
