@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from spiking_wm.neurons import batch_renorm
-from spiking_wm.neurons.batch_renorm import BatchRenorm
+from spiking_wm.neurons.batch_renorm import BatchRenorm, renormalised_layers
 from spiking_wm.neurons.stacked import StackedLinear
 
 
@@ -19,17 +19,20 @@ def renorm(corrected: bool) -> BatchRenorm:
 
 @pytest.mark.parametrize("corrected", [False, True])
 def test_fused_loops_compute_what_pytorch_computes(corrected, monkeypatch):
-    norms = [renorm(corrected), renorm(corrected)]
-    products, bias, weight = torch.randn(2, 64, 33), torch.randn(2, 1, 33), torch.randn(2, 64, 33)
-    found = []
-    for norm, fused in zip(norms, (True, False)):
+    x, weight, found = torch.randn(2, 64, 33), torch.randn(2, 64), []
+    for fused in (True, False):
         monkeypatch.setattr(batch_renorm, "fused", lambda *tensors, fused=fused: fused)
-        given = [products.clone().requires_grad_(), bias.clone().requires_grad_()]
-        result = norm.after_relu(given[0] * 1.0, given[1])
-        (result * weight).sum().backward()
-        found.append([result.detach(), *(x.grad for x in given), norm.mean, norm.variance, norm.batches])
+        norms = [renorm(corrected) for _ in range(3)]
+        layers = [StackedLinear(2, 33, size) for size in (33, 33, 1)]
+        for norm in norms:
+            torch.nn.init.normal_(norm.offset)
+            torch.nn.init.uniform_(norm.gain, 0.5, 2)
+        values = renormalised_layers(x, layers, norms)
+        (values * weight).sum().backward()
+        parts = [tensor for part in (*norms, *layers) for tensor in part.parameters()]
+        found.append([values.detach(), *(p.grad for p in parts), *(b for n in norms for b in n.buffers())])
     for one, two in zip(*found):
-        torch.testing.assert_close(one, two, atol=5e-5, rtol=1e-5)
+        torch.testing.assert_close(one, two, atol=5e-5, rtol=1e-4)
 
 
 def test_running_statistics_normalise_as_a_batch_of_the_same_distribution():

@@ -122,6 +122,11 @@ def products_in_bfloat16() -> bool:
     """True if the matmul precision is ``medium`` and the CPU has bfloat16 products (AVX-512 BF16)."""
     import torch
 
-    return torch.get_float32_matmul_precision() == "medium" and torch.cpu.get_capabilities().get(
-        "avx512_bf16", False
-    )
+    return torch.get_float32_matmul_precision() == "medium" and _has_bfloat16()
+
+
+@cache
+def _has_bfloat16() -> bool:
+    import torch
+
+    return bool(torch.cpu.get_capabilities().get("avx512_bf16", False))

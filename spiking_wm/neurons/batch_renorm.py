@@ -3,6 +3,7 @@
 There are two implementations: PyTorch (the definition), and fused loops for float32 on the CPU.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 
 from spiking_wm.neurons import batch_renorm_kernels as kernels
 from spiking_wm.neurons.lif import fused
+from spiking_wm.neurons.products import product
 from spiking_wm.neurons.stacked import StackedLinear
 
 _EPSILON = 1e-3  # added to variances
@@ -48,52 +50,97 @@ class BatchRenorm(nn.Module):
         variance, mean = torch.var_mean(x, 1, correction=0)
         deviation, running = (variance + _EPSILON).sqrt(), (self.variance + _EPSILON).sqrt()
         r, d = torch.ones_like(deviation), torch.zeros_like(mean)
-        if self.batches >= _PLAIN:
+        plain, rate = self.next_batch()
+        if not plain:
             r = (deviation.detach() / running).clamp(1 / _MOST_FACTOR, _MOST_FACTOR)
             d = ((mean.detach() - self.mean) / running).clamp(-_MOST_DRIFT, _MOST_DRIFT)
-        self.mean.lerp_(mean.detach(), self._rate())
-        self.variance.lerp_(variance.detach(), self._rate())
-        self.batches += 1
+        self.mean.lerp_(mean.detach(), rate)
+        self.variance.lerp_(variance.detach(), rate)
         normalised = (x - mean[:, None]) / deviation[:, None]
         return normalised * r[:, None] + d[:, None]
 
-    def after_relu(self, products: Tensor, bias: Tensor) -> Tensor:
-        """`forward` of ``relu(products + bias)``, ``[M, B, N]`` and ``[M, 1, N]``; uses up ``products``."""
-        if not fused(products, bias):
-            return self(F.relu(products + bias))
-        plain, rate = bool(self.batches < _PLAIN), self._rate()
-        self.batches += 1
-        return _ReluRenorm.apply(products, bias, self.mean, self.variance, plain, rate)
+    def next_batch(self) -> tuple[bool, float]:
+        """Count a batch; returns whether it is without corrections, and its weight in the running statistics.
 
-    def _rate(self) -> float:
-        """Weight of the next batch: running statistics are plain means at first, so that they fit at once."""
-        return max(_RATE, 1 / (float(self.batches) + 1))
+        Running statistics are plain means at first, so that they fit at once.
+        """
+        seen = int(self.batches)
+        self.batches += 1
+        return seen < _PLAIN, max(_RATE, 1 / (seen + 1))
 
     def before(self, layer: StackedLinear) -> tuple[Tensor, Tensor]:
         """Weight ``[M, N, out]`` and bias ``[M, 1, out]`` of a linear layer that take gain and offset in."""
-        return self.gain * layer.weight, torch.baddbmm(layer.bias, self.offset, layer.weight)
+        return _taken_in(self.gain, self.offset, layer.weight, layer.bias)
 
     def running(self, x: Tensor, member: int) -> Tensor:
         """Values ``[B, N]`` of one member, normalised by the running statistics, which stay as they are."""
         return (x - self.mean[member]) * (self.variance[member] + _EPSILON).rsqrt()
 
 
-class _ReluRenorm(torch.autograd.Function):
+def renormalised_layers(x: Tensor, layers: Sequence[StackedLinear], norms: Sequence[BatchRenorm]) -> Tensor:
+    """Values ``[M, B]`` of linear layers with a renormalisation before each; between layers, ReLUs.
+
+    Args:
+        x: inputs ``[M, B, N]`` that the first of ``norms`` has normalised; they get no gradients.
+        layers: the linear layers; the last one has one output.
+        norms: as many as layers; all but the first update their running statistics.
+    """
+    parameters = [
+        p for layer, norm in zip(layers, norms) for p in (norm.gain, norm.offset, layer.weight, layer.bias)
+    ]
+    if fused(x, *parameters):
+        return _FusedLayers.apply(x, norms[1:], *parameters)
+    for layer, norm, following in zip(layers, norms, norms[1:]):
+        weight, bias = norm.before(layer)
+        x = following(F.relu(torch.baddbmm(bias, x, weight)))
+    weight, bias = norms[-1].before(layers[-1])
+    return _dot(x, weight, bias)
+
+
+def _dot(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    # no matrix product, which could be in bfloat16: that is too coarse for values
+    return (x * weight.mT).sum(-1) + bias[..., 0]
+
+
+class _FusedLayers(torch.autograd.Function):
     @staticmethod
-    def forward(
-        ctx: Any, products: Tensor, bias: Tensor, mean: Tensor, variance: Tensor, plain: bool, rate: float
-    ) -> Tensor:
-        ctx.mark_dirty(products)
-        filled = [torch.empty_like(mean) for _ in range(4)]
-        arrays = (x.detach().numpy() for x in (products, bias[:, 0], mean, variance, *filled))
-        kernels.relu_renorm_forward(*arrays, plain, rate, _MOST_FACTOR, _MOST_DRIFT, _EPSILON)
-        ctx.save_for_backward(products, *filled)
-        return products
+    def forward(ctx: Any, x: Tensor, norms: Sequence[BatchRenorm], *parameters: Tensor) -> Tensor:
+        inputs, tables = [x], []
+        weight, bias = _taken_in(*parameters[:4])
+        for i, norm in enumerate(norms, 1):
+            x = product(x, weight)
+            tables.append([torch.empty_like(norm.mean) for _ in range(4)])
+            arrays = (t.numpy() for t in (x, bias[:, 0], norm.mean, norm.variance, *tables[-1]))
+            kernels.relu_renorm_forward(*arrays, *norm.next_batch(), _MOST_FACTOR, _MOST_DRIFT, _EPSILON)
+            inputs.append(x)
+            weight, bias = _taken_in(*parameters[4 * i : 4 * i + 4])
+        ctx.layers = len(inputs)
+        ctx.save_for_backward(*inputs, *(t for each in tables for t in each), *parameters)
+        return _dot(x, weight, bias)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        y, *filled = ctx.saved_tensors
-        grad_products, grad_bias = torch.empty_like(y), torch.zeros_like(filled[0])
-        arrays = (x.numpy() for x in (grad.contiguous(), y, *filled, grad_products, grad_bias))
-        kernels.relu_renorm_backward(*arrays)
-        return grad_products, grad_bias[:, None], None, None, None, None
+        saved, count = ctx.saved_tensors, ctx.layers
+        inputs, rest = saved[:count], saved[count:]
+        tables, parameters = rest[: 4 * (count - 1)], rest[4 * (count - 1) :]
+        grads: list[Tensor] = []
+        grad_y = grad[..., None]
+        grad_bias = grad_y.sum(1, keepdim=True)
+        for i in reversed(range(count)):
+            gain, offset, weight, _ = parameters[4 * i : 4 * i + 4]
+            grad_weight = product(inputs[i].mT, grad_y)
+            grad_gain = (grad_weight * weight).sum(-1, keepdim=True)
+            grad_offset = torch.bmm(grad_bias, weight.mT)
+            own = torch.addcmul(offset.mT * grad_bias, gain, grad_weight)
+            grads = [grad_gain, grad_offset, own, grad_bias, *grads]
+            if i:
+                grad_x = product(grad_y, (gain * weight).mT)
+                grad_y, filled = torch.empty_like(grad_x), torch.zeros_like(tables[0])
+                arrays = (t.numpy() for t in (grad_x, inputs[i], *tables[4 * i - 4 : 4 * i], grad_y, filled))
+                kernels.relu_renorm_backward(*arrays)
+                grad_bias = filled[:, None]
+        return None, None, *grads
+
+
+def _taken_in(gain: Tensor, offset: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
+    return gain * weight, torch.baddbmm(bias, offset, weight)

@@ -14,6 +14,7 @@ from torch import Tensor
 from spiking_wm.neurons import lif_kernels as kernels
 from spiking_wm.neurons.coding import regular_spikes
 from spiking_wm.neurons.lif import CLIFConstants, clif, fused
+from spiking_wm.neurons.products import product
 
 
 class Synapses(NamedTuple):
@@ -78,8 +79,8 @@ class _FusedLayers(torch.autograd.Function):
             arrays = (x.numpy() for x in (grad_spikes.contiguous(), membrane, grad_drive, grad_bias))
             kernels.clif_backward(*arrays, *CLIFConstants())
             by_row = grad_drive.flatten(0, 1)
-            grads = [by_row.t() @ inputs.flatten(0, 1), grad_bias, *grads]
+            grads = [product(by_row.t(), inputs.flatten(0, 1)), grad_bias, *grads]
             if inputs is not trains[0]:
-                grad_spikes = (by_row @ weight).view_as(inputs)
+                grad_spikes = product(by_row, weight).view_as(inputs)
         # straight-through gradient of encoder spikes: the sum over ticks may come first
         return grad_drive.sum(0) @ weight, None, *grads

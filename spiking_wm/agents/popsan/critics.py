@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from spiking_wm.neurons.batch_renorm import BatchRenorm
+from spiking_wm.neurons.batch_renorm import BatchRenorm, renormalised_layers
 from spiking_wm.neurons.stacked import StackedLayerNorm, StackedLinear
 
 
@@ -82,13 +82,7 @@ class BatchRenormCritic(TwinCritic):
     def forward(self, observation: Tensor, action: Tensor) -> Tensor:
         """Values ``[2, B]`` for ``[B, D]`` and ``[B, A]``, by the statistics of this batch."""
         x = self.input_norm(torch.cat([observation, action], -1).expand(2, -1, -1))
-        first, *others = self._linear()
-        weight, bias = self.input_norm.before(first)
-        for layer, norm in zip(others, self._norms()):
-            x = norm.after_relu(torch.bmm(x, weight), bias)
-            weight, bias = norm.before(layer)
-        # no matrix product, which could be in bfloat16: that is too coarse for values
-        return (x * weight.mT).sum(-1) + bias[..., 0]
+        return renormalised_layers(x, [*self._linear()], [self.input_norm, *self._norms()])
 
     def first(self, observation: Tensor, action: Tensor) -> Tensor:
         """Values ``[B]`` of the first network alone, by running statistics."""
