@@ -42,7 +42,7 @@ PLAIN = {
     "actor.lr": 3e-4,
     "actor.beta1": 0.9,
     "actor.averaging": 1.0,
-    "actor.saturation": 0.0,
+    "actor.noise": "fixed",
     "policy_delay": 2,
     "warmup": 10_000,
     "learn_after": 1000,

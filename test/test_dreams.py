@@ -25,7 +25,7 @@ class Counting(Dynamics):
         return Step(following, value, following[:, 0] == 12, uncertainty, uncertainty[:, None])
 
 
-IDLE = DreamPolicy(lambda observation: torch.zeros(len(observation), 1), 0.1, 0.5)
+IDLE = DreamPolicy(lambda observation: torch.zeros(len(observation), 1), 0.5)
 
 
 def counting(multi_step: bool = False) -> Counting:
@@ -40,7 +40,7 @@ def by_observation(dream: Dream) -> dict[float, tuple]:
 
 
 def imagined(start: list[float], multi_step: bool) -> dict[float, tuple]:
-    dream = counting(multi_step).imagine(torch.tensor(start)[:, None], IDLE, torch.Generator())
+    dream = counting(multi_step).imagine(torch.tensor(start)[:, None], IDLE)
     return by_observation(dream)
 
 
@@ -74,7 +74,7 @@ def test_real_transitions_are_extended_by_the_rollout_that_follows_them():
         "next_observation": torch.tensor([[2.0], [4.0], [5.0], [11.0], [21.0]]),
         "terminated": torch.tensor([[0.0], [0.0], [0.0], [0.0], [1.0]]),
     }
-    dream = counting().imagine_after(real, IDLE, torch.Generator())
+    dream = counting().imagine_after(real, IDLE)
     assert by_observation(dream) == {
         1: (100 + 2 / 2 + 3 / 4 + 4 / 8, 5, pytest.approx(1 / 16)),
         3: (100 + 4 / 2, 5, 0.25),  # the second step is too uncertain

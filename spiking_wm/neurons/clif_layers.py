@@ -51,7 +51,7 @@ def _run(
     batch = len(activity)
     trains, membranes = [regular_spikes(activity, ticks)], []
     for weight, bias in zip(parameters[::2], parameters[1::2]):
-        drive = (trains[-1].flatten(0, 1) @ weight.t()).view(ticks, batch, -1)
+        drive = product(trains[-1].flatten(0, 1), weight.t()).view(ticks, batch, -1)
         spikes = torch.empty_like(drive)
         membranes.append(torch.empty_like(drive) if keep else drive)
         arrays = (x.detach().numpy() for x in (drive, bias, membranes[-1], spikes))

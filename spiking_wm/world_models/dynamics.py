@@ -30,8 +30,7 @@ class Step(NamedTuple):
 class DreamPolicy(NamedTuple):
     """The policy of imagined rollouts."""
 
-    act: Callable[[Tensor], Tensor]  # from observations [B, S] to actions [B, A] in [-1, 1]
-    noise: float  # standard deviation of acting noise, in half ranges
+    act: Callable[[Tensor], Tensor]  # from observations [B, S] to actions [B, A] in [-1, 1], with noise
     discount: float  # factor per step
 
 
@@ -188,7 +187,7 @@ class Dynamics(nn.Module):
             errors[f"model_error_{horizon}_step"] = float(error / no_change.clamp(min=1e-12))
         return errors
 
-    def imagine(self, start: Tensor, policy: DreamPolicy, generator: Generator) -> Dream:
+    def imagine(self, start: Tensor, policy: DreamPolicy) -> Dream:
         """Imagine rollouts from real observations.
 
         With ``multi_step`` the reward of an imagined transition is the discounted sum up to the end of
@@ -198,13 +197,12 @@ class Dynamics(nn.Module):
         Args:
             start: real observations ``[B, S]``, one per rollout.
             policy: who acts.
-            generator: source of exploration noise.
 
         Returns:
             Accepted transitions: ``observation``, ``action``, ``reward``, ``next_observation``, and
             ``discount``, the factor on the next observation's value.
         """
-        steps, imagined, uncertainty = self._roll_out(start, policy, generator)
+        steps, imagined, uncertainty = self._roll_out(start, policy)
         if self.dream.multi_step:
             _extend_to_rollout_end(steps, len(start))
         transitions = {name: torch.cat([step[name] for step in steps]) for name in steps[0]}
@@ -212,19 +210,18 @@ class Dynamics(nn.Module):
         accepted = len(transitions["reward"])
         return Dream(transitions, imagined, accepted, uncertainty)
 
-    def imagine_after(self, real: dict[str, Tensor], policy: DreamPolicy, generator: Generator) -> Dream:
+    def imagine_after(self, real: dict[str, Tensor], policy: DreamPolicy) -> Dream:
         """Imagine how real transitions go on, for values alone: imagined states are not learned from.
 
         Args:
             real: transitions ``[B, ...]`` of a `Replay`.
             policy: who acts after them.
-            generator: source of exploration noise.
 
         Returns:
             The real transitions, each extended to the end of the rollout that follows it, as in `imagine`;
             those whose first imagined step was not accepted are as they were.
         """
-        steps, imagined, uncertainty = self._roll_out(real["next_observation"], policy, generator)
+        steps, imagined, uncertainty = self._roll_out(real["next_observation"], policy)
         first = {name: real[name] for name in ("observation", "action")}
         first |= {name: real[name].clone() for name in ("reward", "next_observation")}
         first["discount"] = policy.discount * (1 - real["terminated"])
@@ -234,9 +231,7 @@ class Dynamics(nn.Module):
         return Dream(first, imagined, sum(len(step["reward"]) for step in steps), uncertainty)
 
     @torch.no_grad()
-    def _roll_out(
-        self, start: Tensor, policy: DreamPolicy, generator: Generator
-    ) -> tuple[list[dict[str, Tensor]], int, float]:
+    def _roll_out(self, start: Tensor, policy: DreamPolicy) -> tuple[list[dict[str, Tensor]], int, float]:
         """Accepted transitions of each step, transitions before the filter, and their mean uncertainty.
 
         A rollout ends where it is too uncertain or terminates.
@@ -248,8 +243,6 @@ class Dynamics(nn.Module):
         accepted, imagined, uncertainty = [], 0, 0.0
         for _ in range(o.horizon):
             action = policy.act(observation)
-            noise = torch.randn(action.shape, generator=generator) * policy.noise
-            action = (action + noise).clamp(-1, 1)
             step = self.step(observation, action)
             imagined += len(observation)
             uncertainty += float(step.uncertainty.sum())

@@ -61,7 +61,12 @@ class Agent(contract.Agent):
     def policy_weights(self) -> Weights:
         """The actor, the normaliser, and whether the policy still acts at random (warm-up)."""
         actor = self.td3.acting_actor.acting()
-        weights = flatten({"actor": actor, "normaliser": self.normaliser.state_dict()})
+        parts = {
+            "actor": actor,
+            "normaliser": self.normaliser.state_dict(),
+            "noise": self.td3.noise.state_dict(),
+        }
+        weights = flatten(parts)
         random = torch.tensor(self._warming_up)
         return {name: value.clone() for name, value in weights.items()} | {"random": random}
 
@@ -162,15 +167,17 @@ class Agent(contract.Agent):
         assert self.dynamics is not None
         o = self.options
         real = self.replay.at(self.replay.sample((size,), self.generator))
-        policy = DreamPolicy(
-            lambda observation: self.td3.actor(self.normaliser(observation)), o.exploration_noise, o.discount
-        )
+        policy = DreamPolicy(self._explore, o.discount)
         if o.dream.values_only:
-            dream = self.dynamics.imagine_after(real, policy, self.generator)
+            dream = self.dynamics.imagine_after(real, policy)
         else:
-            dream = self.dynamics.imagine(real["observation"], policy, self.generator)
+            dream = self.dynamics.imagine(real["observation"], policy)
         self.dreams.extend(dream.transitions)
         return dream
+
+    def _explore(self, observation: Tensor) -> Tensor:
+        decoded = self.td3.actor.decoded(self.normaliser(observation))
+        return self.td3.noise.explore(decoded, self.generator)
 
     # --- evaluation and snapshots ---
 

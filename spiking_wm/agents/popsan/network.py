@@ -141,6 +141,6 @@ class EventDrivenPopSAN:
         return trains
 
     def decode(self, train: np.ndarray) -> np.ndarray:
-        """Action ``[A]`` in ``[-1, 1]`` for a spike train ``[T, N]`` of the last layer."""
+        """Action ``[A]`` before the tanh, for a spike train ``[T, N]`` of the last layer."""
         counts = train.sum(0, dtype=np.float32).reshape(self._decoder.shape)
-        return np.tanh((counts * self._decoder).sum(-1) + self._offset)
+        return (counts * self._decoder).sum(-1) + self._offset

@@ -27,9 +27,12 @@ class ActorOptions:
     )
     lr: float = option(3e-4, "learning rate of the actor", 0, 1)
     beta1: float = option(0.9, "Adam's decay of the actor's mean gradients", 0, 0.999)
-    saturation: float = option(
-        0.0, "penalty on squared actions before the tanh, as a share of the mean absolute value", 0
+    noise: str = option(
+        "fixed",
+        "fixed: `exploration_noise` and `target.noise`; learned: by entropy regularisation, as in SAC",
+        choices=("fixed", "learned"),
     )
+    entropy: float = option(-1.0, "entropy kept by learned noise, in nats per action value", -10, 1)
     averaging: float = option(
         1.0, "share of new weights that acting weights take per actor update; 1: they are the newest", 1e-6, 1
     )

@@ -7,6 +7,7 @@ from gymnasium.spaces import Box
 from torch import Tensor
 
 from spiking_wm.agents.popsan.network import EventDrivenPopSAN, chip_layers
+from spiking_wm.agents.popsan.noise import deviation
 from spiking_wm.agents.popsan.options import Options
 from spiking_wm.chips.network import ChipNetwork
 from spiking_wm.core import contract
@@ -55,6 +56,8 @@ class PopSANPolicy(contract.Policy):
         self._mean, self._scale = normaliser.mean.float().numpy(), normaliser.scale.numpy()
         self._clip = normaliser.clip
         self._random = bool(weights["random"])
+        noise = parts.get("noise", {})
+        self._deviation = deviation(noise["log_deviation"]).numpy() if noise else None
 
     def _normalised(self, observation: np.ndarray) -> np.ndarray:
         return ((observation - self._mean) / self._scale).clip(-self._clip, self._clip)
@@ -62,18 +65,24 @@ class PopSANPolicy(contract.Policy):
     def act(
         self, observation: np.ndarray, state: None, rng: np.random.Generator | None
     ) -> tuple[np.ndarray, None]:
-        """Greedy action plus Gaussian noise; uniformly random during warm-up."""
+        """Greedy action, or with Gaussian noise; uniformly random during warm-up."""
         if rng is not None and self._random:
             code = rng.uniform(-1, 1, self._actions.width)
         else:
-            code = self._decide(observation)
-            if rng is not None:
-                noise = rng.normal(0, self.options.exploration_noise, code.shape)
-                code = (code + noise).clip(-1, 1)
+            code = self._explored(self._decide(observation), rng)
         return self._actions.action(code), None
 
+    def _explored(self, decoded: np.ndarray, rng: np.random.Generator | None) -> np.ndarray:
+        """Action ``[A]`` in ``[-1, 1]``, with noise if ``rng`` is given."""
+        if rng is None:
+            return np.tanh(decoded)
+        if self._deviation is not None:
+            return np.tanh(decoded + rng.normal(0, self._deviation))
+        noise = rng.normal(0, self.options.exploration_noise, decoded.shape)
+        return (np.tanh(decoded) + noise).clip(-1, 1)
+
     def _decide(self, observation: np.ndarray) -> np.ndarray:
-        """Greedy action ``[A]`` in ``[-1, 1]``."""
+        """Greedy action ``[A]`` before the tanh."""
         encoded = self._actor.encode(self._normalised(observation))
         spikes = self.network_runner(encoded, None, None) if self.network_runner else None
         return self._actor.decode(self._actor.spikes(encoded)[-1] if spikes is None else spikes)

@@ -8,14 +8,23 @@ from torch import Generator, Tensor, nn
 
 from spiking_wm.agents.popsan.critics import CRITICS
 from spiking_wm.agents.popsan.network import PopSAN
+from spiking_wm.agents.popsan.noise import NOISE
 from spiking_wm.agents.popsan.options import Options
 
 
-def make_proxy(observation_size: int, action_size: int, hidden: tuple[int, ...]) -> nn.Sequential:
-    """A ReLU network that maps normalised observations ``[B, D]`` to actions ``[B, A]`` in ``[-1, 1]``."""
+class Proxy(nn.Sequential):
+    """A ReLU network in the actor's place."""
+
+    def decoded(self, observation: Tensor) -> Tensor:
+        """Actions ``[B, A]`` before the tanh, for normalised observations ``[B, D]``."""
+        return self(observation)
+
+
+def make_proxy(observation_size: int, action_size: int, hidden: tuple[int, ...]) -> Proxy:
+    """A proxy of the actor."""
     widths = (observation_size, *hidden)
     layers = [part for i, o in zip(widths, widths[1:]) for part in (nn.Linear(i, o), nn.ReLU(inplace=True))]
-    return nn.Sequential(*layers, nn.Linear(widths[-1], action_size), nn.Tanh())
+    return Proxy(*layers, nn.Linear(widths[-1], action_size))
 
 
 class TD3(nn.Module):
@@ -37,18 +46,18 @@ class TD3(nn.Module):
         self.actor = actor
         self.critic = CRITICS[options.critic.kind](observation_size, action_size, options.critic.hidden)
         self.target_critic = copy.deepcopy(self.critic) if self.critic.has_target else None
+        self.noise = NOISE[options.actor.noise](action_size, options)
         self.averaged_actor = copy.deepcopy(actor) if options.actor.averaging < 1 else None
-        self.target_actor: nn.Module
+        acting = [*self.actor.parameters(), *self.noise.parameters()]
         self.optimisers: dict[str, torch.optim.Optimizer] = {
-            "actor": torch.optim.Adam(
-                self.actor.parameters(), options.actor.lr, (options.actor.beta1, 0.999), fused=True
-            ),
+            "actor": torch.optim.Adam(acting, options.actor.lr, (options.actor.beta1, 0.999), fused=True),
             "critic": torch.optim.Adam(
                 self.critic.parameters(), options.critic.lr, (options.critic.beta1, 0.999), fused=True
             ),
         }
+        self.target_actor: PopSAN | Proxy
         if options.proxy.target:
-            self.target_actor = make_proxy(observation_size, action_size, options.critic.hidden)
+            self.target_actor = make_proxy(observation_size, action_size, options.actor.hidden)
             parameters = self.target_actor.parameters()
             self.optimisers["proxy"] = torch.optim.Adam(parameters, options.proxy.lr, fused=True)
         else:
@@ -75,18 +84,17 @@ class TD3(nn.Module):
         o = self.options
         observation, action, reward = batch["observation"], batch["action"], batch["reward"][:, 0]
         with torch.no_grad():
-            noise = torch.randn(action.shape, generator=generator) * o.target.noise
-            next_action = self.target_actor(batch["next_observation"])
-            next_action = (next_action + noise.clamp(-o.target.noise_clip, o.target.noise_clip)).clamp(-1, 1)
+            decoded = self.target_actor.decoded(batch["next_observation"])
+            next_action, bonus = self.noise.next(decoded, generator)
         values, next_values = self._values(observation, action, batch["next_observation"], next_action)
-        target = reward + batch["discount"][:, 0] * next_values.min(0).values
+        target = reward + batch["discount"][:, 0] * (next_values.min(0).values + bonus)
         critic_loss = (values - target).square().mean(-1).sum()
         self._step("critic", critic_loss)
         self.updates += 1
         metrics = {"critic_loss": float(critic_loss.detach()), "value": float(values.detach().mean())}
         if self.updates % o.policy_delay == 0:
             if improve_actor:
-                self._improve_actor(observation)
+                self._improve_actor(observation, generator)
             if self.target_critic is not None:
                 self._follow(self.critic, self.target_critic, o.target.rate)
         return metrics
@@ -103,20 +111,18 @@ class TD3(nn.Module):
             next_values = self.target_critic(next_observation, next_action)
         return self.critic(observation, action), next_values
 
-    def _improve_actor(self, observation: Tensor) -> None:
+    def _improve_actor(self, observation: Tensor, generator: Generator) -> None:
         self.critic.requires_grad_(False)
         decoded = self.actor.decoded(observation)
-        action = torch.tanh(decoded)
-        value = self.critic.first(observation, action)
-        # where the tanh is flat the actor could not learn its way back
-        saturation = self.options.actor.saturation * value.detach().abs().mean() * decoded.square().mean()
-        self._step("actor", saturation - value.mean())
+        action, loss = self.noise.improve(decoded, generator)
+        self._step("actor", (loss - self.critic.first(observation, action)).mean())
         self.critic.requires_grad_(True)
         if self.averaged_actor is not None:
             self._follow(self.actor, self.averaged_actor, self.options.actor.averaging)
         if self.options.proxy.target:
             for _ in range(self.options.proxy.updates):
-                self._step("proxy", F.mse_loss(self.target_actor(observation), action.detach()))
+                imitated = torch.tanh(self.target_actor.decoded(observation))
+                self._step("proxy", F.mse_loss(imitated, torch.tanh(decoded.detach())))
         else:
             self._follow(self.actor, self.target_actor, self.options.target.rate)
 
