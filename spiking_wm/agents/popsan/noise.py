@@ -80,7 +80,8 @@ class LearnedNoise(nn.Module):
         return torch.tanh(x), (density - log_slope).sum(-1)
 
 
-NOISE = {"fixed": FixedNoise, "learned": LearnedNoise}
+Noise = FixedNoise | LearnedNoise
+NOISE: dict[str, type[Noise]] = {"fixed": FixedNoise, "learned": LearnedNoise}
 """By the option ``actor.noise``."""
 
 

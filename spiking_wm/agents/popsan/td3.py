@@ -8,7 +8,7 @@ from torch import Generator, Tensor, nn
 
 from spiking_wm.agents.popsan.critics import CRITICS
 from spiking_wm.agents.popsan.network import PopSAN
-from spiking_wm.agents.popsan.noise import NOISE
+from spiking_wm.agents.popsan.noise import NOISE, Noise
 from spiking_wm.agents.popsan.options import Options
 
 
@@ -46,7 +46,7 @@ class TD3(nn.Module):
         self.actor = actor
         self.critic = CRITICS[options.critic.kind](observation_size, action_size, options.critic.hidden)
         self.target_critic = copy.deepcopy(self.critic) if self.critic.has_target else None
-        self.noise = NOISE[options.actor.noise](action_size, options)
+        self.noise: Noise = NOISE[options.actor.noise](action_size, options)
         self.averaged_actor = copy.deepcopy(actor) if options.actor.averaging < 1 else None
         acting = [*self.actor.parameters(), *self.noise.parameters()]
         self.optimisers: dict[str, torch.optim.Optimizer] = {
