@@ -56,7 +56,7 @@ setup(
         *data("config", "*.json"),
         *data("sim", "*.xml"),
     ],
-    package_data={"spiking_wm": ["py.typed"]},
+    package_data={"spiking_wm": ["py.typed"], NAME: ["nodes/localhost.xml"]},
     install_requires=CORE,
     extras_require=EXTRAS,
     zip_safe=False,

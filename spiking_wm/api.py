@@ -1,9 +1,10 @@
 """What users call: the same code that the command line and the ROS graph run."""
 
+import json
 import operator
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,11 +13,11 @@ import gymnasium as gym
 
 from spiking_wm.core.contract import Budget
 from spiking_wm.core.errors import UserError
-from spiking_wm.core.options import override
-from spiking_wm.core.presets import GIVEN, Setup, resolve
+from spiking_wm.core.game_loop import close
+from spiking_wm.core.presets import Setup, resolve
 from spiking_wm.core.progress import bars
-from spiking_wm.envs.make import EnvLike, EnvSource, make_env, source_of
-from spiking_wm.runs.config import has_begun, is_run
+from spiking_wm.envs.make import EnvLike, make_env, source_of
+from spiking_wm.runs.config import checked, is_abandoned, is_run, without_evaluations
 
 if TYPE_CHECKING:
     from spiking_wm.core.player import Player
@@ -26,18 +27,19 @@ if TYPE_CHECKING:
 _EVALUATION_SEED = 8_000_009  # of the first episode
 
 
-def make(env: EnvLike) -> gym.Env:
+def make(env: EnvLike, env_kwargs: Mapping[str, Any] | None = None) -> gym.Env:
     """Make an environment: one of ours, of Gymnasium, or of your own.
 
     Args:
         env: a Gymnasium id, ``module:Id-v0`` or ``module:function``, a function that makes an environment, or
             an environment. Of one that `gymnasium.make` made, with whatever wrappers and arguments, a new one
             is made; any other is taken as it is.
+        env_kwargs: arguments of its constructor; of an id also those of `gymnasium.make`.
 
     Raises:
         UserError: if there is none of that name, it cannot be made, or the extra that it needs is missing.
     """
-    return make_env(env)
+    return make_env(env, env_kwargs or {})
 
 
 def train(
@@ -62,7 +64,7 @@ def train(
         run: folder of the run, new or empty; default: a new one in ``runs/``.
         progress: show a progress bar.
         options: of the algorithm and the schedule, groups as dictionaries or with ``_`` for the dot:
-            ``critic={"lr": 1e-4}`` or ``critic_lr=1e-4``.
+            ``critic={"lr": 1e-4}`` or ``critic_lr=1e-4``; ``env_kwargs`` is a dictionary.
 
     Returns:
         The run: its ``evaluations``, its tables (`Run.table`) and its curve (`Run.plot`).
@@ -72,9 +74,11 @@ def train(
     """
     from spiking_wm.runs.folder import Run, new_run_path
 
-    given = options | {k: v for k, v in (("steps", steps), ("seed", seed)) if v is not None}
+    given = _as_text(options) | {k: v for k, v in (("steps", steps), ("seed", seed)) if v is not None}
     source = source_of(env)
-    setup = _without_evaluations(resolve(algorithm, source.name, given), source)
+    setup = checked(resolve(algorithm, source.name, given))
+    if source.single:
+        setup = without_evaluations(setup, "a single environment")
     if run is None:
         path = _empty(new_run_path(setup, source.name).absolute(), numbered=True)
     else:
@@ -82,7 +86,7 @@ def train(
     try:
         return _train(Run.create(path, setup, source.name), None, setup, env, progress)
     except BaseException:
-        if not has_begun(path):  # it could not start: nothing is left of it
+        if not (path / "policies").exists():  # it could not start: nothing is left of it
             shutil.rmtree(path, ignore_errors=True)
         raise
 
@@ -109,7 +113,7 @@ def _empty(path: Path, numbered: bool = False) -> Path:
                 number += 1
                 folder = path.with_name(f"{path.name}_{number}")
                 continue
-            if path.is_dir() and not any(path.iterdir()):
+            if path.is_dir() and (not any(path.iterdir()) or is_abandoned(path)):
                 return path
         except (OSError, ValueError) as error:
             raise UserError(f"run {path} cannot be made ({error}): choose another folder") from None
@@ -147,9 +151,12 @@ def resume(
     checkpoint = newest_checkpoint(_path(run)).resolve()
     path = checkpoint.parent.parent
     config = read_config(path)
-    setup = config.resolve(options | ({} if steps is None else {"steps": steps}))
+    setup = checked(config.resolve(_as_text(options) | ({} if steps is None else {"steps": steps})))
     if done(checkpoint, setup.schedule):
-        raise UserError(f"{path} has done its {setup.schedule.steps} steps: give more steps")
+        raise UserError(
+            f"{path} has done its {setup.schedule.steps} steps: give more steps, or read its report,"
+            f" {path / 'report.html'} (./swm report {path} writes it)"
+        )
     source_of(_known(config.env) if env is None else env)  # refuses what cannot be, before anything changes
     created = Run.create(path, setup, config.env)
     return _train(created, checkpoint, setup, config.env if env is None else env, progress)
@@ -176,14 +183,20 @@ def _train(run: "Run", checkpoint: Path | None, setup: Setup, env: EnvLike, prog
     return run
 
 
-def _without_evaluations(setup: Setup, source: EnvSource) -> Setup:
-    """Of an environment that there is only one of, nothing is evaluated unless that was asked for."""
-    asked = setup.origins.get("evaluation.every") == GIVEN
-    if not source.single or asked:
-        return setup
-    schedule = override(setup.schedule, {"evaluation.every": 0})
-    origins = {**setup.origins, "evaluation.every": "a single environment"}
-    return Setup(setup.algorithm, setup.agent, setup.agent_options, schedule, origins)
+def _as_text(options: dict[str, Any]) -> dict[str, Any]:
+    """The options, with ``env_kwargs`` as the text that a run keeps.
+
+    Raises:
+        UserError: if a run cannot keep them.
+    """
+    if not isinstance(kwargs := options.get("env_kwargs"), Mapping):
+        return options
+    try:
+        return options | {"env_kwargs": json.dumps(kwargs)}
+    except (TypeError, ValueError) as error:
+        raise UserError(
+            f"env_kwargs can hold what JSON can ({error}): for other arguments give a function as env"
+        ) from None
 
 
 def dream(
@@ -255,8 +268,10 @@ def load_policy(policy: "str | Path | Run") -> "Player":
         checkpoint = newest_checkpoint(path)
         file, folder = checkpoint / "policy.safetensors", checkpoint.parent.parent
     bundle = load_bundle(file)
-    player = Player(make_policy(bundle, Spaces.from_json(bundle.facts["spaces"])))
-    player.env = read_config(folder).env if folder is not None else None
+    player = Player(make_policy(bundle, Spaces.from_json(bundle.facts["spaces"])), own_form=True)
+    if folder is not None:
+        config = read_config(folder)
+        player.env, player.env_kwargs = config.env, config.env_kwargs
     player.reset()
     return player
 
@@ -292,13 +307,13 @@ def evaluate(
         raise UserError("this policy's run is not known: give env=")
     first = _whole("seed", seed, 0)
     seeds = range(first, first + _whole("episodes", episodes, 1))
-    made = make_env(_known(str(player.env)) if env is None else env)
+    made = make_env(_known(str(player.env)), player.env_kwargs) if env is None else make_env(env)
     try:
         check_spaces(player.policy.spaces.to_json(), Spaces.of(made), "policy")
         return play(player.policy, made, seeds)
     finally:
         if made is not env:
-            made.close()
+            close(made)
 
 
 def _path(run: "str | Path | Run") -> Path:

@@ -172,6 +172,8 @@ def _check(o: Option, value: Any) -> None:
     for number in value if isinstance(value, tuple) else (value,):
         if isinstance(number, str):
             continue
+        if isinstance(number, int) and abs(number) >= 2**63:  # ROS and files hold 64 bits
+            raise UserError(f"{o.name}:={number:.3g} is outside -2^63..2^63-1 ({o.text})")
         # written so that NaN fails too
         if not (low is None or number >= low) or not (high is None or number <= high):
             raise UserError(f"{o.name}:={number} is outside {o.range} ({o.text})")

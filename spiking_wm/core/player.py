@@ -15,12 +15,14 @@ class Player:
 
     Args:
         policy: the policy that chooses actions.
+        own_form: `act` returns actions in the environment's own form, as `Spaces.env_action`.
     """
 
-    def __init__(self, policy: Policy):
-        self.policy = policy
+    def __init__(self, policy: Policy, own_form: bool = False):
+        self.policy, self._own_form = policy, own_form
         self.state: Any = policy.state_to_join()
         self.env: str | None = None  # environment that the policy was trained in, if known
+        self.env_kwargs: dict[str, Any] = {}  # arguments of its constructor
 
     def reset(self, episode: int = 0) -> None:
         """Start an episode; its number seeds the random numbers of greedy decisions."""
@@ -30,7 +32,7 @@ class Player:
         """Choose an action.
 
         Args:
-            observation: element of the policy's observation space.
+            observation: element of the policy's observation space, or of the environment's own.
             rng: random generator for exploration; ``None`` selects the greedy action.
 
         Raises:
@@ -38,7 +40,7 @@ class Player:
         """
         seen = self.policy.spaces.check_observation(observation)
         action, self.state = self.policy.act(seen, self.state, rng)
-        return action
+        return self.policy.spaces.env_action(action) if self._own_form else action
 
     def rewarded(self, reward: float) -> None:
         """Pass on the reward of the last action, for policies whose state depends on rewards."""

@@ -2,7 +2,12 @@
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
+import yaml
+
+from spiking_wm.core.errors import UserError
+from spiking_wm.core.game_loop import LONGEST
 from spiking_wm.core.options import group, option
 
 
@@ -40,6 +45,12 @@ class EvaluationSchedule:
 
     every: int = option(5000, "steps between evaluations; 0: none", 0, was="evaluate_every")
     episodes: int = option(10, "greedy episodes per evaluation", 1)
+    longest: int = option(
+        0,
+        "steps after which an episode of an evaluation is cut off; 0: the environment's own time limit, or"
+        f" {LONGEST} steps if it has none",
+        0,
+    )
 
 
 @dataclass(frozen=True)
@@ -56,9 +67,44 @@ class Schedule:
     stop_when_solved: bool = option(False, "end the run at the first evaluation that reaches `solved_at`")
     solved_at: float = option(float("inf"), "mean evaluation return that counts as solved")
     checkpoint_every: int = option(10_000, "steps between checkpoints; 0: only at the end", 0)
+    on_full_disk: str = option(
+        "go_on",
+        "what learning does while the disk is full: wait for room; or go on, and keep in memory what is to be"
+        " written",
+        choices=("go_on", "wait"),
+    )
     matmul: str = option(
         "medium",
         "matrix products in learning: float32 (highest), or bfloat16 if the CPU supports it (medium)",
         choices=("highest", "medium"),
     )
     threads: int = option(1, "CPU threads for learning", 1, 256)
+    env_kwargs: str = option("", "arguments of the environment's constructor, as {length: 2}")
+    env_alone: bool = option(
+        False,
+        "no second instance of the environment is made (hardware): nothing is evaluated while it trains",
+    )
+
+    @property
+    def env_arguments(self) -> dict[str, Any]:
+        """The arguments in ``env_kwargs``.
+
+        Raises:
+            UserError: if it is no mapping.
+        """
+        return env_arguments(self.env_kwargs)
+
+
+def env_arguments(text: str) -> dict[str, Any]:
+    """Arguments of an environment's constructor from YAML or JSON.
+
+    Raises:
+        UserError: if the text is no mapping from names to values.
+    """
+    try:
+        found = yaml.safe_load(text) or {}
+    except yaml.YAMLError:
+        found = None
+    if not isinstance(found, dict) or not all(isinstance(name, str) for name in found):
+        raise UserError(f"env_kwargs:={text} is no mapping: give it as env_kwargs:='{{length: 2}}'")
+    return found

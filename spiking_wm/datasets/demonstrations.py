@@ -46,9 +46,11 @@ def load(name: str) -> list[Demonstration]:
         found = minari.load_dataset(name, download=name not in minari.list_local_datasets())
     except Exception as error:  # the type of exception depends on Minari's server
         local = ", ".join(sorted(minari.list_local_datasets())) or "none"
+        told = " ".join(str(error).split())[:120]
+        server = "to download it, pip install 'minari[hf]'" if isinstance(error, ImportError) else told
         raise UserError(
             f"no data set '{name}' on this machine (it has: {local}): collect one by ./swm demos"
-            f" env:={name.rpartition('/')[0]}; Minari's server: {' '.join(str(error).split())[:120]}"
+            f" env:={name.rpartition('/')[0]}; Minari's server: {server}"
         ) from None
     episodes = []
     for episode in found.iterate_episodes():

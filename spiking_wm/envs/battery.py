@@ -6,6 +6,7 @@ import gymnasium as gym
 import numpy as np
 
 from spiking_wm.core.errors import UserError
+from spiking_wm.core.spaces import name_of
 from spiking_wm.energy.battery import Battery, BatteryOptions
 
 BATTERIES = NONE, OWN, VIRTUAL = "none", "own", "virtual"
@@ -30,8 +31,7 @@ class EnvBattery:
         self._env = cast(Any, env.unwrapped)  # with `battery` and `docked`, if its own battery is used
         self._own = kind == OWN
         if self._own and not isinstance(getattr(self._env, "battery", None), Battery):
-            name = env.spec.id if env.spec else type(env.unwrapped).__name__
-            raise UserError(f"{name} has no battery of its own: choose battery:={VIRTUAL}")
+            raise UserError(f"{name_of(env)} has no battery of its own: choose battery:={VIRTUAL}")
         self._battery = Battery(options)
         self.charging = False
         if self._own:

@@ -4,11 +4,14 @@ Registered as ``dm_control/DOMAIN-TASK-v0`` (vectors) and ``dm_control/DOMAIN-TA
 """
 
 import os
+import sys
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 
+from spiking_wm.core.errors import UserError
+from spiking_wm.core.game_loop import told
 from spiking_wm.envs.mujoco_warnings import without_known_warnings
 
 if "DISPLAY" not in os.environ:  # MuJoCo's default needs a display
@@ -49,6 +52,29 @@ _SIDE = 64  # pixels of a picture
 _REPEATS = {"ball_in_cup": 4, "cartpole": 4, "cheetah": 4, "reacher": 4}
 
 
+def _suite(pictures: bool) -> Any:
+    """Import the suite; if there is no OpenGL, without its renderer, unless pictures are needed.
+
+    Raises:
+        UserError: if pictures are needed, and there is no OpenGL.
+    """
+    try:
+        from dm_control import suite
+    except ModuleNotFoundError:
+        raise
+    except Exception as error:  # of the OpenGL library; its type differs
+        if pictures:
+            raise UserError(
+                f"pictures need OpenGL, which MUJOCO_GL={os.environ.get('MUJOCO_GL', '')} does not give"
+                f" ({told(error)}): install it (apt install libegl1), or set MUJOCO_GL=osmesa"
+            ) from error
+        for name in [name for name in sys.modules if name.partition(".")[0] == "dm_control"]:
+            del sys.modules[name]  # what was imported in part
+        os.environ["MUJOCO_GL"] = "disable"
+        from dm_control import suite
+    return suite
+
+
 class DMControl(gym.Env):
     """A task. Each step repeats its action. Episodes end by time, in a few tasks also by failure.
 
@@ -70,8 +96,7 @@ class DMControl(gym.Env):
     render_mode = "rgb_array"
 
     def __init__(self, task: str, pixels: bool = False, action_repeat: int | None = None):
-        from dm_control import suite
-
+        suite = _suite(pixels)
         domain, _, name = task.partition("-")
         with without_known_warnings():
             self._env, self._pixels = suite.load(domain, name), pixels

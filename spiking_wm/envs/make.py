@@ -3,18 +3,23 @@
 import dataclasses
 import difflib
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import cache
+from importlib.metadata import entry_points
 from operator import attrgetter
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import gymnasium as gym
 
 from spiking_wm.core.errors import UserError
 from spiking_wm.core.extras import missing_extra
+from spiking_wm.core.game_loop import told
 from spiking_wm.envs.mujoco_warnings import without_known_warnings
 from spiking_wm.envs.registration import register_for
 
-EnvLike = str | gym.Env | Callable[[], gym.Env]
+EnvLike = str | gym.Env | Callable[..., gym.Env]
+ENTRY_POINTS = "gymnasium.envs"  # group of entry points with which packages register their environments
 _CHANGED = " (changed)"  # ends the name of an environment that is not as its id makes it
 
 
@@ -25,7 +30,7 @@ class EnvSource(NamedTuple):
     """
 
     name: str
-    factory: Callable[[], gym.Env]
+    factory: Callable[..., gym.Env]
     single: bool = False
 
 
@@ -44,8 +49,9 @@ def source_of(env: EnvLike) -> EnvSource:
     if isinstance(env, gym.Env):
         spec = env.spec
         if spec is None or any(wrapper.kwargs is None for wrapper in spec.additional_wrappers):
-            return EnvSource(_name_of(type(env)), lambda: env, single=True)
-        return EnvSource(spec.id if _as_registered(spec) else spec.id + _CHANGED, lambda: gym.make(spec))
+            return EnvSource(_name_of(type(env)), _the_same(env), single=True)
+        name = spec.id if _as_registered(spec) else spec.id + _CHANGED
+        return EnvSource(name, lambda **kwargs: gym.make(spec, **kwargs))
     if isinstance(env, gym.vector.VectorEnv) or not callable(env):
         raise UserError(
             f"env is {type(env).__name__}: give an id, 'module:name', a function that makes an environment,"
@@ -64,8 +70,23 @@ def _as_registered(spec: Any) -> bool:
     return dataclasses.replace(spec, kwargs=kwargs) == gym.registry.get(spec.id)
 
 
-def make_env(env: EnvLike) -> gym.Env:
+def _the_same(env: gym.Env) -> Callable[..., gym.Env]:
+    def factory(**kwargs: Any) -> gym.Env:
+        if kwargs:
+            raise UserError(
+                "env_kwargs are for an environment that is still to be made: give a function or an id"
+            )
+        return env
+
+    return factory
+
+
+def make_env(env: EnvLike, kwargs: Mapping[str, Any] = MappingProxyType({})) -> gym.Env:
     """Make an environment.
+
+    Args:
+        env: as in `source_of`.
+        kwargs: arguments of its constructor; of an id also those of `gymnasium.make`.
 
     Raises:
         UserError: for an id that Gymnasium does not know or cannot make, or if an extra is missing.
@@ -75,19 +96,16 @@ def make_env(env: EnvLike) -> gym.Env:
         with missing_extra():
             _load(name)
             with without_known_warnings():
-                made = factory()
+                made = factory(**kwargs)
     except UserError:
         raise
-    except Exception as error:  # of Gymnasium, or of whoever wrote the environment
-        raise UserError(f"environment '{name}' cannot be made: {_told(error)}") from error
+    except (Exception, SystemExit) as error:  # of Gymnasium, or of whoever wrote the environment
+        wrong = isinstance(error, TypeError) and "argument" in str(error)
+        advice = ": give its arguments as env_kwargs:='{name: value}'" if wrong else ""
+        raise UserError(f"environment '{name}' cannot be made: {told(error)}{advice}") from error
     if not isinstance(made, gym.Env):
         raise UserError(f"'{name}' makes no Gymnasium environment but {type(made).__name__}")
     return made
-
-
-def _told(error: BaseException) -> str:
-    text = " ".join(str(error).split())
-    return text if isinstance(error, gym.error.Error) else f"{type(error).__name__}: {text}"
 
 
 def _load(name: str) -> None:
@@ -106,12 +124,14 @@ def check_env(env_id: str) -> None:
     _by_name(env_id)
 
 
-def _by_name(env_id: str) -> Callable[[], gym.Env]:
+def _by_name(env_id: str) -> Callable[..., gym.Env]:
     module_name, colon, name = env_id.partition(":")
     if not colon:
         register_for(env_id)
+        if env_id not in gym.registry:
+            _register_those_of_packages()
         _check_registered(env_id)
-        return lambda: gym.make(env_id)
+        return lambda **kwargs: gym.make(env_id, **kwargs)
     try:
         with missing_extra():
             module: Any = importlib.import_module(module_name)
@@ -122,9 +142,9 @@ def _by_name(env_id: str) -> Callable[[], gym.Env]:
             f"env:={env_id}: there is no module '{error.name}': install it, or set PYTHONPATH"
         ) from None
     except (Exception, SystemExit) as error:
-        raise UserError(f"env:={env_id}: '{module_name}' cannot be imported: {_told(error)}") from error
+        raise UserError(f"env:={env_id}: '{module_name}' cannot be imported: {told(error)}") from error
     if name in gym.registry:
-        return lambda: gym.make(name)
+        return lambda **kwargs: gym.make(name, **kwargs)
     try:
         factory = attrgetter(name)(module)
     except AttributeError:
@@ -134,6 +154,18 @@ def _by_name(env_id: str) -> Callable[[], gym.Env]:
     raise UserError(
         f"env:={env_id}: '{module_name}' registers no environment '{name}' and has no such function"
     )
+
+
+@cache
+def _register_those_of_packages() -> None:
+    """Load the entry points of installed packages: functions, or modules, that register environments."""
+    for point in entry_points(group=ENTRY_POINTS):
+        try:
+            loaded = point.load()
+            if callable(loaded):
+                loaded()
+        except (Exception, SystemExit) as error:  # of a package that may not be concerned
+            print(f"warning: {point.value} registers no environments: {told(error)}", flush=True)
 
 
 def _check_registered(env_id: str) -> None:

@@ -4,14 +4,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import gymnasium as gym
 import yaml
 
 from spiking_wm.core.errors import UserError
-from spiking_wm.core.files import write_atomically
-from spiking_wm.core.options import read_yaml, values
+from spiking_wm.core.files import lock, write_atomically
+from spiking_wm.core.options import override, read_yaml, values
 from spiking_wm.core.presets import GIVEN, Setup, agent_of, as_recorded, by_dotted_name
-from spiking_wm.core.schedule import Schedule
+from spiking_wm.core.schedule import Schedule, env_arguments
 from spiking_wm.core.storage import load_facts
+from spiking_wm.envs.make import make_env
+
+LOG, LOCK = "log.txt", ".lock"  # in a run's folder: tracebacks of exceptions; locked by who learns
 
 
 class RunConfig(NamedTuple):
@@ -37,6 +41,51 @@ class RunConfig(NamedTuple):
         origins = dict(self.origins) | dict.fromkeys(changed, GIVEN)
         return as_recorded(self.algorithm, recorded | changed, origins)
 
+    @property
+    def env_kwargs(self) -> dict[str, Any]:
+        """Arguments of the environment's constructor."""
+        return env_arguments(self.options.get("env_kwargs", ""))
+
+    def make_env(self) -> gym.Env:
+        """Make the environment of this run.
+
+        Raises:
+            UserError: if it cannot be made.
+        """
+        return make_env(self.env, self.env_kwargs)
+
+
+def without_evaluations(setup: Setup, why: str) -> Setup:
+    """The setup of an environment that there is only one instance of: nothing is evaluated.
+
+    Args:
+        setup: the setup.
+        why: recorded as the origin of ``evaluation.every``.
+
+    Raises:
+        UserError: if the user gave ``evaluation.every``.
+    """
+    if not setup.schedule.evaluation.every:
+        return setup
+    if setup.origins.get("evaluation.every") == GIVEN:
+        raise UserError(
+            "evaluations need a second environment, and there is only one: give evaluation.every:=0, or a"
+            " function that makes environments"
+        )
+    schedule = override(setup.schedule, {"evaluation.every": 0})
+    origins = {**setup.origins, "evaluation.every": why}
+    return Setup(setup.algorithm, setup.agent, setup.agent_options, schedule, origins)
+
+
+def checked(setup: Setup) -> Setup:
+    """The setup as it runs: with no evaluations in an environment that must be alone.
+
+    Raises:
+        UserError: as `without_evaluations`, or for ``env_kwargs`` that are no mapping.
+    """
+    _ = setup.schedule.env_arguments
+    return without_evaluations(setup, "env_alone") if setup.schedule.env_alone else setup
+
 
 def options_of(setup: Setup) -> dict[str, Any]:
     """All options by dotted name, with YAML and ROS types."""
@@ -51,7 +100,18 @@ def is_run(path: Path) -> bool:
 
 def has_begun(path: Path) -> bool:
     """True if the run has a policy already, which must not be overwritten."""
-    return is_run(path) and (path / "policies").exists()
+    return is_run(path) and (path / "policies").exists() and not is_abandoned(path)
+
+
+def is_abandoned(path: Path) -> bool:
+    """True if a run was stopped before anything of it was saved: its folder is free."""
+    if any((path / "checkpoints").glob("[!.]*")) or not (path / LOCK).exists():
+        return False
+    try:
+        lock(path / LOCK).close()
+    except OSError:  # a process learns in it
+        return False
+    return True
 
 
 def done(checkpoint: Path, options: Schedule) -> bool:

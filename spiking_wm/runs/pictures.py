@@ -1,5 +1,6 @@
 """Picture files of a run: learning curve, and comparison of a dream with reality."""
 
+import io
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from spiking_wm.core.extras import missing_extra
+from spiking_wm.core.files import write_atomically
 from spiking_wm.runs import figures
 from spiking_wm.runs.folder import Run
 
@@ -40,10 +42,12 @@ def film(segment: Mapping[str, np.ndarray], path: Path) -> Path:
     real, dream = (np.stack([figures.shown(p) for p in segment[name]]) for name in ("real", "dream"))
     apart = np.abs(real.astype(np.int16) - dream).astype(np.uint8)
     frames = np.concatenate([real, dream, apart], 2).repeat(_FILM_SCALE, 1).repeat(_FILM_SCALE, 2)
-    iio.imwrite(path, frames, duration=_FILM_PACE, loop=0)
+    write_atomically(path, iio.imwrite("<bytes>", frames, extension=path.suffix, duration=_FILM_PACE, loop=0))
     return path
 
 
 def _save(figure: Figure, path: Path) -> Path:
-    figure.savefig(path, dpi=120)
+    content = io.BytesIO()
+    figure.savefig(content, format=path.suffix[1:], dpi=120)
+    write_atomically(path, content.getvalue())
     return path

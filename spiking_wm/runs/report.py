@@ -9,17 +9,18 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
+import gymnasium as gym
 import numpy as np
 from matplotlib.figure import Figure
 
 from spiking_wm.chips.backends.recorder import InputRecorder
 from spiking_wm.core.errors import UserError
-from spiking_wm.core.files import newest_checkpoint
+from spiking_wm.core.files import newest_checkpoint, write_atomically
+from spiking_wm.core.game_loop import close
 from spiking_wm.core.spaces import Spaces
-from spiking_wm.envs.make import make_env
 from spiking_wm.runs import figures
-from spiking_wm.runs.policy_bundle import load_bundle, make_policy
 from spiking_wm.runs.folder import Run
+from spiking_wm.runs.policy_bundle import load_bundle, make_policy
 from spiking_wm.training.evaluation import episode_return
 
 # evaluations around a dream: episodes per policy, first seed, largest number of steps
@@ -77,7 +78,7 @@ def report(
     body = "".join(f"<h2>{section.title}</h2>\n{section.body}\n" for section in sections)
     text = f"<!doctype html><html lang=en><meta charset=utf-8><title>{title}</title><style>{_STYLE}</style>"
     file = run.path / "report.html"
-    file.write_text(f"{text}<h1>{title}</h1>\n{body}</html>\n")
+    write_atomically(file, f"{text}<h1>{title}</h1>\n{body}</html>\n".encode())
     return file
 
 
@@ -152,7 +153,7 @@ def _dreams(
     if not pairs:
         return
     try:
-        env = make_env(run.config.env)
+        env = _env_of(run)
     except UserError as error:  # of an environment that its name is not enough for
         note = f"<p class=note>Not evaluated: {html.escape(str(error))}</p>"
         yield Section("What dreams changed", note)
@@ -168,7 +169,7 @@ def _dreams(
         judged.append((number, returns(before), returns(after)))
         if time.monotonic() - began > _PATIENCE:
             break
-    env.close()
+    close(env)
     judged.sort()
     better = sum(after > before for _, before, after in judged)
     mean = np.mean([after - before for _, before, after in judged])
@@ -180,6 +181,12 @@ def _dreams(
     table = _table(["dream", "before", "after", "change"], rows)
     body = f"{told}<p class=note>{note}</p><details><summary>all</summary>{table}</details>"
     yield Section("What dreams changed", _picture(figures.around_dreams(judged)) + body)
+
+
+def _env_of(run: Run) -> gym.Env:
+    if run.config.options.get("env_alone"):
+        raise UserError("the environment is made by training only (env_alone:=true)")
+    return run.config.make_env()
 
 
 def _far_apart_first(pairs: Sequence[Item]) -> list[Item]:
@@ -195,7 +202,7 @@ def _spikes(run: Run) -> Iterator[Section]:
 
     try:
         checkpoint = newest_checkpoint(run.path)
-        env = make_env(run.config.env)
+        env = _env_of(run)
         policy = make_policy(load_bundle(checkpoint / "policy.safetensors"), Spaces.of(env))
         network = policy.chip_network()
     except UserError as error:
@@ -206,7 +213,7 @@ def _spikes(run: Run) -> Iterator[Section]:
     while len(recorder.inputs) < _DECISIONS:
         episode_return(policy, env, seed, _DECISIONS)
         seed += 1
-    env.close()
+    close(env)
     costs = count(network, np.stack(recorder.inputs[:_DECISIONS], 1))
     rows = [
         (
@@ -221,9 +228,9 @@ def _spikes(run: Run) -> Iterator[Section]:
     total = sum(cost.energy for cost in costs)
     table = _table(["layer", "neurons", "rate, spikes per tick", "synaptic operations", "energy, nJ"], rows)
     note = (
-        f"A decision of {network.ticks} ticks, mean of {_DECISIONS} in greedy episodes. Energy is an estimate:"
-        f" {PER_OPERATION} pJ a synaptic operation, {PER_UPDATE:g} pJ a neuron update (Loihi, Davies et al."
-        f" 2018); {total:.0f} nJ in all."
+        f"A decision of {network.ticks} ticks, mean of {_DECISIONS} in greedy episodes. Energy is an"
+        f" estimate: {PER_OPERATION} pJ a synaptic operation, {PER_UPDATE:g} pJ a neuron update (Loihi,"
+        f" Davies et al. 2018); {total:.0f} nJ in all."
     )
     yield Section("Spikes and energy of the policy", f"{table}<p class=note>{note}</p>")
 

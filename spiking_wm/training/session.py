@@ -1,16 +1,17 @@
 """The environments of a training run: episodes, seeds, evaluations, and resuming after a stop."""
 
-import math
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import gymnasium as gym
 import numpy as np
 
 from spiking_wm.core.contract import Transition
 from spiking_wm.core.errors import UserError
-from spiking_wm.core.game_loop import begin, take_step
-from spiking_wm.core.spaces import Spaces
+from spiking_wm.core.game_loop import begin, close, cut_off_warning, limit_of, take_step
+from spiking_wm.core.schedule import Schedule
+from spiking_wm.core.spaces import Spaces, name_of
 from spiking_wm.energy.battery import BatteryOptions
 from spiking_wm.envs.battery import EnvBattery
 from spiking_wm.envs.make import EnvLike, make_env, source_of
@@ -29,6 +30,18 @@ class Pending(NamedTuple):
     reward: float = 0.0
 
 
+def _second(env: EnvLike, env_kwargs: Mapping[str, Any]) -> gym.Env:
+    try:
+        return make_env(env, env_kwargs)
+    except UserError as error:
+        advice = "it is the second one, for evaluations: env_alone:=true does without"
+        raise UserError(f"{error}; {advice}") from error.__cause__
+
+
+def _print_warning(text: str) -> None:
+    print(f"warning: {text}", flush=True)
+
+
 class Session:
     """Steps a training environment, and a second environment for evaluations.
 
@@ -38,34 +51,70 @@ class Session:
     Args:
         env: an environment, its id or a function that makes it; see `spiking_wm.envs.make`.
         seed: the run's seed.
-        steps: training steps of the whole run.
+        steps: training steps of the whole run; 0: evaluations only, in the same instance.
         evaluate_every: training steps between evaluations, from step 0 to the last; 0 for none.
         evaluation_episodes: greedy episodes per evaluation.
+        longest: steps after which an evaluation episode is truncated, with a warning; 0: as
+            `spiking_wm.core.game_loop.limit_of`.
+        env_kwargs: arguments of the environment's constructor.
+        warn: called with the text of a warning.
 
     Raises:
         UserError: if the environment cannot be made, or a single instance is given with evaluations.
     """
 
     def __init__(
-        self, env: EnvLike, seed: int, steps: int, evaluate_every: int = 0, evaluation_episodes: int = 10
+        self,
+        env: EnvLike,
+        seed: int,
+        steps: int,
+        evaluate_every: int = 0,
+        evaluation_episodes: int = 10,
+        longest: int = 0,
+        env_kwargs: Mapping[str, Any] = MappingProxyType({}),
+        warn: Callable[[str], None] = _print_warning,
     ):
         self._given = source_of(env).single  # a single instance is closed by the caller
-        if evaluate_every and self._given:
+        if evaluate_every and steps and self._given:
             raise UserError(
                 "evaluations need a second environment: give a function that makes environments, or"
                 " evaluation.every:=0"
             )
-        self._training = make_env(env)
-        self._evaluation = make_env(env) if evaluate_every else self._training
-        self.spaces = Spaces.of(self._training)
-        self._seed, self._steps = seed, steps
+        self._seed, self._steps, self._warn = seed, steps, warn
         self._evaluate_every, self._evaluation_episodes = evaluate_every, evaluation_episodes
         self.battery: EnvBattery | None = None
         self._evaluated_at: int | None = None  # training step of the last evaluation
         self._evaluating: Pending | None = None
-        self._end_requested = False
+        self._end_requested = self._has_warned = False
         self._episode_seed = self._next_seed = -1  # as in `Transition`
-        self._training_pending = self._begin(episode=0, step=0)
+        self._evaluation = self._training = make_env(env, env_kwargs)
+        try:
+            self.spaces = Spaces.of(self._training)
+            if evaluate_every and steps:
+                self._evaluation = _second(env, env_kwargs)
+            self._longest = limit_of(self._evaluation, longest)
+            self._training_pending = self._begin(episode=0, step=0)
+        except BaseException:
+            self.close()
+            raise
+
+    @staticmethod
+    def of(env: EnvLike, schedule: Schedule) -> "Session":
+        """The session of a run.
+
+        Raises:
+            UserError: as the constructor.
+        """
+        evaluation = schedule.evaluation
+        return Session(
+            env,
+            schedule.seed,
+            schedule.steps,
+            evaluation.every,
+            evaluation.episodes,
+            evaluation.longest,
+            schedule.env_arguments,
+        )
 
     def fit_battery(self, kind: str, options: BatteryOptions) -> None:
         """Add a battery to training; its charge is kept between episodes. Evaluations have none.
@@ -112,16 +161,19 @@ class Session:
         pending = self.pending()
         env = self._evaluation if pending.evaluation else self._training
         action = self.spaces.check_action(action)
-        step = take_step(env, pending.observation, action)
-        if not math.isfinite(step.reward):
-            raise UserError(f"the reward of step {pending.step} is {step.reward}: check the environment")
+        given = self.spaces.env_action(action)
+        step = take_step(env, pending.observation, given, number=pending.step)
+        cut_off = pending.evaluation and pending.episode_step + 1 >= self._longest and not step.done
+        if cut_off and not self._has_warned:
+            self._has_warned = True
+            self._warn(cut_off_warning(env, self._longest))
         transition = Transition(
             pending.observation,
             action,
             step.reward,
             self.spaces.check_observation(step.next_observation),
             step.terminated,
-            step.truncated or (self._end_requested and not pending.evaluation),
+            step.truncated or cut_off or (self._end_requested and not pending.evaluation),
             pending.episode,
             pending.step,
             policy_version,
@@ -196,28 +248,61 @@ class Session:
         actions: Sequence[np.ndarray],
         evaluated_at: int | None = None,
         episode_seed: int = -1,
+        observation: np.ndarray | None = None,
     ) -> None:
         """Continue at ``step``, ``len(actions)`` steps into an episode, by replaying that episode.
 
-        ``evaluated_at`` is the training step of the last finished evaluation, if any; ``episode_seed`` as in
-        `Transition`.
+        If the replay comes to something else than was recorded (randomness without a seed, hardware), a
+        warning is given; the environment is reset, the episode is truncated at its next step, and a new one
+        begins.
+
+        Args:
+            episode: number of the episode.
+            step: training steps so far.
+            actions: of the episode so far.
+            evaluated_at: training step of the last finished evaluation, if any.
+            episode_seed: as in `Transition`.
+            observation: recorded after the last action; None: not recorded.
         """
         self._evaluating, self._evaluated_at, self._episode_seed = None, evaluated_at, episode_seed
         self._training_pending = self._begin(episode, step - len(actions))
         for action in actions:
             pending = self._training_pending
-            again = take_step(self._training, pending.observation, action)
+            given = self.spaces.env_action(action)
+            again = take_step(self._training, pending.observation, given, number=pending.step)
             self._training_pending = pending._replace(
                 observation=self.spaces.check_observation(again.next_observation),
                 step=pending.step + 1,
                 episode_step=pending.episode_step + 1,
                 reward=again.reward,
             )
+            if again.done:
+                break
+        same = self._training_pending.step == step and (
+            observation is None or np.array_equal(self._training_pending.observation, observation)
+        )
+        if not same:
+            self._warn(
+                f"{name_of(self._training)} does not repeat its episode (randomness without the seed of"
+                f" reset, or hardware): episode {episode} ends with the next step, and a new one begins"
+            )
+            begun = self._begin(episode, step)
+            self._training_pending = begun._replace(episode_step=len(actions))
+            self.end_episode()
 
     def close(self) -> None:
-        """Close the environments that this session made."""
+        """Close the environments that this session made.
+
+        Raises:
+            UserError: if one cannot be closed; while another exception is raised, that one goes on.
+        """
         if self._given:
             return
-        self._training.close()
-        if self._evaluation is not self._training:
-            self._evaluation.close()
+        failed: UserError | None = None
+        for env in {id(env): env for env in (self._training, self._evaluation)}.values():
+            try:
+                close(env)
+            except UserError as error:
+                failed = failed or error
+        if failed:
+            raise failed

@@ -47,6 +47,6 @@ def collect_demonstrations(given: dict[str, str]) -> None:
         returns = np.array([episode.rewards.sum() for episode in data.iterate_episodes()])
         figures = (f"{x:.1f}" for x in (returns.mean(), returns.min(), returns.max()))
         table.add_row(name, str(len(returns)), str(data.total_steps), *figures)
-    console = Console()
+    console = Console(markup=False, emoji=False)
     console.print(table)
     console.print(f"to learn from them: ./swm train algorithm:=spiking_dt env:={chosen['env']}")

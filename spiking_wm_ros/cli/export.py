@@ -12,9 +12,9 @@ from spiking_wm.chips.network import ChipNetwork
 from spiking_wm.core.contract import Policy
 from spiking_wm.core.errors import UserError
 from spiking_wm.core.files import newest_checkpoint
+from spiking_wm.core.game_loop import close
 from spiking_wm.core.options import suggestion
 from spiking_wm.core.spaces import Spaces
-from spiking_wm.envs.make import make_env
 from spiking_wm.runs.config import read_config
 from spiking_wm.runs.policy_bundle import load_bundle, make_policy
 from spiking_wm.training.evaluation import episode_return
@@ -42,13 +42,13 @@ def export(given: dict[str, str]) -> None:
         raise UserError(f"decisions:={chosen['decisions']} is not a whole number from 1 on")
     checkpoint = newest_checkpoint(Path(chosen["checkpoint"]))
     config = read_config(checkpoint.parent.parent)
-    env = make_env(config.env)
+    env = config.make_env()
     policy = make_policy(load_bundle(checkpoint / "policy.safetensors"), Spaces.of(env))
     network = policy.chip_network()
     file = Path(chosen["file"] or checkpoint.parent.parent / "policy.nir")
     nir_files.write(network, file)
     inputs = _network_inputs(policy, env, int(chosen["decisions"]))
-    env.close()
+    close(env)
     _show(network, np.stack(inputs, 1), file)
 
 
@@ -75,7 +75,7 @@ def _show(network: ChipNetwork, inputs: np.ndarray, file: Path) -> None:
         for name in ("spikes", "synaptic_operations", "updates", "energy")
     )
     table.add_row("all", *(str(x) for x in totals), *(f"{x:.1f}" for x in sums))
-    console = Console()
+    console = Console(markup=False, emoji=False)
     console.print(table)
     console.print(
         f"estimated by {PER_OPERATION} pJ a synaptic operation and {PER_UPDATE:g} pJ a neuron update, Loihi"

@@ -1,17 +1,22 @@
 """The graph that trains: bridge, policy and dreamer; with a battery also a scheduler."""
 
-import time
+from collections import ChainMap
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
+from spiking_wm.agents import check_spaces
 from spiking_wm.core.errors import UserError
+from spiking_wm.core.game_loop import close
 from spiking_wm.core.presets import Setup, algorithms, resolve
+from spiking_wm.core.spaces import Spaces
 from spiking_wm.energy.battery import BatteryOptions
 from spiking_wm.energy.phases import DreamBounds, PhaseOptions
 from spiking_wm.envs.battery import BATTERIES, NONE
-from spiking_wm.envs.make import check_env
-from spiking_wm.runs.config import done, has_begun, options_of
+from spiking_wm.envs.make import check_env, make_env
+from spiking_wm.runs.config import checked, done, has_begun, options_of
+from spiking_wm.runs.folder import new_run_path
 from spiking_wm_ros.graph.parts import (
     BACKEND,
     RATE,
@@ -30,16 +35,8 @@ from spiking_wm_ros.graph.parts import (
 
 _SUBJECT = (
     Argument("algorithm", "popsan_dream", "name of a file in config/algorithms", tuple(algorithms())),
-    Argument("env", "InvertedPendulum-v5", "Gymnasium environment id"),
+    Argument("env", "InvertedPendulum-v5", "Gymnasium environment id, module:Id-v0 or module:function"),
 )
-
-
-def _new_run_path(arguments: Mapping[str, str], setup: Setup) -> Path:
-    if arguments["run"]:
-        return Path(arguments["run"])
-    stamp = time.strftime("%Y%m%d-%H%M%S")
-    env = arguments["env"].replace("/", "-")
-    return Path("runs") / f"{env}_{setup.algorithm}_s{setup.schedule.seed}_{stamp}"
 
 
 class Subject(NamedTuple):
@@ -51,24 +48,67 @@ class Subject(NamedTuple):
     checkpoint: Path | None
 
 
-def subject(arguments: Mapping[str, str], options: Mapping[str, str]) -> Subject:
+def subject(arguments: ChainMap[str, str], options: Mapping[str, str]) -> Subject:
     """A new run, or a resumed one with its former options, except those that are given.
+
+    Args:
+        arguments: those that the user gave, and the defaults.
+        options: of the algorithm and the run.
 
     Raises:
         UserError: for invalid arguments or options.
     """
     if arguments["resume"]:
         checkpoint, run, config = checkpoint_of(arguments, "resume")
-        setup = config.resolve(dict(options))
+        own = {"algorithm": config.algorithm, "env": config.env, "run": str(run)}
+        _check_same(arguments.maps[0], own)
+        setup = checked(config.resolve(dict(options)))
         if done(checkpoint, setup.schedule):
-            raise UserError(f"{run} has done its {setup.schedule.steps} steps: give a larger steps:=")
+            raise UserError(
+                f"{run} has done its {setup.schedule.steps} steps: give a larger steps:=, or read its report,"
+                f" {run / 'report.html'} (./swm report {run} writes it)"
+            )
         return Subject(setup, config.env, run, checkpoint)
-    setup = resolve(arguments["algorithm"], arguments["env"], dict(options))
+    setup = checked(resolve(arguments["algorithm"], arguments["env"], dict(options)))
     check_env(arguments["env"])
-    path = _new_run_path(arguments, setup)
+    path = Path(arguments["run"]) if arguments["run"] else new_run_path(setup, arguments["env"])
     if has_begun(path):
         raise UserError(f"{path} is a run already: choose another run:=, or resume:={path}")
     return Subject(setup, arguments["env"], path, None)
+
+
+def _check_same(given: Mapping[str, str], own: Mapping[str, str]) -> None:
+    """Check that arguments given with ``resume:=`` are those of the run.
+
+    Raises:
+        UserError: for another algorithm, environment or folder.
+    """
+    for name, value in own.items():
+        said = given.get(name, value)
+        if said != value and not (name == "run" and Path(said).resolve() == Path(value)):
+            raise UserError(
+                f"{name}:={said} is not that of the run to resume ({name}:={value}): leave it out, or start a"
+                f" new run without resume:="
+            )
+
+
+def _check_fits(chosen: Subject) -> None:
+    """Make a new run's environment once, to refuse here what its algorithm does not take.
+
+    An environment that must be alone is not made: then the learner refuses it.
+
+    Raises:
+        UserError: if it cannot be made, or does not fit.
+    """
+    schedule = chosen.setup.schedule
+    if chosen.checkpoint or schedule.env_alone:
+        return
+    env = make_env(chosen.env, schedule.env_arguments)
+    try:
+        check_spaces(chosen.setup.agent, Spaces.of(env))
+    finally:
+        with suppress(UserError):  # training says so at its end
+            close(env)
 
 
 ENERGY = {"bridge": (BatteryOptions,), "scheduler": (PhaseOptions, DreamBounds)}  # options by node
@@ -85,11 +125,13 @@ def _energy(battery: str, options: Mapping[str, str]) -> tuple[dict[str, dict], 
     return parameters, left
 
 
-def _train(arguments: Mapping[str, str], options: Mapping[str, str]) -> ResolvedGraph:
+def _train(arguments: ChainMap[str, str], options: Mapping[str, str]) -> ResolvedGraph:
     rate = number(arguments, "rate_hz")
     runs_on, options = backend(arguments, options, 1 / rate if rate else 0.0)
     energy, options = _energy(arguments["battery"], options)
-    setup, env, run, checkpoint = subject(arguments, options)
+    chosen = subject(arguments, options)
+    _check_fits(chosen)
+    setup, env, run, checkpoint = chosen
     run, schedule = run.resolve(), setup.schedule
     resume = str(checkpoint or "")
     bridge = {
@@ -98,6 +140,8 @@ def _train(arguments: Mapping[str, str], options: Mapping[str, str]) -> Resolved
         "steps": schedule.steps,
         "evaluation.every": schedule.evaluation.every,
         "evaluation.episodes": schedule.evaluation.episodes,
+        "evaluation.longest": schedule.evaluation.longest,
+        "env_kwargs": schedule.env_kwargs,
         "rate_hz": rate,
         "resume": resume,
     }

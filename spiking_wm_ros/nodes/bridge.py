@@ -3,6 +3,7 @@
 import sys
 import time
 from collections import deque
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,8 +17,9 @@ from spiking_wm_msgs.srv import Reset
 from std_msgs.msg import Bool, String
 
 from spiking_wm.core.contract import Transition
+from spiking_wm.core.errors import UserError
 from spiking_wm.core.options import group, option
-from spiking_wm.core.schedule import EvaluationSchedule
+from spiking_wm.core.schedule import EvaluationSchedule, env_arguments
 from spiking_wm.energy.battery import BatteryOptions
 from spiking_wm.envs.battery import BATTERIES, NONE
 from spiking_wm.runs.folder import resume_point
@@ -27,7 +29,16 @@ from spiking_wm_ros.nodes.camera import CameraPublisher
 from spiking_wm_ros.nodes.health import Health, spread
 from spiking_wm_ros.nodes.main import run
 from spiking_wm_ros.nodes.managed import ManagedNode
-from spiking_wm_ros.nodes.messages import from_array, to_array, to_battery_state, to_header, to_transition
+from spiking_wm_ros.nodes.messages import (
+    check_follows,
+    check_version,
+    from_array,
+    phase_name,
+    to_array,
+    to_battery_state,
+    to_header,
+    to_transition,
+)
 from spiking_wm_ros.nodes.parameters import declare, refuse_unknown
 
 _RESEND_AFTER = 1.0  # seconds without an answer
@@ -38,7 +49,8 @@ _REST_TICK = 0.2  # seconds
 class BridgeOptions:
     """Parameters of the bridge."""
 
-    env: str = option("InvertedPendulum-v5", "Gymnasium environment id")
+    env: str = option("InvertedPendulum-v5", "Gymnasium environment id, module:Id-v0 or module:function")
+    env_kwargs: str = option("", "arguments of the environment's constructor, as {length: 2}")
     seed: int = option(0, "seed of the run; every episode's seed follows from it", 0, 2**31 - 1)
     steps: int = option(0, "training steps; 0 for evaluation only", 0)
     evaluation: EvaluationSchedule = group(EvaluationSchedule(every=0))
@@ -83,11 +95,11 @@ class Bridge(ManagedNode):
         spaces = self.create_publisher(String, "spaces", qos.LATCHED)
         spaces.publish(String(data=self._session.spaces.to_json()))
         self.create_subscription(Action, "action", self._on_action, qos.NEWEST)
-        self.create_subscription(PolicyVersion, "policy_version", self._on_policy, qos.LATCHED)
+        self.create_subscription(PolicyVersion, "policy_version", self._on_policy, qos.LATCHED_FROM_ALL)
         self._rests = self.create_publisher(Bool, "resting", qos.LATCHED)
         self._rests.publish(Bool(data=False))
         self._batteries = self.create_publisher(BatteryState, "battery_state", qos.OFFERED_SENSOR)
-        self.create_subscription(Phase, "phase", self._on_phase, qos.LATCHED)
+        self.create_subscription(Phase, "phase", self._on_phase, qos.LATCHED_FROM_ALL)
         self.create_service(Reset, "~/reset", self._on_reset)
         self.create_timer(_REST_TICK, self._pass_time)
         self.create_timer(0.1, self._look_after)
@@ -100,7 +112,16 @@ class Bridge(ManagedNode):
         o = self.options
         # without training steps, there is one evaluation
         evaluate_every = o.evaluation.every if o.steps else 1
-        session = Session(o.env, o.seed, o.steps, evaluate_every, o.evaluation.episodes)
+        session = Session(
+            o.env,
+            o.seed,
+            o.steps,
+            evaluate_every,
+            o.evaluation.episodes,
+            o.evaluation.longest,
+            env_arguments(o.env_kwargs),
+            self.get_logger().warning,
+        )
         if o.resume:
             session.resume(**resume_point(Path(o.resume)))
         if o.battery != NONE:
@@ -167,6 +188,8 @@ class Bridge(ManagedNode):
         self._sent_at = now
 
     def _on_policy(self, message: PolicyVersion) -> None:
+        check_version(message)
+        check_follows(message, self._policy)
         self._policy = message
         if self._started and self._sent is None:
             self._send()
@@ -188,6 +211,7 @@ class Bridge(ManagedNode):
     # --- rest ---
 
     def _on_phase(self, message: Phase) -> None:
+        phase_name(message)  # an unknown one is dropped
         self._phase = message.phase
         if self._resting and self._may_act():
             self._session.begin_again()  # the battery has changed during the rest
@@ -239,6 +263,7 @@ class Bridge(ManagedNode):
             waiting.evaluation,
         ):
             return  # the answer to an observation that was repeated
+        from_array(message.action, shape=self._session.spaces.action.shape)  # drops what does not fit
         if self.options.rate_hz:
             self._answer = message
         else:
@@ -319,7 +344,8 @@ class Bridge(ManagedNode):
     def close(self) -> None:
         """Close the environment."""
         if self._session:
-            self._session.close()
+            with suppress(UserError) if self.raised else nullcontext():  # one error is enough
+                self._session.close()
 
 
 def main() -> None:

@@ -37,6 +37,7 @@ class CameraPublisher:
         self._publisher = node.create_publisher(CompressedImage, topic, qos.OFFERED_SENSOR)
         self._child: subprocess.Popen | None = None
         self._ready, self._stamp = False, None  # of the child; of the image that is being rendered
+        self._has_warned = False
         node.create_timer(_EVERY, self._look)
 
     def _look(self) -> None:
@@ -47,6 +48,9 @@ class CameraPublisher:
             self._cameras[id(env)] = Camera(env)
         camera = self._cameras[id(env)]
         if (seen := camera.snap()) is None:
+            if camera.failure and not self._has_warned:
+                self._has_warned = True
+                self._node.get_logger().warning(f"no camera images: {camera.failure}")
             return
         if self._child is None:
             self._start(camera)

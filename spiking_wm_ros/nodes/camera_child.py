@@ -34,8 +34,10 @@ def main(descriptor: int) -> None:
             file = BytesIO()
             Image.fromarray(picture).save(file, "JPEG", quality=_QUALITY)
             pipe.send_bytes(file.getvalue())
-    except (EOFError, OSError):
-        pass
+    except (EOFError, BrokenPipeError, ConnectionResetError):
+        pass  # the parent has ended
+    except Exception as error:  # of OpenGL, MuJoCo or Pillow: without images, everything else goes on
+        print(f"error: {type(error).__name__}: {' '.join(str(error).split())}", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":
