@@ -10,6 +10,7 @@ from spiking_wm.runs.folder import Run
 from spiking_wm.runs.in_process import train
 from spiking_wm.runs.learning_run import LearningRun
 from spiking_wm.runs.recorder import Recorder
+from spiking_wm.runs.writes import Writes
 from spiking_wm.training.session import Session
 from spiking_wm_ros.graph.specification import resolve_graph
 from test.conftest import ENV, SMALL, env_for
@@ -77,7 +78,7 @@ def test_little_experience_tells_nothing_of_dreams_yet(tmp_path, tiny, algorithm
 
 
 def test_losses_that_come_with_some_updates_only_are_recorded_too(tmp_path, tiny):
-    recorder = Recorder(start(tmp_path, tiny))
+    recorder = Recorder(start(tmp_path, tiny), Writes(False, lambda: False, print))
     for updates in range(1, 251):  # before the first step, as by demonstrations
         recorder.learned(0, updates, {"imitation_loss": 1.0})
     for step in range(1, 401):

@@ -79,6 +79,7 @@ class Scheduler:
         self._changed_at = now - options.hold  # time of the last change by battery or idleness
         self._worked_at = now
         self._idle = False
+        self._pressed = False  # the button of the emergency stop
 
     @property
     def phase(self) -> Phase:
@@ -107,10 +108,18 @@ class Scheduler:
         """Emergency stop: change to `Phase.STOPPED` immediately, until `resume`."""
         self.decision = Decision(Phase.STOPPED, "emergency stop: call ~/resume when it is safe")
 
+    def button(self, pressed: bool) -> None:
+        """Report the button of the emergency stop: pressing it stops, to let go of it does not resume."""
+        self._pressed = pressed
+        if pressed:
+            self.stop()
+
     def resume(self, now: float) -> str:
         """End an emergency stop. Returns the reason if that is refused, else ``""``."""
         if self.phase is not Phase.STOPPED:
             return "nothing to resume: the robot is not stopped"
+        if self._pressed:
+            return "the emergency stop is still pressed"
         self._worked_at = now
         self._act_or_rest("resumed after an emergency stop")
         return ""

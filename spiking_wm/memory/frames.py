@@ -1,5 +1,6 @@
 """Replay memory of stacked pictures that stores every picture once."""
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, NamedTuple
@@ -65,7 +66,7 @@ class Frames:
         # np.zeros maps memory without writing it: pages are allocated as rows are filled
         path = Path(file).expanduser()
         self._lock = _locked(path, stored, kind) if file else None
-        pictures = np.memmap(path, kind, "w+", shape=stored) if file else np.zeros(stored, kind)
+        pictures = _mapped(path, stored, kind) if file else np.zeros(stored, kind)
         fields = {
             "picture": pictures,
             "action": np.zeros(capacity, np.int64),
@@ -180,6 +181,21 @@ class Frames:
         for name, memory in self.fields.items():
             memory[: len(self)] = snapshot[name]
         self._next = snapshot["next"].clone() if "next" in snapshot else None
+
+
+def _mapped(path: Path, shape: tuple[int, ...], kind: str) -> np.ndarray:
+    """A new memory-mapped file with room on the disk: to write where there is none would kill the process."""
+    size = int(np.prod(shape)) * np.dtype(kind).itemsize
+    try:
+        with path.open("wb") as file:
+            os.posix_fallocate(file.fileno(), 0, size)
+    except OSError as error:
+        path.unlink()
+        raise UserError(
+            f"replay_file:={path} has no room for {size / 1e6:.0f} MB ({error.strerror}): free some disk"
+            " space, or choose a smaller replay"
+        ) from None
+    return np.memmap(path, kind, "r+", shape=shape)
 
 
 def _locked(path: Path, shape: tuple[int, ...], kind: str) -> IO:

@@ -5,6 +5,7 @@ import json
 import os
 import platform
 import re
+import shutil
 import sys
 import time
 from collections.abc import Mapping
@@ -15,13 +16,20 @@ import numpy as np
 
 from spiking_wm.core.contract import Weights
 from spiking_wm.core.errors import UserError
-from spiking_wm.core.files import CheckpointFolder, lock, newest_checkpoint, write_atomically
+from spiking_wm.core.files import (
+    CheckpointFolder,
+    append_traceback,
+    lock,
+    newest_checkpoint,
+    write_atomically,
+)
+from spiking_wm.core.game_loop import told
 from spiking_wm.core.options import values
 from spiking_wm.core.presets import Setup
 from spiking_wm.core.spaces import Spaces
 from spiking_wm.core.storage import load, load_facts, pack
+from spiking_wm.runs.config import LOCK, LOG, RunConfig, is_run, read_config, write_config
 from spiking_wm.runs.policy_bundle import check_spaces, load_bundle, pack_bundle
-from spiking_wm.runs.config import RunConfig, is_run, read_config, write_config
 from spiking_wm.runs.tables import Tables
 from spiking_wm.training import learner as learning
 from spiking_wm.training.learner import Evaluation, Learner
@@ -66,15 +74,16 @@ class Run:
         The previous options are kept until `commit_options` or `roll_back_options`.
 
         Raises:
-            UserError: if the folder cannot be written.
+            UserError: if the folder cannot be written; an existing run is then as it was.
         """
         run = Run(path)
         try:
             if is_run(path) and not run._before.exists():
                 write_atomically(run._before, (path / "config.yaml").read_bytes())
-            write_config(path, setup, env_id)
             write_atomically(path / "versions.json", json.dumps(_versions(), indent=1).encode())
+            write_config(path, setup, env_id)
         except OSError as error:
+            run.roll_back_options()
             raise UserError(f"run:={path} cannot be written ({error.strerror}): choose another one") from None
         return run
 
@@ -95,24 +104,60 @@ class Run:
         """Lock the folder against other learners until the returned file is closed.
 
         Raises:
-            UserError: if another process still learns in this folder after 10 s.
+            UserError: if another process still learns in this folder after 10 s, or it cannot be written.
         """
         deadline = time.monotonic() + _PATIENCE
         while True:
             try:
-                return lock(self.path / ".lock")
+                return lock(self.path / LOCK)
             except BlockingIOError:  # a killed process may take a moment to end
                 if time.monotonic() > deadline:
                     raise UserError(
                         f"another process learns in {self.path}: stop it first, or choose another run:="
                     ) from None
                 time.sleep(0.1)
+            except OSError as error:
+                raise UserError(
+                    f"{self.path} cannot be written ({error.strerror}): free some disk space"
+                ) from None
+
+    def clear(self) -> None:
+        """Delete what a run has left that was stopped before its first checkpoint."""
+        for name in ("policies", "tensorboard", "checkpoints"):
+            shutil.rmtree(self.path / name, ignore_errors=True)
+        for file in (*self.path.glob("*.csv"), self._segment):
+            file.unlink(missing_ok=True)
+
+    def one_line(self, error: BaseException) -> str:
+        """An exception in one line for the user; its traceback goes to the run's ``log.txt``."""
+        append_traceback(self.path / LOG, error)
+        if isinstance(error, UserError) and not error.__cause__:
+            return str(error)
+        text = str(error) if isinstance(error, UserError) else told(error)
+        return f"{text} (traceback in {self.path / LOG})"
 
     # --- tables ---
 
     def append(self, table: str, row: Mapping[str, Any]) -> None:
-        """Add a row to one of the CSV tables."""
-        self._tables.append(table, row)
+        """Add a row to one of the CSV tables.
+
+        Raises:
+            OSError: if it cannot be written; it is then written with the next one.
+        """
+        self._tables.keep(table, row)
+        self._tables.write(table)
+
+    def keep_row(self, table: str, row: Mapping[str, Any]) -> None:
+        """Add a row in memory; `write_rows` writes it."""
+        self._tables.keep(table, row)
+
+    def write_rows(self, table: str) -> None:
+        """Write the rows of a table that were added in memory.
+
+        Raises:
+            OSError: if they cannot be written; they are kept.
+        """
+        self._tables.write(table)
 
     def table(self, name: str) -> list[dict[str, str]]:
         """Rows of a CSV table; empty if there is none yet."""
@@ -145,7 +190,12 @@ class Run:
         return self.policies / f"policy_{version:06d}.safetensors"
 
     def write_policy(self, weights: Weights, setup: Setup, spaces: Spaces, version: int) -> Path:
-        """Write a policy bundle; delete old ones, which no process can still be loading."""
+        """Write a policy bundle; delete old ones, which no process can still be loading.
+
+        Raises:
+            OSError: if it cannot be written.
+            UserError: if the weights are not finite.
+        """
         path = self.policy_path(version)
         write_atomically(path, bundle_of(weights, setup, spaces, version))
         self.policy_path(version - _POLICIES_KEPT).unlink(missing_ok=True)
@@ -172,28 +222,35 @@ class Run:
 
     # --- dream against reality ---
 
+    @property
+    def _segment(self) -> Path:
+        return self.path / "dream.safetensors"
+
     def keep_segment(self, segment: Mapping[str, np.ndarray]) -> None:
-        """Keep a held-out segment and its prediction, for figures."""
-        if segment:
-            write_atomically(self.path / "dream.safetensors", pack(segment, {}))
+        """Keep a held-out segment and its prediction for figures, if it is finite."""
+        if segment and all(np.isfinite(values).all() for values in segment.values()):
+            write_atomically(self._segment, pack(segment, {}))
 
     def dream_against_reality(self) -> dict[str, np.ndarray]:
         """The segment stored by `keep_segment`; empty if there is none."""
-        file = self.path / "dream.safetensors"
-        return {name: tensor.numpy() for name, tensor in load(file)[0].items()} if file.exists() else {}
+        if not self._segment.exists():
+            return {}
+        return {name: tensor.numpy() for name, tensor in load(self._segment)[0].items()}
 
     # --- checkpoints ---
 
-    def save(self, learner: Learner, spaces: Spaces, config: RunConfig) -> Path:
+    def save(self, learner: Learner, spaces: Spaces, config: RunConfig, failed: bool = False) -> Path:
         """Write a checkpoint of learner, policy and environment.
 
         Args:
             learner: the learner.
             spaces: the environment's spaces.
             config: configuration with which the run is resumed.
+            failed: the learner has failed: the checkpoint is not taken as the newest of the run.
 
         Raises:
             OSError: if it cannot be written; older checkpoints stay.
+            UserError: if the learner's state is not finite.
         """
         facts = {
             "algorithm": config.algorithm,
@@ -204,13 +261,16 @@ class Run:
         }
         acting = learner.acting.weights if learner.acting else learner.agent.policy_weights()
         place = {name: getattr(learner, name) for name in _RESUMED_AT}
-        actions = np.array(learner.episode_actions)
+        episode = {"actions": np.array(learner.episode_actions)}
+        if learner.episode_observation is not None:
+            episode["observation"] = learner.episode_observation
         files = {
             "agent.safetensors": pack(learner.agent.snapshot(), facts),
             "policy.safetensors": bundle_of(acting, config.resolve(), spaces, learner.version),
-            "episode.safetensors": pack({"actions": actions}, place),
+            "episode.safetensors": pack(episode, place),
         }
-        return self.checkpoints.save(learner.step, files)
+        write = self.checkpoints.save_failed if failed else self.checkpoints.save
+        return write(learner.step, files)
 
     def restore(self, learner: Learner, spaces: Spaces, checkpoint: Path) -> None:
         """Restore a learner from a checkpoint.
@@ -232,6 +292,7 @@ class Run:
             ) from None
         actions = list(episode["actions"].numpy())
         learning.restore_counters(learner, facts["learner"], acting.weights, actions)
+        learner.episode_observation = _observation(episode)
 
     def newest(self) -> Path:
         """The newest checkpoint.
@@ -265,7 +326,13 @@ def resume_point(checkpoint: Path) -> dict[str, Any]:
         UserError: if the checkpoint is missing or damaged.
     """
     episode, facts = load(checkpoint / "episode.safetensors")
-    return {name: facts[name] for name in _RESUMED_AT} | {"actions": list(episode["actions"].numpy())}
+    at = {name: facts[name] for name in _RESUMED_AT}
+    return at | {"actions": list(episode["actions"].numpy()), "observation": _observation(episode)}
+
+
+def _observation(episode: Weights) -> np.ndarray | None:
+    """The observation after an episode's last action; None in checkpoints of version 0.1."""
+    return episode["observation"].numpy() if "observation" in episode else None
 
 
 def spaces_of(checkpoint: Path) -> Spaces:

@@ -1,15 +1,17 @@
 """Runs in this process: training from an environment or from recordings, and dreaming."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
+from spiking_wm.agents import check_spaces
 from spiking_wm.core.contract import Budget, Transition
 from spiking_wm.core.errors import UserError
 from spiking_wm.core.spaces import Spaces
-from spiking_wm.envs.make import EnvLike, make_env
-from spiking_wm.runs.policy_bundle import load_bundle, make_policy
+from spiking_wm.envs.make import EnvLike
 from spiking_wm.runs.folder import Run, resume_point, spaces_of
 from spiking_wm.runs.learning_run import LearningRun
+from spiking_wm.runs.policy_bundle import load_bundle, make_policy
 from spiking_wm.training.evaluation import evaluate
 from spiking_wm.training.learner import Evaluation, Learner, Release
 from spiking_wm.training.session import Session
@@ -33,6 +35,8 @@ def train(
 ) -> Learner:
     """Train until the run is finished, or stopped; then a checkpoint is written.
 
+    A checkpoint is written before an exception ends it, too; the traceback is in the run's ``log.txt``.
+
     Args:
         run: the folder, made by `Run.create`.
         resume: a checkpoint to go on from.
@@ -45,42 +49,69 @@ def train(
         The learner.
 
     Raises:
-        UserError: if it cannot begin, or the environment returns what it should not; a run that would have
-            gone on is then as it was.
+        UserError: if it cannot begin (a run that would have gone on is then as it was); for any exception in
+            environment or agent; or if what was learned cannot be saved.
     """
-    schedule = run.config.resolve().schedule
-    try:
-        session = Session(
-            run.config.env if env is None else env,
-            schedule.seed,
-            schedule.steps,
-            schedule.evaluation.every,
-            schedule.evaluation.episodes,
-        )
-    except BaseException:
-        run.roll_back_options()
-        raise
-    acting = Acting()
-
-    def act_from_now_on(release: Release, path: Path) -> None:
-        acting.take(make_policy(load_bundle(path), session.spaces), release.version)
-
-    try:
-        learning = LearningRun(run, session.spaces, resume, act_from_now_on)
-    except BaseException:
-        session.close()
-        run.roll_back_options()
-        raise
-    learner = learning.learner
-    try:
+    setup, acting = run.config.resolve(), Acting()
+    with _beginning(run), ExitStack() as opened:
+        session = Session.of(run.config.env if env is None else env, setup.schedule)
+        opened.callback(session.close)
+        check_spaces(setup.agent, session.spaces)
         if resume:
             session.resume(**resume_point(resume))
-        learn(learner, session, acting, on_step, on_update, stopped)
-        learning.save()
+        learning = LearningRun(run, session.spaces, resume, _handed_to(acting), stopped)
+        opened.pop_all()
+
+    def stepped(step: int) -> None:
+        learning.writes.catch_up()
+        on_step(step)
+
+    with _saving(learning), closing(session):
+        learn(learning.learner, session, acting, stepped, on_update, stopped)
+    return learning.learner
+
+
+def _handed_to(acting: Acting) -> Callable[[Release, Path], None]:
+    def take(release: Release, path: Path) -> None:
+        bundle = load_bundle(path)
+        acting.take(make_policy(bundle, Spaces.from_json(bundle.facts["spaces"])), release.version)
+
+    return take
+
+
+@contextmanager
+def _beginning(run: Run) -> Iterator[None]:
+    """Context before learning begins: an exception leaves the run as it was, and is told in one line.
+
+    Raises:
+        UserError: for any exception.
+    """
+    try:
+        yield
+    except BaseException as error:
+        run.roll_back_options()
+        if isinstance(error, KeyboardInterrupt) or (isinstance(error, UserError) and not error.__cause__):
+            raise
+        raise UserError(run.one_line(error)) from error
+
+
+@contextmanager
+def _saving(learning: LearningRun) -> Iterator[None]:
+    """Context of learning: whatever ends it, what was learned is saved.
+
+    Raises:
+        UserError: for any exception, or if it cannot be saved.
+    """
+    try:
+        yield
+        learning.finish()
+    except KeyboardInterrupt as error:
+        learning.failed(error)
+        raise
+    except (Exception, SystemExit) as error:
+        raise learning.failed(error) from error
     finally:
         learning.close()
-        session.close()
-    return learner
 
 
 def train_offline(
@@ -95,22 +126,22 @@ def train_offline(
         transitions: what was recorded, for the environment's spaces.
         on_step: called with the number of transitions learned from after each.
     """
-    env = make_env(run.config.env)
-    learning = LearningRun(run, Spaces.of(env))
+    acting = Acting()
+    with _beginning(run), ExitStack() as opened:
+        env = run.config.make_env()
+        opened.callback(env.close)
+        learning = LearningRun(run, Spaces.of(env), None, _handed_to(acting))
+        opened.pop_all()
     learner = learning.learner
-    try:
+    with _saving(learning), closing(env):
         while learner.work():
             pass
         take_in(learner, transitions(learning.spaces), on_step)
-        policy = make_policy(load_bundle(run.policy_path(learner.release().version)), learning.spaces)
+        learner.release()
         seeds = range(_EVALUATION_SEED, _EVALUATION_SEED + learner.options.evaluation.episodes)
         learner.evaluated_at = learner.step
-        returns = evaluate(policy, env, seeds).returns
+        returns = evaluate(acting.of(True).policy, env, seeds).returns
         learning.evaluated(Evaluation(learner.step, learner.version, returns))
-        learning.save()
-    finally:
-        learning.close()
-        env.close()
     return learner
 
 
@@ -132,16 +163,13 @@ def dream(
         UserError: if there is no checkpoint, or nothing to dream of.
     """
     checkpoint = run.newest()
-    learning = LearningRun(run, spaces_of(checkpoint), checkpoint)
+    learning = LearningRun(run, spaces_of(checkpoint), checkpoint, stopped=stopped)
     learner = learning.learner
-    try:
+    with _saving(learning):
         learner.start_dream(budget)
         while learner.dreaming and not stopped():
             learner.work()
+            learning.writes.catch_up()
             on_progress(learner.progress.rollouts, learner.progress.updates)
         learner.end_dream()
-        if learning.save() is None:
-            raise UserError("the dream was not saved: free some disk, and dream again")
-    finally:
-        learning.close()
     return learner

@@ -1,6 +1,5 @@
 """Policy bundles: one file with all that is needed to act (weights, algorithm, options, spaces)."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -41,16 +40,20 @@ def load_bundle(path: Path, digest: str | None = None) -> Bundle:
     """
     if digest is not None and path.exists() and sha256(path) != digest:
         raise UserError(f"{path} does not match its SHA-256: publish it again")
-    return Bundle(load(path)[0], bundle_facts(path))
+    weights, facts = load(path)
+    return Bundle(weights, _of_bundle(path, facts))
 
 
 def bundle_facts(path: Path) -> dict[str, Any]:
-    """Algorithm, options, spaces and version of a bundle. Does not load weights or torch.
+    """Algorithm, options, spaces and version of a bundle. Checks the file, but does not load torch.
 
     Raises:
         UserError: if the file is missing, damaged, or not a bundle.
     """
-    facts = load_facts(path)
+    return _of_bundle(path, load_facts(path))
+
+
+def _of_bundle(path: Path, facts: dict[str, Any]) -> dict[str, Any]:
     if not {"agent", "version", "options"} <= facts.keys() or '"period"' not in facts.get("spaces", ""):
         raise UserError(f"{path} is not a policy bundle, or has an unsupported older format: train it again")
     return facts
@@ -85,7 +88,8 @@ def check_spaces(made_for: str, spaces: Spaces, what: str) -> None:
     Raises:
         UserError: if they differ; the message names both.
     """
-    if json.loads(made_for) != json.loads(spaces.to_json()):
+    # of other versions, in today's form: vectors of bytes and bounds in double precision are float32 now
+    if Spaces.from_json(made_for).to_json() != spaces.to_json():
         raise UserError(
             f"the {what} was made for {made_for}, the environment has {spaces.to_json()}: choose the env:="
             f" it was trained in"

@@ -1,13 +1,15 @@
 """Record a learner's events in the run's tables and in TensorBoard."""
 
 import time
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from spiking_wm.core.contract import Metrics
 from spiking_wm.runs.folder import Run
+from spiking_wm.runs.scalars import scalars_file
+from spiking_wm.runs.writes import Writes
 from spiking_wm.training.learner import DreamResult, Evaluation, Observer
 
 
@@ -16,11 +18,12 @@ class Recorder(Observer):
 
     Args:
         run: the run's folder.
+        writes: does the writes.
     """
 
-    def __init__(self, run: Run):
-        self._run = run
-        self._board = _tensorboard(run.path / "tensorboard")
+    def __init__(self, run: Run, writes: Writes):
+        self._run, self.writes = run, writes
+        self._board = scalars_file(run.path / "tensorboard")
         self._started = self._fell_asleep = time.monotonic()
         self._newest: Metrics = {}  # metrics of the updates since the last row
         self._last_row = 0
@@ -33,9 +36,15 @@ class Recorder(Observer):
                 ends.append(float(row.get("began") or 0) + float(row.get("seconds") or 0))
         self._started -= max(ends)
 
+    def _row(self, table: str, row: Mapping[str, Any]) -> None:
+        self._run.keep_row(table, row)
+        self.writes.do(f"{table}.csv", lambda: self._run.write_rows(table))
+
     def _scalars(self, step: int, metrics: Metrics) -> None:
-        for name, value in metrics.items() if self._board else ():
-            self._board.add_scalar(name, value, step)
+        if self._board:
+            self._board.add(step, metrics)
+            if self._board.due:
+                self.writes.do("tensorboard", self._board.write)
 
     def learned(self, step: int, updates: int, metrics: Metrics) -> None:
         """Record the newest metrics every 100 steps (or every 100 updates before the first step)."""
@@ -50,14 +59,12 @@ class Recorder(Observer):
 
     def episode_ended(self, step: int, episode: int, episode_return: float, length: int) -> None:
         """A row and a scalar."""
-        self._run.append(
-            "episodes", {"step": step, "episode": episode, "return": episode_return, "length": length}
-        )
+        self._row("episodes", {"step": step, "episode": episode, "return": episode_return, "length": length})
         self._scalars(step, {"episode_return": episode_return})
 
     def evaluated(self, evaluation: Evaluation) -> None:
         """A row and a scalar."""
-        self._run.append(
+        self._row(
             "evaluations",
             {
                 "step": evaluation.step,
@@ -80,24 +87,20 @@ class Recorder(Observer):
         row = {"step": step, "rollouts": result.rollouts, "updates": result.updates, "accepted": accepted}
         began, took = self._fell_asleep - self._started, time.monotonic() - self._fell_asleep
         times = {"number": number, "began": round(began, 2), "seconds": round(took, 2)}
-        self._run.append("dreams", row | model_error | times)
+        self._row("dreams", row | model_error | times)
         self._scalars(step, result.metrics | model_error)
 
     def phase_changed(self, step: int, phase: str, reason: str) -> None:
         """Add a row for the robot's new phase and its reason."""
         seconds = round(time.monotonic() - self._started, 1)
-        self._run.append("phases", {"step": step, "seconds": seconds, "phase": phase, "reason": reason})
+        self._row("phases", {"step": step, "seconds": seconds, "phase": phase, "reason": reason})
+
+    def flush(self) -> None:
+        """Write all scalars so far to TensorBoard's file."""
+        if self._board:
+            self.writes.do("tensorboard", self._board.write)
 
     def close(self) -> None:
-        """Flush TensorBoard."""
-        if self._board:
-            self._board.close()
-
-
-def _tensorboard(folder: Path) -> Any:
-    """A TensorBoard writer; None if the extra ``tensorboard`` is not installed."""
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ModuleNotFoundError:
-        return None
-    return SummaryWriter(str(folder))
+        """Write what has not been written, if that is possible."""
+        self.flush()
+        self.writes.catch_up(now=True)

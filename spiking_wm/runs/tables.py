@@ -2,11 +2,11 @@
 
 import csv
 import io
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from spiking_wm.core.files import write_atomically
+from spiking_wm.core.files import append_atomically, write_atomically
 
 _TABLES = {
     "episodes": ("step", "episode", "return", "length"),
@@ -35,25 +35,40 @@ class Tables:
 
     def __init__(self, folder: Path):
         self._folder = folder
+        self._unwritten: dict[str, list[Mapping[str, Any]]] = {}
+        self._sound: set[str] = set()  # tables without a last line that a crash has cut off
 
     def _file(self, name: str) -> Path:
         return self._folder / f"{name}.csv"
 
-    def append(self, name: str, row: Mapping[str, Any]) -> None:
-        """Add a row; missing columns stay empty."""
-        fresh = not self._file(name).exists()
-        with self._file(name).open("a", newline="") as file:
-            writer = csv.DictWriter(file, _TABLES[name], restval="")
-            if fresh:
-                writer.writeheader()
-            writer.writerow(row)
+    def keep(self, name: str, row: Mapping[str, Any]) -> None:
+        """Add a row in memory; missing columns stay empty. `write` writes it."""
+        self._unwritten.setdefault(name, []).append(row)
+
+    def write(self, name: str) -> None:
+        """Write the rows of a table that `keep` added.
+
+        Raises:
+            OSError: if they cannot be written; the file is then unchanged, and the rows are kept.
+        """
+        rows = self._unwritten.get(name, [])
+        if name not in self._sound and self._file(name).exists():
+            write_atomically(self._file(name), self._text(name).encode())
+        self._sound.add(name)
+        fresh = not self._file(name).exists() or not self._file(name).stat().st_size
+        append_atomically(self._file(name), _csv(name, rows, header=fresh).encode())
+        rows.clear()
+
+    def _text(self, name: str) -> str:
+        """A table's text, without a last line that a crash has cut off."""
+        text = self._file(name).read_bytes().decode()
+        return text[: text.rfind("\n") + 1]
 
     def rows(self, name: str) -> list[dict[str, str]]:
-        """All rows; empty if there are none yet."""
+        """All rows in the file; empty if there are none yet."""
         if not self._file(name).exists():
             return []
-        with self._file(name).open(newline="") as file:
-            return list(csv.DictReader(file))
+        return list(csv.DictReader(io.StringIO(self._text(name), newline="")))
 
     def forget_after(self, step: int, evaluated_at: int | None, dreams: int) -> None:
         """Delete the rows that were written after a checkpoint.
@@ -63,15 +78,20 @@ class Tables:
             evaluated_at: training step of its last evaluation; None if there was none.
             dreams: number of dream phases before it.
         """
-        for name, columns in _TABLES.items():
+        for name in _TABLES:
             if not self._file(name).exists():
                 continue
             limit = step if name != "evaluations" else (-1 if evaluated_at is None else evaluated_at)
             rows = [row for row in self.rows(name) if int(row["step"]) <= limit]
             if name == "dreams":  # there may be several in one step
                 rows = [row for row in rows if int(row.get("number") or 0) <= dreams]
-            text = io.StringIO()
-            writer = csv.DictWriter(text, columns, restval="", extrasaction="ignore")
-            writer.writeheader()
-            writer.writerows(rows)
-            write_atomically(self._file(name), text.getvalue().encode())
+            write_atomically(self._file(name), _csv(name, rows).encode())
+
+
+def _csv(name: str, rows: Iterable[Mapping[str, Any]], header: bool = True) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, _TABLES[name], restval="", extrasaction="ignore")
+    if header:
+        writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()

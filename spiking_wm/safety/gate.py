@@ -127,6 +127,12 @@ class Gate:
         """Report that the emergency stop is released; the gate stays tripped until `resume`."""
         self._emergency = False
 
+    def fault(self, reason: str) -> None:
+        """Trip for a reason that the caller has found; it replaces an earlier one, but no emergency stop."""
+        if not self._resting and not self._emergency:
+            self.tripped = False
+            self._trip(reason)
+
     def resume(self) -> str:
         """Forward commands again after ``settle`` seconds. Returns the reason if refused, else ``""``."""
         if self._emergency:

@@ -4,7 +4,8 @@ The in-process trainer and the dreamer node use the same `Learner`, so both lear
 """
 
 import math
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -98,8 +99,10 @@ class Learner:
         self.episode = 0
         self.episode_seed = -1  # as in `Transition`
         self.episode_actions: list[np.ndarray] = []
+        self.episode_observation: np.ndarray | None = None  # after the last of these actions, if known
         self.evaluated_at: int | None = None
         self.finished = False
+        self.intact = True  # False in the middle of a unit of work, and after an exception in one
         self._evaluation_step = 0
         self._evaluation_episode = 0
         self._episode_return = 0.0
@@ -111,6 +114,13 @@ class Learner:
         self._dream_scheduled = False
         self.progress = DreamProgress(0, 0, {})  # of the current or last dream phase
 
+    @contextmanager
+    def _unit(self) -> Iterator[None]:
+        """A unit of work, after which the state is intact, unless there was an exception."""
+        self.intact = False
+        yield
+        self.intact = True
+
     # --- experience ---
 
     def observe(self, transition: Transition) -> None:
@@ -119,24 +129,30 @@ class Learner:
         Raises:
             UserError: if a transition is missing or was received twice.
         """
-        if transition.evaluation:
-            self._observe_evaluation(transition)
-            return
-        if transition.step != self.step:
+        if not transition.evaluation and transition.step != self.step:
             raise UserError(
                 f"received the transition of step {transition.step}, expected step {self.step}: transitions"
                 f" were lost or duplicated between bridge and dreamer"
             )
+        with self._unit():
+            if transition.evaluation:
+                self._observe_evaluation(transition)
+            else:
+                self._observe_training(transition)
+
+    def _observe_training(self, transition: Transition) -> None:
         self.agent.observe(transition)
         self.step += 1
         self._episode_return += transition.reward
         self.episode_actions.append(transition.action)
+        self.episode_observation = transition.next_observation
         self.episode_seed = transition.seed
         if transition.done:
             length = len(self.episode_actions)
             self.observer.episode_ended(self.step, transition.episode, self._episode_return, length)
             self.episode = transition.episode + 1
             self._episode_return, self.episode_actions, self.episode_seed = 0.0, [], -1
+            self.episode_observation = None
         if self.step >= self.options.steps and not self.options.evaluation.every:
             self.finished = True
 
@@ -164,7 +180,7 @@ class Learner:
 
     def work(self) -> bool:
         """Do one unit of work that is due (an update, part of a dream); returns False if nothing is due."""
-        with matmul_precision(self.options.matmul):
+        with matmul_precision(self.options.matmul), self._unit():
             return self._work()
 
     def _work(self) -> bool:

@@ -1,14 +1,21 @@
 """`./swm train --in-process`: training without ROS; `./swm train bag:=…`: training from recordings."""
 
+from collections import ChainMap
+from collections.abc import Iterator
+from itertools import takewhile
 from pathlib import Path
 
 from rich.console import Console
 
+from spiking_wm.core.contract import Transition
 from spiking_wm.core.errors import UserError
 from spiking_wm.core.progress import bars
+from spiking_wm.core.spaces import Spaces
 from spiking_wm.runs.folder import Run
 from spiking_wm.runs.in_process import train, train_offline
-from spiking_wm_ros.cli.console import conclude, heeding
+from spiking_wm_ros.cli.console import conclude
+from spiking_wm_ros.cli.signals import heeding
+from spiking_wm_ros.graph.checks import check_folder
 from spiking_wm_ros.graph.parts import bag_of
 from spiking_wm_ros.graph.train import TRAIN, Subject, subject
 
@@ -20,6 +27,7 @@ def train_in_process(given: dict[str, str]) -> None:
         UserError: for an argument of the nodes, or invalid arguments.
     """
     chosen = _subject(given, ("algorithm", "env", "run", "resume"))
+    check_folder(chosen.run)
     run, signals = Run.create(chosen.run, chosen.setup, chosen.env), []
     with heeding(lambda *_: signals.append(True)), bars() as progress:
         first = progress.add_task("demonstrations", total=None, visible=False)
@@ -34,11 +42,13 @@ def train_in_process(given: dict[str, str]) -> None:
     if signals and not learner.finished:
         kept = f"; resume it by resume:={run.path}" if run.checkpoints.all() else ""
         print(f"stopped after {learner.step} steps{kept}")
-    conclude(run.path, Console())
+    conclude(run.path, Console(markup=False, emoji=False))
 
 
 def train_from_bag(bag: str, given: dict[str, str]) -> None:
     """Train a new agent from recorded transitions; only the final evaluation uses the environment.
+
+    A signal ends the learning; what was learned is evaluated and saved.
 
     Raises:
         UserError: if there are no recordings of that environment, or for an argument of the nodes.
@@ -47,13 +57,18 @@ def train_from_bag(bag: str, given: dict[str, str]) -> None:
 
     folder = Path(bag_of({"bag": bag}))
     chosen = _subject(given, ("algorithm", "env", "run"))
-    run = Run.create(chosen.run, chosen.setup, chosen.env)
-    with bars() as progress:
+    check_folder(chosen.run)
+    run, signals = Run.create(chosen.run, chosen.setup, chosen.env), []
+
+    def recorded(spaces: Spaces) -> Iterator[Transition]:
+        return takewhile(lambda _: not signals, transitions(folder, spaces))
+
+    with heeding(lambda *_: signals.append(True)), bars() as progress:
         task = progress.add_task("learning from recordings", total=None)
-        train_offline(
-            run, lambda spaces: transitions(folder, spaces), lambda s: progress.update(task, completed=s)
-        )
-    conclude(run.path, Console())
+        learner = train_offline(run, recorded, lambda step: progress.update(task, completed=step))
+    if signals:
+        print(f"stopped after {learner.step} transitions")
+    conclude(run.path, Console(markup=False, emoji=False))
 
 
 def _subject(given: dict[str, str], heeded: tuple[str, ...]) -> Subject:
@@ -62,5 +77,5 @@ def _subject(given: dict[str, str], heeded: tuple[str, ...]) -> Subject:
     for name, value in given.items():
         if declared.get(name, value) != value and name not in heeded:
             raise UserError(f"{name}:={value} has no effect without nodes: leave it out")
-    arguments = declared | {k: v for k, v in given.items() if k in declared}
+    arguments = ChainMap({k: v for k, v in given.items() if k in declared}, declared)
     return subject(arguments, {k: v for k, v in given.items() if k not in declared})

@@ -39,6 +39,8 @@ def _evaluate(arguments: Mapping[str, str], options: Mapping[str, str]) -> Resol
     config.resolve(dict(options))  # raises for invalid values
     bridge = {
         "env": config.env,
+        "env_kwargs": config.options.get("env_kwargs", ""),
+        "evaluation.longest": config.options.get("evaluation.longest", 0),
         "evaluation.episodes": number(arguments, "episodes", int),
         "rate_hz": rate,
     }

@@ -1,5 +1,6 @@
 """Types that describe graphs (arguments, nodes), and functions shared by several graphs."""
 
+from collections import ChainMap
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ from spiking_wm.chips.backends.registry import backend_options, backends
 from spiking_wm.core.errors import UserError
 from spiking_wm.core.files import newest_checkpoint
 from spiking_wm.core.options import canonical, known, override, parse, suggestion
-from spiking_wm.runs.config import RunConfig, read_config
+from spiking_wm.runs.config import LOG, RunConfig, is_run, read_config
 
 
 class Argument(NamedTuple):
@@ -49,18 +50,24 @@ class ResolvedGraph:
     viewer_port: str = "8642"
     steps: int = 0
 
+    @property
+    def log(self) -> Path | None:
+        """Log file of the run; None if the graph acts by a bundle outside of runs."""
+        makes_run = any(node.executable == "dreamer" for node in self.nodes)
+        return self.run.resolve() / LOG if makes_run or is_run(self.run) else None
+
 
 @dataclass(frozen=True)
 class Graph:
     """A launchable graph.
 
-    ``resolve`` receives the declared arguments as text, and all others as options of the algorithm and the
-    run. It raises `UserError` before any node is started.
+    ``resolve`` receives the declared arguments as text (those that the user gave, then the defaults), and all
+    others as options of the algorithm and the run. It raises `UserError` before any node is started.
     """
 
     text: str
     arguments: tuple[Argument, ...]
-    resolve: Callable[[Mapping[str, str], Mapping[str, str]], ResolvedGraph]
+    resolve: Callable[[ChainMap[str, str], Mapping[str, str]], ResolvedGraph]
 
 
 _PATIENCE = 1.5  # control periods after which a backend counts as hung; the gate waits for two
@@ -123,7 +130,7 @@ def newest_of(arguments: Mapping[str, str], name: str = "checkpoint") -> tuple[P
         UserError: if it is not the newest one, or as `checkpoint_of`.
     """
     checkpoint, run, config = checkpoint_of(arguments, name)
-    if checkpoint != newest_checkpoint(run).resolve():
+    if Path(arguments[name]).resolve() != run and checkpoint != newest_checkpoint(run).resolve():
         raise UserError(
             f"{name}:={checkpoint} is not the newest of its run: give {run}, or go back to it by"
             f" ./swm train resume:={checkpoint}, which gives up what came after it"

@@ -7,12 +7,13 @@ Importing this module raises `UserError` if the extra ``bags`` is not installed.
 """
 
 import importlib
+import os
 import struct
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 from ament_index_python.packages import get_package_share_directory
 from rclpy.serialization import deserialize_message
@@ -22,6 +23,7 @@ from spiking_wm.core.contract import Transition
 from spiking_wm.core.errors import UserError
 from spiking_wm.core.extras import missing_extra
 from spiking_wm.core.spaces import Spaces
+from spiking_wm_ros.nodes.bad_messages import BadMessage
 from spiking_wm_ros.nodes.messages import from_transition
 
 with missing_extra():
@@ -33,6 +35,7 @@ with missing_extra():
 
 _TRANSITION = "spiking_wm_msgs/msg/Transition"
 _CHUNK = 64 * 1024  # bytes
+_MOST_KEPT = 64 * 1024 * 1024  # bytes of messages in memory while nothing can be written
 _SEPARATOR = "=" * 80 + "\n"
 _NO_PACKAGE = ("bool", "byte", "char", "float", "double", "int", "uint", "string", "wstring")
 
@@ -47,7 +50,7 @@ class Recorded(NamedTuple):
 
 
 class Bag:
-    """Writes messages to a folder of MCAP files.
+    """Writes messages to a folder of MCAP files. While the disk is full, it keeps them in memory.
 
     Args:
         folder: of ``bag_0000.mcap`` and so on; made if missing.
@@ -60,44 +63,68 @@ class Bag:
     def __init__(self, folder: Path, split_bytes: float, split_seconds: float):
         self._folder, self._bytes, self._seconds = folder, split_bytes, split_seconds
         self._files = self._messages = self._written = 0
-        self.failed = False  # a write failed; no more is written
-        with self._writing():
+        self._kept: list[Recorded] = []  # not flushed to a file yet
+        self._stream: BinaryIO | None = None
+        self.lost = 0  # messages, because too many were kept
+        self.reason = ""  # why nothing can be written now; empty: it can
+        try:
             folder.mkdir(parents=True, exist_ok=True)
             self._open()
-
-    @contextmanager
-    def _writing(self) -> Iterator[None]:
-        try:
-            yield
         except OSError as error:
-            self.failed = True
             raise UserError(
-                f"{self._folder} cannot be written ({error.strerror}): free some disk, or choose another"
-                " folder"
+                f"{folder} cannot be written ({error.strerror}): free some disk, or choose another folder"
             ) from None
 
+    def write(self, topic: str, kind: str, data: bytes, now: int) -> None:
+        """Add a message, in memory; the next file begins if it is time."""
+        if self._stream and (
+            self._stream.tell() > self._bytes or time.monotonic() - self._began > self._seconds
+        ):
+            self._end_file()
+            with suppress(OSError):  # else `flush` opens it
+                self._open()
+        self._kept.append(Recorded(topic, kind, now, data))
+        self._messages += 1
+
+    def flush(self) -> bool:
+        """Write all messages so far to the file.
+
+        Returns:
+            False if that is impossible now. A later call then writes the messages to a new file; beyond 64 MB
+            the oldest are lost.
+        """
+        try:
+            self._write_kept()
+            self.reason = ""
+        except OSError as error:
+            self.reason = error.strerror or str(error)
+            self._abandon()
+        return not self.reason
+
     def _open(self) -> None:
-        self._stream = (self._folder / f"bag_{self._files:04d}.mcap").open("xb")
+        self._path = self._folder / f"bag_{self._files:04d}.mcap"
+        self._stream = self._path.open("xb")
         self._writer = Writer(self._stream, chunk_size=_CHUNK, compression=CompressionType.ZSTD)
         self._writer.start(profile="ros2")
         self._schemas: dict[str, int] = {}
         self._channels: dict[str, int] = {}
         self._counts: dict[str, int] = {}
+        self._flushed = 0  # size of the file after the last flush
         self._began, self._files = time.monotonic(), self._files + 1
 
-    def write(self, topic: str, kind: str, data: bytes, now: int) -> None:
-        """Add a message.
-
-        Raises:
-            UserError: if it cannot be written; the file then ends with the last flushed message.
-        """
-        with self._writing():
-            self._write(topic, kind, data, now)
-
-    def _write(self, topic: str, kind: str, data: bytes, now: int) -> None:
-        if self._stream.tell() > self._bytes or time.monotonic() - self._began > self._seconds:
-            self._finish()
+    def _write_kept(self) -> None:
+        if self._kept and self._stream is None:
             self._open()
+        for message in self._kept:
+            self._add(message)
+        if self._stream:
+            self._writer.flush()
+            self._stream.flush()
+            self._flushed = self._stream.tell()
+        self._kept.clear()
+
+    def _add(self, message: Recorded) -> None:
+        topic, kind, now, data = message
         if topic not in self._channels:
             if kind not in self._schemas:
                 text = definition(kind).encode()
@@ -105,40 +132,52 @@ class Bag:
             self._channels[topic] = self._writer.register_channel(topic, "cdr", self._schemas[kind])
         self._counts[topic] = self._counts.get(topic, 0) + 1
         self._writer.add_message(self._channels[topic], now, data, now, self._counts[topic])
-        self._messages += 1
 
-    def flush(self) -> None:
-        """Write all messages so far to the file.
-
-        Raises:
-            UserError: as `write`.
-        """
-        with self._writing():
-            self._writer.flush()
-            self._stream.flush()
+    def _abandon(self) -> None:
+        """Leave the file as it was after the last flush, and keep what came later within limits."""
+        if self._stream:
+            with suppress(OSError):
+                self._stream.close()
+            self._stream = None
+            os.truncate(self._path, self._flushed)
+            self._written += self._flushed
+            if not self._flushed:
+                self._path.unlink()
+                self._files -= 1
+        size = sum(len(message.data) for message in self._kept)
+        while size > _MOST_KEPT:
+            size -= len(self._kept.pop(0).data)
+            self.lost += 1
 
     def figures(self) -> dict[str, int]:
         """Numbers of messages, bytes and files, for diagnostics."""
-        written = self._written + (0 if self._stream.closed else self._stream.tell())
+        written = self._written + (self._stream.tell() if self._stream else 0)
         return {"messages": self._messages, "bytes": written, "files": self._files}
 
-    def _finish(self) -> None:
-        self._writer.finish()
-        self._written += self._stream.tell()
-        self._stream.close()
+    def _end_file(self) -> None:
+        """Write all messages so far, and finish the file."""
+        if not self.flush() or self._stream is None:
+            return
+        try:
+            self._writer.finish()
+            self._written += self._stream.tell()
+            self._stream.close()
+            self._stream = None
+        except OSError:  # it has all messages, but no index
+            self._abandon()
 
     def close(self) -> None:
-        """Finish the last file, if it can be written.
+        """Write all messages, and finish the last file.
 
         Raises:
-            UserError: as `write`.
+            UserError: if that is impossible.
         """
-        if self.failed:
-            with suppress(OSError):
-                self._stream.close()
-        elif not self._stream.closed:
-            with self._writing():
-                self._finish()
+        self._end_file()
+        if self._kept:
+            raise UserError(
+                f"the last {len(self._kept)} messages are not recorded in {self._folder} ({self.reason}):"
+                " free some disk space"
+            )
 
 
 def messages(folder: Path) -> Iterator[Recorded]:
@@ -187,9 +226,11 @@ def transitions(folder: Path, spaces: Spaces) -> Iterator[Transition]:
     for message in messages(folder):
         if message.kind != _TRANSITION:
             continue
-        transition = from_transition(
-            deserialize_message(message.data, TransitionMessage), spaces.action.dtype
-        )
+        recorded = deserialize_message(message.data, TransitionMessage)
+        try:
+            transition = from_transition(recorded, spaces.action.dtype)
+        except BadMessage as error:
+            raise UserError(f"{folder} has a transition with {error}: record it again") from None
         shapes = transition.observation.shape, transition.action.shape
         if shapes != (spaces.observation.shape, spaces.action.shape):
             raise UserError(

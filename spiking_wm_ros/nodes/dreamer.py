@@ -50,7 +50,13 @@ from spiking_wm_ros.nodes.learner.events import (
 from spiking_wm_ros.nodes.learner.process import LearnerProcess
 from spiking_wm_ros.nodes.main import run
 from spiking_wm_ros.nodes.managed import ManagedNode
-from spiking_wm_ros.nodes.messages import PHASES, from_transition, to_segment
+from spiking_wm_ros.nodes.messages import (
+    check_transition,
+    from_transition,
+    parse_spaces,
+    phase_name,
+    to_segment,
+)
 from spiking_wm_ros.nodes.parameters import declare, refuse_unknown
 
 _SAVING_TIME = 4.5  # seconds for the last checkpoint after SIGTERM
@@ -114,10 +120,10 @@ class Dreamer(ManagedNode):
         self.create_service(Trigger, "~/save_checkpoint", self._on_save)
         self._goals = DreamGoals(self, self._start_dream_of, lambda: self._learner.send(EndDream()))
         self._health = Health(self, self._report)
-        self.create_subscription(Phase, "phase", self._on_phase, qos.LATCHED)
+        self.create_subscription(Phase, "phase", self._on_phase, qos.LATCHED_FROM_ALL)
         if self.options.mode == TRAIN:
             self.create_subscription(TransitionMessage, "transition", self._on_transition, qos.EVERY)
-            self.create_subscription(String, "spaces", self._on_spaces, qos.LATCHED)
+            self.create_subscription(String, "spaces", self._on_spaces, qos.LATCHED_FROM_ALL)
         elif self._learner is None:
             self._begin_from_checkpoint()
         if self._version:
@@ -134,7 +140,7 @@ class Dreamer(ManagedNode):
 
     def _on_spaces(self, message: String) -> None:
         if self._learner is None:
-            self._begin(Spaces.from_json(message.data))
+            self._begin(parse_spaces(message.data))
 
     def _begin_from_checkpoint(self) -> None:
         self._begin(spaces_of(Path(self.options.resume)))
@@ -155,13 +161,15 @@ class Dreamer(ManagedNode):
 
     def _on_phase(self, message: Phase) -> None:
         """Record the robot's phase in the run."""
-        self._phase = RobotPhase(PHASES[message.phase], message.reason)
+        self._phase = RobotPhase(phase_name(message), message.reason)
         if self._learner:
             self._learner.send(self._phase)
 
     def _on_transition(self, message: TransitionMessage) -> None:
         if self._learner:
-            self._learner.send(from_transition(message, self._spaces.action.dtype))
+            transition = from_transition(message, self._spaces.action.dtype)
+            check_transition(transition, self._spaces)
+            self._learner.send(transition)
 
     def _on_event(self, event: Event) -> None:  # in the pipe's thread
         self._events.append(event)
@@ -295,6 +303,9 @@ class Dreamer(ManagedNode):
 
     def _start_dream_of(self, goal: Dream.Goal) -> str:
         refusal = self._refusal()
+        for name, bound in (("seconds", goal.seconds), ("joules", goal.joules)):
+            if not bound >= 0:  # NaN too
+                refusal = f"{name} of a dream must be 0 or more, not {bound}"
         if not refusal:
             self._learner.send(StartDream(self._budget(goal)))
         return refusal
@@ -313,11 +324,23 @@ class Dreamer(ManagedNode):
         self._goals.close()
 
     def close(self) -> None:
-        """Save and end the learner, within the time between SIGTERM and SIGKILL."""
+        """Save and end the learner, within the time between SIGTERM and SIGKILL.
+
+        Raises:
+            UserError: if what was learned is not saved.
+        """
+        if not self._learner or self._failed:
+            return
         seconds = _SAVING_TIME if self._state == DREAMING or self.options.mode != ONCE else 600.0
-        if self._learner and not self._failed and not self._learner.stop(seconds):
-            missing = f"no last checkpoint: it was not written within {seconds} s"
-            self.get_logger().error(f"{missing}; resume from the one before, or call ~/save_checkpoint first")
+        learns = self._status or any(isinstance(event, Status) for event in self._events)
+        if not self._learner.stop(seconds) and learns:
+            raise UserError(
+                f"no last checkpoint: it was not written within {seconds} s; resume from the one before, or"
+                " call ~/save_checkpoint first"
+            )
+        for event in self._events:
+            if isinstance(event, Failed):
+                raise UserError(event.reason)
 
 
 def main() -> None:

@@ -28,10 +28,11 @@ from spiking_wm_ros.nodes import qos
 from spiking_wm_ros.nodes.health import Health, spread
 from spiking_wm_ros.nodes.main import run
 from spiking_wm_ros.nodes.managed import ManagedNode
-from spiking_wm_ros.nodes.messages import from_array, to_array, to_decision
+from spiking_wm_ros.nodes.messages import check_not_ahead, check_version, from_array, to_array, to_decision
 from spiking_wm_ros.nodes.parameters import declare, refuse_unknown
 
 _FOREVER = 2**63 - 1
+_WITHOUT_VERSION = 2.0  # seconds for which an observation waits for a version that was refused
 _DECISIONS_EVERY = 0.2  # seconds between published decisions, with their spikes
 # Python's thread switch interval in seconds; less than the default, 0.005, so that loading delays acting less
 _SWITCH_INTERVAL = 0.0002
@@ -66,13 +67,13 @@ class PolicyNode(ManagedNode):
         chosen = override(backend_options(self.options.backend)(), given)
         self._backend = backend_class(self.options.backend)(chosen)
         self._loader = ThreadPoolExecutor(1)  # loads versions while the node acts, one after the other
-        self._version = 0
+        self._version = self._heard = 0  # acting, and newest one that was published
         self._players: dict[bool, Player] = {}  # by evaluation or not
         self._pending: Observation | None = None  # waits for its policy version
         self._answered, self._answer = Observation(), Action()  # the last observation and action
         self._exploration = Exploration(self.options.seed)
         self._latencies = deque(maxlen=1000)
-        self._refused = ""
+        self._refused, self._refused_at = "", 0.0
         self._decided_at = 0.0  # when a decision was published last
 
         self._decisions = self.create_publisher(Decision, "decision", qos.OFFERED_NEWEST)
@@ -81,7 +82,8 @@ class PolicyNode(ManagedNode):
         if self.options.bundle:
             self._act_by_bundle(Path(self.options.bundle))
         else:
-            self.create_subscription(PolicyVersion, "policy_version", self._on_version, qos.LATCHED)
+            self.create_subscription(PolicyVersion, "policy_version", self._on_version, qos.LATCHED_FROM_ALL)
+        self.create_timer(_WITHOUT_VERSION / 4, self._end_without_version)
         self._health = Health(self, self._report)
         if self.options.real_time:
             self.act_in_real_time()
@@ -115,6 +117,9 @@ class PolicyNode(ManagedNode):
         return policy, bundle.version
 
     def _on_version(self, message: PolicyVersion) -> None:
+        check_version(message)
+        check_not_ahead(message.version, self._heard)
+        self._heard = message.version
         self._loader.submit(self._prepare, message)
 
     def _prepare(self, message: PolicyVersion) -> None:  # in the loader's thread
@@ -142,8 +147,18 @@ class PolicyNode(ManagedNode):
             self._on_observation(pending)
 
     def _refuse(self, refusal: str) -> None:
-        self._refused = refusal
+        self._refused, self._refused_at = refusal, time.monotonic()
         self._health.publish()  # now: the next version may come within a second
+
+    def _end_without_version(self) -> None:
+        """End if an observation waits for a version that was refused: none comes before it is answered.
+
+        Raises:
+            UserError: the reason of the refusal.
+        """
+        late = time.monotonic() > self._refused_at + _WITHOUT_VERSION
+        if self._refused and self._pending and late:
+            raise UserError(self._refused)
 
     # --- acting ---
 
@@ -157,13 +172,11 @@ class PolicyNode(ManagedNode):
             self._actions.publish(self._answer)
             return
         began = time.perf_counter()
+        space = self._policy.spaces.observation
+        observation = from_array(message.observation, space.dtype, space.shape)
         player = self._player_of(message)
         rng = None if message.evaluation else self._exploration.at(message.step)
         publishes = began > self._decided_at + _DECISIONS_EVERY and self._decisions.get_subscription_count()
-        try:
-            observation = from_array(message.observation, self._policy.spaces.observation.dtype)
-        except ValueError as error:
-            raise UserError(str(error)) from None
         with probe.listen() if publishes else nullcontext([]) as trains:
             action = player.act(observation, rng)
         self._answered = message

@@ -57,7 +57,7 @@ class RecorderNode(Node):
         self._look()
         self.create_timer(_LOOK_EVERY, self._look)
         self.create_timer(_WRITE_EVERY, self._write)
-        self.create_timer(_FLUSH_EVERY, self._bag.flush)
+        self.create_timer(_FLUSH_EVERY, self._flush)
         Health(self, self._report)
 
     def _look(self) -> None:
@@ -108,19 +108,35 @@ class RecorderNode(Node):
             self._bag.write(topic, kind, message, when)
         del self._waiting[:count]
 
+    def _flush(self) -> None:
+        """Write to the file. While the disk is full, messages are kept in memory."""
+        failed_before = bool(self._bag.reason)
+        if self._bag.flush() and failed_before:
+            self.get_logger().info("there is room again: all that was kept is recorded")
+        elif self._bag.reason and not failed_before:
+            self.get_logger().warning(self._unwritten())
+
+    def _unwritten(self) -> str:
+        return f"recordings are not written ({self._bag.reason}) but kept in memory: free some disk space"
+
     def _on_lost(self, event) -> None:
         self._lost += event.total_count_change
 
     def _report(self) -> tuple[bytes, str, dict]:
-        figures = self._bag.figures() | {"topics": len(self._topics), "lost": self._lost}
-        level = DiagnosticStatus.WARN if self._lost else DiagnosticStatus.OK
-        return level, f"{self._lost} messages lost" if self._lost else "recording", figures
+        lost = self._lost + self._bag.lost
+        figures = self._bag.figures() | {"topics": len(self._topics), "lost": lost}
+        level = DiagnosticStatus.WARN if lost or self._bag.reason else DiagnosticStatus.OK
+        state = f"{lost} messages lost" if lost else "recording"
+        return level, self._unwritten() if self._bag.reason else state, figures
 
     def close(self) -> None:
-        """Write all messages that have arrived, and finish the file."""
-        if not self._bag.failed:
-            self._take()
-            self._record(len(self._waiting))
+        """Write all messages that have arrived, and finish the file.
+
+        Raises:
+            UserError: if that is impossible.
+        """
+        self._take()
+        self._record(len(self._waiting))
         self._polled.close()
         self._bag.close()
 

@@ -140,23 +140,33 @@ def test_a_run_is_recorded_whole(tmp_path, tiny):
         assert list(mine.observation.values) == list(theirs.observation.values)
 
 
-def test_a_full_disk_ends_a_recording_with_one_clear_error(tmp_path):
+def test_while_the_disk_is_full_messages_are_kept_and_then_written(tmp_path):
     bag, limits = Bag(tmp_path / "bag", 1e9, 1e9), resource.getrlimit(resource.RLIMIT_FSIZE)
-    data = serialize_message(String(data="before"))
-    bag.write("/said", "std_msgs/msg/String", data, 1)
-    bag.flush()
+    said = [os.urandom(512).hex() for _ in range(60)]
+
+    def say(words) -> None:
+        for k, word in words:
+            bag.write("/said", "std_msgs/msg/String", serialize_message(String(data=word)), k)
+
+    say(enumerate(said[:20]))
+    assert bag.flush()
     try:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (16_384, limits[1]))
-        with pytest.raises(UserError, match="free some disk"):
-            for k in range(10_000):
-                noise = serialize_message(String(data=os.urandom(512).hex()))
-                bag.write("/said", "std_msgs/msg/String", noise, 2 + k)
-                bag.flush()
-        bag.close()  # and tries no more
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))
+        for k, word in enumerate(said[20:50], 20):
+            say([(k, word)])
+            assert not bag.flush()
+        assert bag.reason == "File too large"
+        before = [deserialize_message(m.data, String).data for m in messages(tmp_path / "bag")]
+        assert before == said[:20]  # what was flushed can be read
+        with pytest.raises(UserError, match="the last 30 messages are not recorded in .* .File too large"):
+            bag.close()
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    first, *_ = messages(tmp_path / "bag")  # what was flushed before can be read
-    assert deserialize_message(first.data, String).data == "before"
+    assert bag.flush() and not bag.reason
+    say(enumerate(said[50:], 50))
+    bag.close()
+    assert [deserialize_message(m.data, String).data for m in messages(tmp_path / "bag")] == said
+    assert bag.figures()["messages"] == 60 and bag.lost == 0
 
 
 def test_a_file_that_nothing_reached_is_an_empty_one(tmp_path):

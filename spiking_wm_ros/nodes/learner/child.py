@@ -4,6 +4,7 @@ import os
 import signal
 import threading
 from collections import deque
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -41,6 +42,7 @@ from spiking_wm_ros.nodes.learner.events import (
 
 _STATUS_EVERY = 50  # updates between two status events
 _NICENESS = 5
+_CATCH_UP = 0.5  # seconds between two looks at writes that wait for room on the disk
 
 
 def main(pipe: Connection, run: Path, spaces: str, resume: Path | None) -> None:
@@ -53,29 +55,29 @@ def main(pipe: Connection, run: Path, spaces: str, resume: Path | None) -> None:
         resume: checkpoint to resume from.
     """
     os.nice(_NICENESS)  # nodes that act or answer requests have priority
-    # the parent decides when this process ends, also after Ctrl-C in a terminal
-    for number in (signal.SIGINT, signal.SIGTERM):
+    # the parent decides when this process ends, also after Ctrl-C in a terminal, or when that is closed
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
+    folder = Run(run)
     try:
-        _Child(pipe, run, Spaces.from_json(spaces), resume).run()
-    except UserError as error:
-        pipe.send(Failed(str(error)))
-    except (BrokenPipeError, EOFError):
-        pass  # the parent is gone
-    finally:
-        pipe.close()
+        child = _Child(pipe, folder, Spaces.from_json(spaces), resume)
+    except (Exception, SystemExit) as error:
+        with suppress(ConnectionError):  # the parent is gone
+            pipe.send(Failed(folder.one_line(error)))
+        return
+    child.run()
 
 
 class _Child(LearningRun):
     """A learning run that gets transitions and requests through a pipe."""
 
-    def __init__(self, pipe: Connection, run: Path, spaces: Spaces, resume: Path | None):
+    def __init__(self, pipe: Connection, run: Run, spaces: Spaces, resume: Path | None):
         self._pipe = pipe
         self._transitions: deque[Transition] = deque()
         self._requests: deque[Request] = deque()
         self._something_came = threading.Event()
         self._parent_gone = False
-        super().__init__(Run(run), spaces, resume)
+        super().__init__(run, spaces, resume, self._publish, self._told_to_stop)
         threading.Thread(target=self._receive, daemon=True).start()
 
     def _receive(self) -> None:
@@ -89,12 +91,28 @@ class _Child(LearningRun):
             self._parent_gone = True
             self._something_came.set()
 
+    def _told_to_stop(self) -> bool:
+        return self._parent_gone or any(isinstance(request, Stop) for request in tuple(self._requests))
+
     def run(self) -> None:
-        """Learn until the run is finished, or the parent sends `Stop` or ends."""
+        """Learn until the run is finished, or the parent sends `Stop` or ends; save what was learned."""
+        try:
+            self._learn()
+            self.learner.end_dream()
+            self.finish()
+        except (Exception, SystemExit) as error:
+            self._send(Failed(str(self.failed(error))))
+        else:
+            if self.learner.finished:
+                self._send(Finished(self.learner.step))
+        self.close()
+
+    def _learn(self) -> None:
         stopped = False
         self._send_status()
         while not (stopped or self._parent_gone):
             self._something_came.clear()
+            self.writes.catch_up()
             if self._requests:
                 stopped = self._handle(self._requests.popleft())
             elif self.learner.work():
@@ -104,13 +122,7 @@ class _Child(LearningRun):
             elif self._transitions:
                 self.learner.observe(self._transitions.popleft())
             else:
-                self._something_came.wait()
-        if not self._parent_gone:
-            self.learner.end_dream()
-            self.save()
-            if self.learner.finished:
-                self._send(Finished(self.learner.step))
-        self.close()
+                self._something_came.wait(_CATCH_UP if self.writes.waiting else None)
 
     def _handle(self, request: Request) -> bool:
         """Handle a request; returns True for `Stop`."""
@@ -148,7 +160,10 @@ class _Child(LearningRun):
     # --- events of the learner ---
 
     def _send(self, event: Event) -> None:
-        self._pipe.send(event)
+        try:
+            self._pipe.send(event)
+        except ConnectionError:
+            self._parent_gone = True
 
     def _send_status(self) -> None:
         learner = self.learner
@@ -168,11 +183,9 @@ class _Child(LearningRun):
             )
         )
 
-    def released(self, release: Release) -> None:
-        super().released(release)
-        path = self.run_folder.policy_path(release.version).resolve()
+    def _publish(self, release: Release, path: Path) -> None:
         version, first_step, until_step, _ = release
-        self._send(PolicyReleased(version, first_step, until_step, str(path), sha256(path)))
+        self._send(PolicyReleased(version, first_step, until_step, str(path.resolve()), sha256(path)))
         self._send_status()
 
     def learned(self, step: int, updates: int, metrics: dict) -> None:

@@ -32,7 +32,8 @@ class LearnerProcess:
         self._process = context.Process(target=_compute, args=arguments, name="learner", daemon=True)
         self._process.start()
         child_end.close()
-        threading.Thread(target=self._receive, args=(on_event,), daemon=True).start()
+        self._receiver = threading.Thread(target=self._receive, args=(on_event,), daemon=True)
+        self._receiver.start()
 
     def send(self, request: Request) -> None:
         """Send a transition or a request; does nothing if the child has ended."""
@@ -40,12 +41,16 @@ class LearnerProcess:
             self._pipe.send(request)
 
     def stop(self, seconds: float) -> bool:
-        """Request a last checkpoint and wait for the child to end; returns True if it ended in time."""
+        """Request a last checkpoint and wait for the child to end; returns True if it ended in time.
+
+        All its events have then been received.
+        """
         self.send(Stop())
         self._process.join(seconds)
         if self._process.exitcode is None:
             self._process.kill()
             return False
+        self._receiver.join()
         return True
 
     def exit_code(self) -> int | None:
