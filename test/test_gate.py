@@ -131,6 +131,24 @@ def test_the_emergency_stop_stays_until_it_is_let_go_of_and_resumed():
     assert made.output(2 * T).reason == ""
 
 
+def test_a_fault_that_the_node_finds_trips_it_and_replaces_an_earlier_reason():
+    made = gate()
+    made.command(np.ones(2), 0.0)
+    assert made.output(0.1).reason.startswith("no command for 100 ms")
+    made.fault("two policies")
+    assert made.tripped and made.output(0.1) == (
+        pytest.approx([0, 0]),
+        "two policies: resume when it is safe",
+    )
+    made.emergency_stop()
+    made.fault("two policies")
+    assert "emergency stop" in made.output(0.1).reason
+    resting = gate()
+    resting.rest("dreaming")
+    resting.fault("two policies")
+    assert not resting.tripped
+
+
 @pytest.mark.parametrize(
     ("options", "space", "pose", "message"),
     [

@@ -121,6 +121,18 @@ def test_the_emergency_stop_works_in_every_phase_and_stays(before):
     assert "not stopped" in day.scheduler.resume(day.now)
 
 
+def test_it_is_not_resumed_while_the_emergency_stop_is_pressed():
+    day = Day()
+    day.scheduler.button(True)
+    assert day.scheduler.phase is Phase.STOPPED
+    assert day.scheduler.resume(day.now) == "the emergency stop is still pressed"
+    day.scheduler.button(False)
+    assert day.scheduler.phase is Phase.STOPPED
+    assert day.scheduler.resume(day.now) == "" and day.scheduler.phase is Phase.AWAKE
+    day.scheduler.button(False)  # a button that nobody pressed
+    assert day.scheduler.phase is Phase.AWAKE
+
+
 def test_a_low_battery_is_still_low_after_a_stop():
     day = Day()
     day.seconds(10, 0.1)

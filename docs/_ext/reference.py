@@ -29,7 +29,7 @@ SERVICES = {
     "scheduler/sleep": "Asks the robot to sleep and dream.",
     "scheduler/wake": "Wakes the robot up, unless its battery is low.",
     "scheduler/stop": "Emergency stop: nothing moves.",
-    "scheduler/resume": "Ends an emergency stop.",
+    "scheduler/resume": "Ends an emergency stop, unless it is still pressed.",
 }
 
 

@@ -1,7 +1,9 @@
 """`./swm VERB [name:=value …]`."""
 
+import errno
 import os
 import shlex
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +12,7 @@ from typing import Annotated
 import typer
 
 from spiking_wm.core.errors import UserError
+from spiking_wm_ros.cli.signals import Stopped, heeding, stop
 
 ROOT = Path(os.environ.get("SWM_ROOT", Path(__file__).resolve().parents[2]))
 app = typer.Typer(
@@ -23,6 +26,8 @@ Arguments = Annotated[list[str] | None, typer.Argument(metavar="[NAME:=VALUE]...
 ShowArguments = Annotated[
     bool, typer.Option("--show-args", "-s", help="list arguments and options with their values, and end")
 ]
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+_NOT_EMPTY = ("resume", "bag", "params_file")  # to leave these out means something else
 _PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
 
 
@@ -32,6 +37,8 @@ def _parse(arguments: list[str] | None) -> dict[str, str]:
         name, mark, value = argument.partition(":=")
         if not mark or not name:
             raise UserError(f"'{argument}' is not of the form name:=value")
+        if not value and name in _NOT_EMPTY:
+            raise UserError(f"{name}:= is empty: give a value, or leave it out")
         given[name] = value
     return given
 
@@ -48,9 +55,11 @@ def _launch(graph_name: str, arguments: list[str] | None, show_args: bool = Fals
         _show(graph_name, given)
         return
     from spiking_wm_ros.cli.console import watch
-    from spiking_wm_ros.graph.specification import resolve_graph
+    from spiking_wm_ros.graph.specification import claim_domain, resolve_graph
 
-    raise typer.Exit(watch(resolve_graph(graph_name, given), learning=graph_name in ("train", "dream")))
+    resolved = resolve_graph(graph_name, given)
+    claim = claim_domain(graph_name, resolved.namespace)
+    raise typer.Exit(watch(resolved, graph_name in ("train", "dream"), claim))
 
 
 @app.command()
@@ -153,6 +162,12 @@ def view(arguments: Arguments = None, show_args: ShowArguments = False) -> None:
     _launch("view", arguments, show_args)
 
 
+def _call(command: list[str]) -> int:
+    """Run a program of the environment; a signal gives it a moment to end first."""
+    with heeding(signal.default_int_handler):
+        return subprocess.call(command, cwd=ROOT)
+
+
 @app.command(context_settings=_PASS_ON)
 def test(
     context: typer.Context,
@@ -160,18 +175,18 @@ def test(
 ) -> None:
     """Run linter, import-layer and type checks, and pytest (whose arguments can be given) on two cores."""
     for check in (["ruff", "check", "."], ["ruff", "format", "--check", "."], ["lint-imports"], ["mypy"]):
-        if code := subprocess.call(check, cwd=ROOT):
+        if code := _call(check):
             raise typer.Exit(code)
     chosen = ["--ignore", "test/ros", "-m", "not slow"] if fast else []
     tests = [sys.executable, "-m", "pytest", "-n", "2", "--dist", "loadfile", *chosen, *context.args]
-    raise typer.Exit(subprocess.call(tests, cwd=ROOT))
+    raise typer.Exit(_call(tests))
 
 
 @app.command()
 def docs() -> None:
     """Build the documentation, docs/_build/html/index.html; a warning or a dead link inside is an error."""
     build = ["sphinx-build", "-W", "--keep-going", "-q", "-b", "html", "docs", "docs/_build/html"]
-    if code := subprocess.call(build, cwd=ROOT):
+    if code := _call(build):
         raise typer.Exit(code)
     print("written: docs/_build/html/index.html")
 
@@ -228,14 +243,36 @@ def shell(context: typer.Context) -> None:
         raise UserError(f"no command '{command[0]}'{wheels}") from None
 
 
+def _check_text(argument: str) -> None:
+    try:
+        argument.encode()
+    except UnicodeEncodeError:
+        raise UserError(f"{argument!r} is no text in UTF-8") from None
+
+
 def main() -> None:
-    """Run a verb; bad input ends with one line and exit code 2."""
+    """Run a verb; bad input and signals end with one line. Exit codes are those of `graph.ends`."""
     os.environ["SWM_COMMAND"] = shlex.join(["./swm", *sys.argv[1:]])  # runs keep it
     try:
-        app(prog_name="./swm")
+        for argument in sys.argv:
+            _check_text(argument)
+        with heeding(stop):
+            app(prog_name="./swm")
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            said = f"a path is too long: {str(error.filename)[:60]}…"
+        elif error.errno in _NO_ROOM:
+            said = f"{error.filename or 'a file'} is not written: {error.strerror}"
+        else:
+            raise
+        print(f"error: {said}", file=sys.stderr)
+        sys.exit(2)
+    except Stopped as stopped:
+        print(stopped, file=sys.stderr)
+        sys.exit(stopped.exit_code)
 
 
 if __name__ == "__main__":

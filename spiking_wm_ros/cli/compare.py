@@ -99,7 +99,7 @@ def _tell(env: str, groups: Sequence[Group], threshold: float, target: Path) -> 
             *map(_with_interval, figures),
             " ".join("-" if np.isinf(x) else f"{x:.0f}" for x in sorted(needed)),
         )
-    console = Console()
+    console = Console(markup=False, emoji=False)
     console.print(table)
     console.print("means over seeds, with their 95 % interval (Student's t)", soft_wrap=True)
     console.print(f"written: {target}.png, {target}.csv", soft_wrap=True)

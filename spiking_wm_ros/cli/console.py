@@ -1,9 +1,9 @@
 """Terminal output of a graph started by `./swm`: progress bar, and list of the files at the end."""
 
-import signal
+import socket
+import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import suppress
 from pathlib import Path
 
 from rich.console import Console
@@ -13,70 +13,48 @@ from spiking_wm.core.errors import UserError
 from spiking_wm.core.files import CheckpointFolder
 from spiking_wm.runs.config import is_run
 from spiking_wm.runs.folder import Run
+from spiking_wm_ros.cli.signals import Stopped, heeding, stop
+from spiking_wm_ros.graph.ends import BAD_INPUT, exit_code, failure
 from spiking_wm_ros.graph.parts import ResolvedGraph
 from spiking_wm_ros.graph.processes import Processes
 
-_STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # SIGHUP: the terminal was closed
 
-
-@contextmanager
-def heeding(handler: Callable) -> Iterator[None]:
-    """Context in which SIGINT, SIGTERM and SIGHUP call a handler; under nohup, SIGHUP stays ignored."""
-    previous = {number: signal.getsignal(number) for number in _STOPPING}
-    if previous[signal.SIGHUP] == signal.SIG_IGN:
-        del previous[signal.SIGHUP]
-    for number in previous:
-        signal.signal(number, handler)
-    try:
-        yield
-    finally:
-        for number, before in previous.items():
-            signal.signal(number, before)
-
-
-class _Stopped(Exception):
-    pass
-
-
-def _stop(*_) -> None:
-    for number in _STOPPING:  # a second signal must not interrupt the end of the nodes
-        signal.signal(number, signal.SIG_IGN)
-    raise _Stopped
-
-
-def watch(resolved: ResolvedGraph, learning: bool) -> int:
+def watch(resolved: ResolvedGraph, learning: bool, claim: socket.socket | None = None) -> int:
     """Run a graph to its end and return its exit code.
 
     Args:
         resolved: the graph.
         learning: True if the graph has a dreamer; its progress is shown.
+        claim: of its ROS domain, which the nodes inherit.
     """
-    console = Console()
-    with heeding(_stop):
+    console, processes = Console(markup=False, emoji=False), None
+    with heeding(stop):
         try:
-            with Processes(resolved) as processes:
-                code = _follow(processes, resolved, console) if learning else _wait(processes)
-        except _Stopped:
+            with Processes(resolved, claim) as processes:
+                ended = _follow(processes, resolved, console) if learning else _wait(processes)
+            failed = failure(resolved, ended)
+        except Stopped:
             kept = learning and CheckpointFolder(resolved.run / "checkpoints").all()
             console.print("stopped; the newest checkpoint is kept" if kept else "stopped")
-            code = 0
-    if learning and code == 0 and is_run(resolved.run):  # it may have been stopped before it was a run
+            code = processes.ended().get("dreamer") if processes else None
+            ended = {"dreamer": BAD_INPUT} if code == BAD_INPUT else {}  # it could not save
+            failed = failure(resolved, ended)
+    if failed:
+        print(f"error: {failed}", file=sys.stderr)
+        return exit_code(ended)
+    if learning and is_run(resolved.run):  # it may have been stopped before it was a run
         conclude(resolved.run, console)
-    return code
+    return 0
 
 
-def _wait(processes: Processes) -> int:
+def _wait(processes: Processes) -> dict[str, int]:
     while not (ended := processes.ended()):
         time.sleep(0.1)
-    return _code(ended)
+    return ended
 
 
-def _code(ended: dict[str, int]) -> int:
-    return next((abs(code) for code in ended.values() if code), 0)
-
-
-def _follow(processes: Processes, resolved: ResolvedGraph, console: Console) -> int:
-    """Show the dreamer's status until a node ends."""
+def _follow(processes: Processes, resolved: ResolvedGraph, console: Console) -> dict[str, int]:
+    """Show the dreamer's status until vital nodes have ended; returns their exit codes."""
     import rclpy  # training in this process needs no ROS
     from diagnostic_msgs.msg import DiagnosticArray
 
@@ -87,8 +65,10 @@ def _follow(processes: Processes, resolved: ResolvedGraph, console: Console) -> 
 
     def on_diagnostics(message: DiagnosticArray) -> None:
         for status in message.status:
-            if status.name == name:
-                latest.update({v.key: v.value for v in status.values})
+            figures = {v.key: v.value for v in status.values}
+            with suppress(ValueError, KeyError):  # of another node of that name
+                if status.name == name and _figures(figures, 0.0) and int(figures["step"]) >= 0:
+                    latest.update(figures)
 
     node.create_subscription(DiagnosticArray, "/diagnostics", on_diagnostics, 10)
     columns = (
@@ -110,10 +90,8 @@ def _follow(processes: Processes, resolved: ResolvedGraph, console: Console) -> 
                 elapsed = time.monotonic() - began[0]
                 speed = (step - began[1]) / elapsed if elapsed > 1 else 0.0
                 progress.update(task, completed=step, phase=latest["phase"], figures=_figures(latest, speed))
-            code = _code(ended)
-            if not code:
-                progress.update(task, phase="finished")
-            return code
+            progress.update(task, phase="failed" if any(ended.values()) else "finished")
+            return ended
     finally:
         node.destroy_node()
         rclpy.try_shutdown()
@@ -131,7 +109,11 @@ def _figures(latest: dict[str, str], speed: float) -> str:
 
 
 def conclude(run: Path, console: Console) -> None:
-    """Draw the pictures of a run, write its report, and print where the files are."""
+    """Draw the pictures of a run, write its report, and print where the files are.
+
+    Raises:
+        UserError: if they cannot be written.
+    """
     from spiking_wm.runs.pictures import draw
     from spiking_wm_ros.cli.report import write_report
 
@@ -140,5 +122,10 @@ def conclude(run: Path, console: Console) -> None:
     except UserError as error:  # the run itself is complete
         console.print(f"warning: not all pictures were drawn: {error}", soft_wrap=True)
         drawn = "metrics"
+    except OSError as error:
+        raise UserError(
+            f"report and pictures of {run} are not written ({error.strerror}), all else is: free some disk"
+            f" space, then ./swm report {run}"
+        ) from None
     shown = run.relative_to(Path.cwd()) if run.is_relative_to(Path.cwd()) else run
     console.print(f"everything is in {shown} ({drawn}, tables, checkpoints, tensorboard)", soft_wrap=True)

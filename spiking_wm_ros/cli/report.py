@@ -20,7 +20,7 @@ def write_reports(paths: Sequence[str]) -> None:
     if not paths:
         raise UserError("no run to report: ./swm report runs/NAME")
     for path in paths:
-        Console().print(f"written: {write_report(Run(Path(path)))}", soft_wrap=True)
+        Console(markup=False, emoji=False).print(f"written: {write_report(Run(Path(path)))}", soft_wrap=True)
 
 
 def write_report(run: Run) -> Path:

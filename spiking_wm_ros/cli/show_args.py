@@ -8,10 +8,12 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from spiking_wm.chips.backends.registry import backend_options, backends
+from spiking_wm.core.errors import UserError
 from spiking_wm.core.options import canonical, described, override
 from spiking_wm.core.presets import GIVEN, Setup, algorithms, resolve
+from spiking_wm_ros.graph.claims import domain
 from spiking_wm_ros.graph.parts import checkpoint_of, route
-from spiking_wm_ros.graph.specification import GRAPHS
+from spiking_wm_ros.graph.specification import GRAPHS, claim_domain
 from spiking_wm_ros.graph.train import ENERGY
 
 _DEFAULT = "default"
@@ -25,7 +27,8 @@ def show_args(graph_name: str, given: Mapping[str, str]) -> None:
         UserError: for an unknown option or algorithm, or a value outside its range.
     """
     graph = GRAPHS[graph_name]
-    console = Console(width=None if sys.stdout.isatty() else _WIDTH_OF_FILES)
+    width = None if sys.stdout.isatty() else _WIDTH_OF_FILES
+    console = Console(width=width, markup=False, emoji=False)
     defaults = {a.name: a.default for a in graph.arguments}
     arguments = defaults | {name: value for name, value in given.items() if name in defaults}
     options = {name: value for name, value in given.items() if name not in defaults}
@@ -36,10 +39,21 @@ def show_args(graph_name: str, given: Mapping[str, str]) -> None:
         origin = GIVEN if a.name in given else _DEFAULT
         table.add_row(a.name, arguments[a.name] or "''", origin, a.text + choices)
     console.print(table)
+    _show_domain(console, graph_name, arguments["namespace"])
     if "policy_backend" in arguments:
         options = _show_backends(console, arguments["policy_backend"], options)
     if graph_name == "train":
         _show_training(console, arguments, options)
+
+
+def _show_domain(console: Console, graph_name: str, namespace: str) -> None:
+    """Print the ROS domain in which the graph would start now."""
+    try:
+        claim_domain(graph_name, namespace)
+        found = f"{domain()} (the environment variable ROS_DOMAIN_ID chooses another)"
+    except UserError as error:
+        found = str(error)
+    console.print(f"\nROS domain: {found}", soft_wrap=True)
 
 
 def _show_backends(console: Console, chosen: str, options: Mapping[str, str]) -> dict[str, str]:

@@ -1,7 +1,9 @@
 """Start a graph's nodes as child processes, from the same specification as with ROS's `launch`."""
 
+import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -11,6 +13,8 @@ from pathlib import Path
 
 import yaml
 
+from spiking_wm_ros.graph.ends import how_it_ended
+from spiking_wm_ros.graph.log import environment_of_nodes
 from spiking_wm_ros.graph.parts import NodeSpec, ResolvedGraph
 
 _PATIENCE = 6.0  # seconds that nodes have to end after SIGTERM (the dreamer saves a checkpoint)
@@ -22,9 +26,14 @@ class Processes:
     """The nodes of a graph as child processes.
 
     Use it as a context manager: leaving it ends all nodes. Leave it when a vital node has `ended`.
+
+    Args:
+        resolved: the graph.
+        claim: of its ROS domain (`claim_graph`), which the nodes inherit.
     """
 
-    def __init__(self, resolved: ResolvedGraph):
+    def __init__(self, resolved: ResolvedGraph, claim: socket.socket | None = None):
+        self._inherited = (claim.fileno(),) if claim else ()
         self._folder = tempfile.TemporaryDirectory(prefix="swm-")
         self._vital = {node.executable for node in resolved.nodes if node.vital}
         self._missed: set[str] = set()  # nodes whose end has been printed
@@ -46,7 +55,8 @@ class Processes:
         module = f"spiking_wm_ros.nodes.{node.executable}"
         command = [*_END_WITH_PARENT, sys.executable, "-m", module, "--ros-args", *ros]
         # in a new session: Ctrl-C in the terminal reaches only this process, which ends all nodes
-        return subprocess.Popen(command, start_new_session=True)
+        environment = os.environ | environment_of_nodes(resolved.log)
+        return subprocess.Popen(command, start_new_session=True, pass_fds=self._inherited, env=environment)
 
     def ended(self) -> dict[str, int]:
         """Exit codes of the vital nodes that have ended. The end of other nodes is printed once."""
@@ -54,17 +64,15 @@ class Processes:
         ended = {name: code for name, code in codes.items() if code is not None}
         for name in ended.keys() - self._vital - self._missed:
             self._missed.add(name)
-            print(
-                f"warning: {name} has ended (exit code {ended[name]}), the others go on",
-                file=sys.stderr,
-                flush=True,
-            )
+            how = how_it_ended(name, ended[name])
+            print(f"warning: {how}; the others go on", file=sys.stderr, flush=True)
         return {name: code for name, code in ended.items() if name in self._vital}
 
     def __enter__(self) -> "Processes":
         return self
 
     def __exit__(self, *_) -> None:
+        self._missed |= self._children.keys()  # they are ended here: that is no news
         try:
             self._ask_to_end()
         finally:

@@ -1,10 +1,16 @@
 """The graphs as ROS 2 launch descriptions; the only module that needs `launch` and `launch_ros`."""
 
+import socket
+
 from launch.actions import DeclareLaunchArgument, OpaqueFunction, Shutdown
 from launch_ros.actions import Node
 
 from launch import LaunchContext, LaunchDescription
+from spiking_wm_ros.graph.claims import claim_graph
+from spiking_wm_ros.graph.log import environment_of_nodes
 from spiking_wm_ros.graph.specification import GRAPHS, resolve_graph
+
+_claims: list[socket.socket] = []  # of the graphs that this process has launched
 
 
 def description(name: str) -> LaunchDescription:
@@ -22,8 +28,15 @@ def description(name: str) -> LaunchDescription:
 
 
 def _nodes(name: str, context: LaunchContext) -> list[Node]:
-    given = {k: v for k, v in context.launch_configurations.items() if not k.startswith("ros_")}
+    defaults = {a.name: a.default for a in GRAPHS[name].arguments}  # `launch` gives them as values
+    given = {
+        key: value
+        for key, value in context.launch_configurations.items()
+        if not key.startswith("ros_") and value != defaults.get(key)
+    }
     resolved = resolve_graph(name, given)
+    if name != "view":
+        _claims.append(claim_graph(resolved.namespace, anywhere=False))
     return [
         Node(
             package="spiking_wm_ros",
@@ -31,6 +44,7 @@ def _nodes(name: str, context: LaunchContext) -> list[Node]:
             namespace=resolved.namespace,
             parameters=[node.parameters, *([resolved.params_file] if resolved.params_file else [])],
             arguments=["--ros-args", "--log-level", resolved.log_level],
+            additional_env=dict(environment_of_nodes(resolved.log)),
             output="screen",
             sigterm_timeout="6",
             on_exit=Shutdown(reason=f"{node.executable} ended") if node.vital else None,

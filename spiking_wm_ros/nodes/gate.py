@@ -1,5 +1,6 @@
 """The safety gate on the robot, between the policy's actions and the actuators."""
 
+import math
 import sys
 import time
 from collections import deque
@@ -18,11 +19,13 @@ from spiking_wm_ros.nodes import qos
 from spiking_wm_ros.nodes.health import Health, spread
 from spiking_wm_ros.nodes.main import run
 from spiking_wm_ros.nodes.managed import ManagedNode
-from spiking_wm_ros.nodes.messages import PHASES, from_array
+from spiking_wm_ros.nodes.messages import from_array, phase_name
 from spiking_wm_ros.nodes.parameters import declare, refuse_unknown
 from spiking_wm_ros.nodes.robot_messages import check_messages, command_writer, message_type
 
 _REMEMBERED = 10  # number of observations whose times are kept, to compute the age of actions
+_RIVALS = "two policies send actions: end one of them"
+_RIVALS_FOR = 0.5  # seconds after which one of two policies counts as ended
 
 
 @dataclass(frozen=True)
@@ -44,17 +47,22 @@ class GateNode(ManagedNode):
         super().__init__("gate")
         self._robot = load_robot(declare(self, GateNodeOptions).robot)
         refuse_unknown(self)
+        # a cleanup neither resumes a gate that has tripped, nor lets go of the emergency stop
+        self._gate: Gate | None = None
+        self._button = False
 
     def configure(self) -> None:
         """Command the safe action from here on."""
         robot = self._robot
         check_messages(robot)
-        self._gate = Gate(robot.gate, robot.command.space, np.array(robot.command.rest))
+        if self._gate is None:
+            self._gate = Gate(robot.gate, robot.command.space, np.array(robot.command.rest))
         self._write = command_writer(robot)
         self._sensed: deque[tuple[tuple[int, int], float]] = deque(maxlen=_REMEMBERED)
-        self._followed: tuple[int, int] | None = None
+        self._answered: deque[tuple[int, int]] = deque(maxlen=_REMEMBERED)
+        self._rivals_at = -math.inf  # when two policies were heard last
         self._version = 0
-        self._button, self._phase = False, Phase()
+        self._phase = Phase()
         self._reported, self._resting = "", False
         self._passed, self._trips = 0, 0
         self._passed_at, self._periods = 0.0, deque(maxlen=1000)
@@ -65,7 +73,7 @@ class GateNode(ManagedNode):
         self.create_subscription(Observation, "observation", self._on_observation, qos.RECENT)
         self.create_subscription(Action, "action", self._on_action, qos.NEWEST)
         self.create_subscription(Bool, "emergency_stop", self._on_emergency_stop, 10)
-        self.create_subscription(Phase, "phase", self._on_phase, qos.LATCHED)
+        self.create_subscription(Phase, "phase", self._on_phase, qos.LATCHED_FROM_ALL)
         self.create_service(Trigger, "~/stop", self._on_stop)
         self.create_service(Trigger, "~/resume", self._on_resume)
         self.create_timer(robot.period / 2, self._look)
@@ -84,15 +92,28 @@ class GateNode(ManagedNode):
     # --- commands ---
 
     def _on_observation(self, message: Observation) -> None:
-        self._sensed.append(((message.episode, message.step), time.monotonic()))
+        key = (message.episode, message.step)
+        self._sensed.append((key, time.monotonic()))
+        if key in self._answered:  # published again: it may be answered again
+            self._answered.remove(key)
 
     def _on_action(self, message: Action) -> None:
-        """Forward the first action for an observation; ignore actions for unknown observations."""
+        """Forward the action for an observation; ignore actions for unknown observations.
+
+        One policy answers an observation once, as the robot publishes each once. A second answer is another
+        policy's, and none can be trusted.
+        """
         key = (message.episode, message.step)
         sensed_at = next((at for known, at in reversed(self._sensed) if known == key), None)
-        if sensed_at is None or key == self._followed:
+        if sensed_at is None:
             return
-        self._followed, self._version = key, message.policy_version
+        if key in self._answered:
+            self._rivals_at = time.monotonic()
+            self._gate.fault(_RIVALS)
+            self._put_out()
+            return
+        self._answered.append(key)
+        self._version = message.policy_version
         try:
             action = from_array(message.action)
         except ValueError:  # shape and values disagree
@@ -131,6 +152,7 @@ class GateNode(ManagedNode):
         self._update()
 
     def _on_phase(self, message: Phase) -> None:
+        phase_name(message)  # an unknown one is dropped
         self._phase = message
         self._update()
         resting = message.phase != Phase.AWAKE
@@ -143,7 +165,7 @@ class GateNode(ManagedNode):
         if not self.active:
             self._gate.rest("inactive")
         elif self._phase.phase != Phase.AWAKE:
-            self._gate.rest(f"{PHASES[self._phase.phase]}: {self._phase.reason}")
+            self._gate.rest(f"{phase_name(self._phase)}: {self._phase.reason}")
         else:
             self._gate.end_rest()
         if self._button or self._phase.phase == Phase.STOPPED:
@@ -160,7 +182,7 @@ class GateNode(ManagedNode):
         return response
 
     def _on_resume(self, _, response: Trigger.Response) -> Trigger.Response:
-        refusal = self._gate.resume()
+        refusal = _RIVALS if time.monotonic() - self._rivals_at < _RIVALS_FOR else self._gate.resume()
         response.success, response.message = not refusal, refusal or self._gate.reason
         return response
 

@@ -4,7 +4,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
-from rclpy.node import Node
+
+from spiking_wm_ros.nodes.node import Node
 
 
 def spread(name: str, seconds: Sequence[float]) -> dict[str, float]:
@@ -31,6 +32,7 @@ class Health:
     def publish(self) -> None:
         """Publish now."""
         level, message, figures = self._report()
+        figures |= self._node.dropped.figures()
         values = [KeyValue(key=key, value=str(value)) for key, value in figures.items()]
         name = self._node.get_fully_qualified_name().lstrip("/")
         status = DiagnosticStatus(level=level, name=name, message=message, values=values)

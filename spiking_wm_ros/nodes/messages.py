@@ -1,7 +1,9 @@
 """Conversions between ROS messages and the types of agents and environments."""
 
 import array
+import math
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 from builtin_interfaces.msg import Time
@@ -10,13 +12,27 @@ from spiking_wm_msgs import msg
 from std_msgs.msg import Header
 
 from spiking_wm.core.contract import Transition
+from spiking_wm.core.spaces import Spaces
+from spiking_wm_ros.nodes.bad_messages import BadMessage
 
+_SKIPPED = 10  # policy versions that a subscriber may not have got, as only the newest one is latched
 PHASES = {
     msg.Phase.AWAKE: "awake",
     msg.Phase.IDLE: "idle",
     msg.Phase.DREAMING: "dreaming",
     msg.Phase.STOPPED: "stopped",
 }
+
+
+def phase_name(message: msg.Phase) -> str:
+    """The name of a phase, as "awake".
+
+    Raises:
+        BadMessage: if it is unknown.
+    """
+    if message.phase not in PHASES:
+        raise BadMessage(f"unknown phase {message.phase}")
+    return PHASES[message.phase]
 
 
 def to_array(values: np.ndarray) -> msg.Array:
@@ -30,14 +46,26 @@ def to_array(values: np.ndarray) -> msg.Array:
     return message
 
 
-def from_array(message: msg.Array, dtype: np.dtype = np.float32) -> np.ndarray:
+def from_array(
+    message: msg.Array, dtype: np.dtype = np.float32, shape: tuple[int, ...] | None = None
+) -> np.ndarray:
     """Convert a message of `to_array` back.
 
+    Args:
+        message: the message.
+        dtype: type of the returned array.
+        shape: shape that is expected, if it is known.
+
     Raises:
-        ValueError: if the shape and the number of values disagree.
+        BadMessage: if the shape and the number of values disagree, or another shape is expected.
     """
     data = np.array(message.pixels, np.uint8) if message.pixels else np.array(message.values, np.float32)
-    return data.reshape(tuple(message.shape)).astype(dtype, copy=False)
+    given = tuple(message.shape)
+    if shape is not None and given != shape:
+        raise BadMessage(f"an array of shape {given}, {shape} expected")
+    if math.prod(given) != data.size:
+        raise BadMessage(f"an array of shape {given} with {data.size} values")
+    return data.reshape(given).astype(dtype, copy=False)
 
 
 def to_decision(
@@ -55,8 +83,15 @@ def to_decision(
 
 
 def spike_trains(message: msg.Decision) -> list[np.ndarray]:
-    """Spike trains ``[T, N]`` of every layer, from a message of `to_decision`."""
+    """Spike trains ``[T, N]`` of every layer, from a message of `to_decision`.
+
+    Raises:
+        BadMessage: if there are more or fewer spikes than its layers have.
+    """
     spikes, trains = np.array(message.spikes, np.uint8), []
+    sizes = [ticks * neurons for ticks, neurons in zip(message.ticks, message.neurons)]
+    if len(message.ticks) != len(message.neurons) or sum(sizes) != spikes.size:
+        raise BadMessage(f"{spikes.size} spikes of layers with {sizes}")
     for ticks, neurons in zip(message.ticks, message.neurons):
         trains.append(spikes[: ticks * neurons].reshape(ticks, neurons))
         spikes = spikes[ticks * neurons :]
@@ -113,7 +148,11 @@ def to_transition(transition: Transition, header: Header) -> msg.Transition:
 
 
 def from_transition(message: msg.Transition, action_dtype: np.dtype) -> Transition:
-    """Convert a message of `to_transition` back."""
+    """Convert a message of `to_transition` back.
+
+    Raises:
+        BadMessage: as `from_array`.
+    """
     return Transition(
         from_array(message.observation, _dtype(message.observation)),
         from_array(message.action, action_dtype),
@@ -128,6 +167,73 @@ def from_transition(message: msg.Transition, action_dtype: np.dtype) -> Transiti
         message.seed,
         message.life_lost,
     )
+
+
+def check_transition(transition: Transition, spaces: Spaces) -> None:
+    """Check that a transition can be learned from.
+
+    Raises:
+        BadMessage: if its arrays do not fit the spaces, or the reward is not finite.
+    """
+    for name, space in (("observation", spaces.observation), ("action", spaces.action)):
+        if getattr(transition, name).shape != space.shape:
+            raise BadMessage(f"{name} of shape {getattr(transition, name).shape}, {space.shape} expected")
+    if transition.next_observation.shape != spaces.observation.shape:
+        raise BadMessage(f"next observation of shape {transition.next_observation.shape}")
+    if not math.isfinite(transition.reward):
+        raise BadMessage(f"a reward of {transition.reward}")
+
+
+def parse_spaces(text: str) -> Spaces:
+    """Convert the text of `Spaces.to_json` back.
+
+    Raises:
+        BadMessage: if it is no such text.
+    """
+    try:
+        return Spaces.from_json(text)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise BadMessage(f"no description of spaces ({type(error).__name__}: {error})") from None
+
+
+def check_version(message: msg.PolicyVersion) -> None:
+    """Check a policy version as far as possible without reading its bundle.
+
+    Raises:
+        BadMessage: if it covers no steps, or its path is no regular file. A missing file is none of these:
+            to load it fails, and says so.
+    """
+    if not message.version or message.first_step >= message.until_step:
+        steps = f"steps {message.first_step} to {message.until_step}"
+        raise BadMessage(f"policy version {message.version} for {steps}")
+    path = Path(message.path)
+    try:
+        usable = path.is_file() or not path.exists()
+    except OSError:  # too long, for example
+        usable = False
+    if not usable:
+        raise BadMessage(f"policy version {message.version} in {path}, which is not a regular file")
+
+
+def check_not_ahead(version: int, before: int) -> None:
+    """Check that a policy version is not far ahead of the one before it (0: none).
+
+    Raises:
+        BadMessage: if it is.
+    """
+    if before and version > before + 1 + _SKIPPED:
+        raise BadMessage(f"policy version {version} after version {before}")
+
+
+def check_follows(message: msg.PolicyVersion, before: msg.PolicyVersion) -> None:
+    """Check that a policy version follows another one (version 0: none), in training.
+
+    Raises:
+        BadMessage: if it does not.
+    """
+    check_not_ahead(message.version, before.version)
+    if (message.version, message.first_step) < (before.version, before.first_step):
+        raise BadMessage(f"policy version {message.version} after version {before.version}")
 
 
 def _dtype(message: msg.Array) -> type:

@@ -1,23 +1,32 @@
 """The base class of all nodes."""
 
 from collections.abc import Callable
+from functools import cached_property
 
 import rclpy.node
 
 from spiking_wm.core.process import act_in_real_time
+from spiking_wm_ros.nodes.bad_messages import Dropped
 
 
 class Node(rclpy.node.Node):
     """A node that ends if a callback raises an exception; `main.run` raises it again.
 
-    rclpy's executor would only log exceptions of callbacks, and discards those of tasks.
+    rclpy's executor would only log exceptions of callbacks, and discards those of tasks. A message for which
+    a subscription's callback raises `BadMessage` is dropped.
     """
 
     raised: BaseException | None = None
 
+    @cached_property
+    def dropped(self) -> Dropped:
+        """The messages that this node has dropped."""
+        return Dropped(self)  # not in the constructor: rclpy's subscribes already
+
     def create_subscription(self, msg_type, topic, callback, qos_profile, **kwargs):
         """As rclpy's."""
-        return super().create_subscription(msg_type, topic, self.hearing(callback), qos_profile, **kwargs)
+        heard = self.hearing(self.dropped.handling(topic, callback))
+        return super().create_subscription(msg_type, topic, heard, qos_profile, **kwargs)
 
     def create_timer(self, timer_period_sec, callback, **kwargs):
         """As rclpy's."""

@@ -33,3 +33,8 @@ EVERY = QoSProfile(
 LATCHED = QoSProfile(
     depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL
 )
+
+# Subscriptions to it: one that is dropped (`bad_messages`) does not displace one that matters.
+LATCHED_FROM_ALL = QoSProfile(
+    depth=10, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL
+)

@@ -15,7 +15,7 @@ from spiking_wm_ros.nodes import qos
 from spiking_wm_ros.nodes.health import Health, spread
 from spiking_wm_ros.nodes.main import run
 from spiking_wm_ros.nodes.managed import ManagedNode
-from spiking_wm_ros.nodes.messages import to_array
+from spiking_wm_ros.nodes.messages import phase_name, to_array
 from spiking_wm_ros.nodes.parameters import declare, refuse_unknown
 from spiking_wm_ros.nodes.robot_messages import message_type
 
@@ -46,7 +46,7 @@ class RobotNode(ManagedNode):
         self._sent_at, self._periods = 0.0, deque(maxlen=1000)
 
         self._observations = self.create_publisher(Observation, "observation", qos.OFFERED_NEWEST)
-        self.create_subscription(Phase, "phase", self._on_phase, qos.LATCHED)
+        self.create_subscription(Phase, "phase", self._on_phase, qos.LATCHED_FROM_ALL)
         for index, reading in enumerate(self._robot.observation):
             callback = lambda message, i=index: self._on_reading(i, message)  # noqa: E731
             self.create_subscription(message_type(reading.type), reading.topic, callback, qos.SENSOR)
@@ -59,7 +59,7 @@ class RobotNode(ManagedNode):
         self._senses.take(index, message, time.monotonic(), wall_time)
 
     def _on_phase(self, message: Phase) -> None:
-        self._awake = message.phase == Phase.AWAKE
+        self._awake = phase_name(message) == "awake"
 
     def _sense(self) -> None:
         now = time.monotonic()

@@ -14,6 +14,7 @@ from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from spiking_wm.core.errors import UserError
 from spiking_wm.robots.description import Command, Reading, Robot
+from spiking_wm_ros.nodes.bad_messages import BadMessage
 
 _DERIVED = {"polar": "point", "charging": "power_supply_status"}  # the field that they are derived from
 
@@ -63,11 +64,19 @@ def command_writer(robot: Robot) -> Callable[[np.ndarray, Time], Any]:
 
 
 def command_values(robot: Robot, message: Any) -> list[float]:
-    """Values of a message of `command_writer`."""
+    """Values of a message of `command_writer`.
+
+    Raises:
+        BadMessage: if it is a trajectory without points.
+    """
     if robot.command.type == "geometry_msgs/TwistStamped":
         parts = (name.split(".") for name in robot.command.fields)
         return [getattr(getattr(message.twist, part), axis) for part, axis in parts]
-    return list(message.points[-1].positions if hasattr(message, "points") else message.data)
+    if not hasattr(message, "points"):
+        return list(message.data)
+    if not message.points:
+        raise BadMessage("a trajectory without points")
+    return list(message.points[-1].positions)
 
 
 def _multi_array(command: Command, period: float) -> Callable:

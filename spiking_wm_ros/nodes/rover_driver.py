@@ -18,6 +18,7 @@ from spiking_wm.core.options import option
 from spiking_wm.energy.battery import BatteryOptions
 from spiking_wm.envs.rover import Rover
 from spiking_wm_ros.nodes import qos
+from spiking_wm_ros.nodes.bad_messages import BadMessage
 from spiking_wm_ros.nodes.camera import CameraPublisher
 from spiking_wm_ros.nodes.main import run
 from spiking_wm_ros.nodes.messages import to_battery_state
@@ -68,8 +69,9 @@ class RoverDriver(Node):
 
     def _on_command(self, message: Float64MultiArray) -> None:
         speeds = np.array(message.data)
-        if speeds.shape == (2,) and np.isfinite(speeds).all():
-            self._speeds, self._commanded_at = speeds, time.monotonic()
+        if speeds.shape != (2,) or not np.isfinite(speeds).all():
+            raise BadMessage(f"wheel speeds {speeds}")
+        self._speeds, self._commanded_at = speeds, time.monotonic()
 
     def _step(self) -> None:
         """One control period of the hardware."""

@@ -41,7 +41,7 @@ class SchedulerNode(Node):
 
         self._phases = self.create_publisher(PhaseMessage, "phase", qos.LATCHED)
         self.create_subscription(BatteryState, "battery_state", self._on_battery, qos.SENSOR)
-        self.create_subscription(Bool, "resting", self._on_resting, qos.LATCHED)
+        self.create_subscription(Bool, "resting", self._on_resting, qos.LATCHED_FROM_ALL)
         self.create_subscription(Bool, "emergency_stop", self._on_emergency_stop, 10)
         self.create_subscription(Empty, "work", lambda _: self._scheduler.worked(time.monotonic()), 10)
         for name in ("sleep", "wake", "stop", "resume"):
@@ -67,9 +67,8 @@ class SchedulerNode(Node):
         self._tick()
 
     def _on_emergency_stop(self, message: Bool) -> None:
-        if message.data:  # False does not resume: that takes ~/resume
-            self._scheduler.stop()
-            self._follow()
+        self._scheduler.button(message.data)
+        self._follow()
 
     def _on_stop(self, _, response: Trigger.Response) -> Trigger.Response:
         self._scheduler.stop()

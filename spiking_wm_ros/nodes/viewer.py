@@ -9,7 +9,6 @@ from typing import Any
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from lifecycle_msgs.msg import Transition as Lifecycle
 from lifecycle_msgs.srv import ChangeState
-from rclpy.subscription import Subscription
 from sensor_msgs.msg import BatteryState, CompressedImage
 from spiking_wm_msgs.msg import Decision, Phase, PolicyVersion, Segment
 from std_srvs.srv import Trigger
@@ -18,9 +17,10 @@ from spiking_wm.core.extras import missing_extra
 from spiking_wm.core.options import option
 from spiking_wm.robots.description import load_robot
 from spiking_wm_ros.nodes import qos
+from spiking_wm_ros.nodes.bad_messages import BadMessage
 from spiking_wm_ros.nodes.health import Health
 from spiking_wm_ros.nodes.main import run
-from spiking_wm_ros.nodes.messages import PHASES, from_array, spike_trains
+from spiking_wm_ros.nodes.messages import from_array, phase_name, spike_trains
 from spiking_wm_ros.nodes.node import Node
 from spiking_wm_ros.nodes.parameters import declare, refuse_unknown
 from spiking_wm_ros.nodes.polled_subscriptions import PolledSubscriptions, take_new
@@ -77,14 +77,15 @@ class ViewerNode(Node):
     def _listen(self) -> None:
         hear, watched = self.create_subscription, self._watched
         hear(DiagnosticArray, "/diagnostics", self._on_diagnostics, 10)
-        hear(Phase, "phase", lambda m: watched.phase(PHASES[m.phase], m.reason), qos.LATCHED)
+        hear(Phase, "phase", lambda m: watched.phase(phase_name(m), m.reason), qos.LATCHED_FROM_ALL)
         hear(BatteryState, "battery_state", lambda m: watched.charge(m.percentage), qos.SENSOR)
-        hear(PolicyVersion, "policy_version", self._on_version, qos.LATCHED)
+        hear(PolicyVersion, "policy_version", self._on_version, qos.LATCHED_FROM_ALL)
         self._polled = PolledSubscriptions(self)
         if self._robot:
             command = self._robot.command
             heard = self._polled.subscribe(message_type(command.type), command.topic, qos.NEWEST)
-            self.create_timer(_COMMANDS_EVERY, partial(self._take_command, heard))
+            take = self.dropped.handling(command.topic, self._on_command)
+            self.create_timer(_COMMANDS_EVERY, lambda: [take(message) for message, _ in take_new(heard)])
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
         namespace = self.get_namespace().strip("/")
@@ -92,14 +93,16 @@ class ViewerNode(Node):
             where, _, name = status.name.rpartition("/")
             if where == namespace:
                 figures = {value.key: value.value for value in status.values}
-                self._watched.health(name, int.from_bytes(status.level), status.message, figures)
+                try:
+                    self._watched.health(name, int.from_bytes(status.level), status.message, figures)
+                except (ValueError, OverflowError) as error:  # figures that are no numbers
+                    raise BadMessage(f"figures of {name}: {error}") from None
 
     def _on_version(self, message: PolicyVersion) -> None:
         self._watched.policy_version = message.version
 
-    def _take_command(self, heard: Subscription) -> None:
-        for command, _ in take_new(heard):
-            self._watched.command(command_values(self._robot, command))
+    def _on_command(self, message: Any) -> None:
+        self._watched.command(command_values(self._robot, message))
 
     # --- for visitors ---
 
@@ -127,8 +130,11 @@ class ViewerNode(Node):
         self._watched.fired(spike_trains(message))
 
     def _on_segment(self, message: Segment) -> None:
-        segment = {name: getattr(message, name) for name in ("real", "dream", "uncertainty")}
-        self._watched.segment = {name: from_array(a) for name, a in segment.items() if len(a.shape)}
+        real = from_array(message.real)
+        segment = {"real": real, "dream": from_array(message.dream, shape=real.shape)}
+        if len(message.uncertainty.shape):
+            segment["uncertainty"] = from_array(message.uncertainty)
+        self._watched.segment = segment
 
     def _on_picture(self, message: CompressedImage) -> None:
         self._watched.picture = bytes(message.data)

@@ -1,6 +1,5 @@
 """The web server of the page, on 127.0.0.1 only."""
 
-import socket
 import threading
 from collections.abc import Callable
 from urllib.parse import urlsplit
@@ -11,9 +10,8 @@ from nicegui import ui
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from spiking_wm.core.errors import UserError
+from spiking_wm_ros.viewer.port import ADDRESS, listening
 
-ADDRESS = "127.0.0.1"
 _HOSTS = ["127.0.0.1", "localhost"]  # host names that are served
 _UNFRAMED = (b"content-security-policy", b"frame-ancestors 'none'")
 
@@ -60,15 +58,7 @@ class Server:
     """
 
     def __init__(self, port: int, title: str, build: Callable[[], None]):
-        self._socket = socket.socket()
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            self._socket.bind((ADDRESS, port))
-            self._socket.listen()  # early connections wait until the server is up
-        except OSError as error:
-            self._socket.close()
-            reason = f"port {port} of {ADDRESS} cannot be used ({error.strerror})"
-            raise UserError(f"{reason}: give another viewer_port:=") from None
+        self._socket = listening(port)  # early connections wait until the server is up
         app = FastAPI()
         ui.run_with(app, root=build, title=title, show_welcome_message=False, reconnect_timeout=10)
         app.add_middleware(TrustedHostMiddleware, allowed_hosts=_HOSTS)

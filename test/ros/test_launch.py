@@ -35,7 +35,7 @@ def test_a_launch_starts_the_nodes_of_the_specification(tmp_path):
 
     from spiking_wm_ros.graph import ros_launch
 
-    given = {k: str(v) for k, v in (TINY | {"run": tmp_path / "run"}).items()}
+    given = {k: str(v) for k, v in (TINY | {"run": tmp_path / "run", "namespace": "elsewhere"}).items()}
     service = LaunchService(argv=[])
     service.context.launch_configurations.update(given)
     actions = ros_launch._nodes("train", service.context)

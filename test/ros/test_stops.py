@@ -110,6 +110,8 @@ def test_the_emergency_stop_holds_in_every_phase(trained):
             rover.button.publish(Bool(data=True))
             rover.made.until(lambda: phases[-1].phase == Phase.STOPPED, 1.0)
             rover.stops_within()
+            refused = rover.ask("scheduler/resume")
+            assert not refused.success and "still pressed" in refused.message
             rover.button.publish(Bool(data=False))  # letting go of the button is not a resume
             assert rover.stays()
             for service in ("scheduler/sleep", "scheduler/wake"):
