@@ -177,7 +177,8 @@ def test_a_thousand_versions_are_taken_while_it_drives(trained, tmp_path):
         def publish(version: int, content: bytes) -> None:
             path = tmp_path / f"{version}.safetensors"
             path.write_bytes(content)
-            publisher.publish(PolicyVersion(version=version, path=str(path), sha256=sha256(path)))
+            found = PolicyVersion(version=version, until_step=2**62, path=str(path), sha256=sha256(path))
+            publisher.publish(found)
 
         def bundle(version: int) -> bytes:
             return pack_bundle(base.weights, facts["agent"], facts["options"], spaces, version)

@@ -154,9 +154,9 @@ def test_a_robot_whose_policy_is_gone_is_deactivated_until_it_is_brought_up(trai
 
 @pytest.mark.parametrize("node", ["bridge", "dreamer"])
 def test_an_error_while_a_node_is_configured_is_one_line(tmp_path, tiny, capfd, node):
-    bad = {"bridge": {"battery": "own"}, "dreamer": {"seed": "0"}}[node]
-    if node == "dreamer":
-        (tmp_path / "run").write_text("in the way of the folder")
+    file = tmp_path / "params.yaml"
+    file.write_text("/dreamer: {ros__parameters: {run: /proc/run}}")
+    bad = {"bridge": {"battery": "own"}, "dreamer": {"params_file": str(file)}}[node]
     with start(tmp_path / "run", tiny | bad) as processes:
         while not (ended := processes.ended()):
             time.sleep(0.1)
