@@ -1,4 +1,5 @@
 import os
+import signal
 import sys
 from functools import cache
 
@@ -9,6 +10,10 @@ from spiking_wm.core.errors import UserError
 
 settings.register_profile("no_clock", deadline=None, max_examples=30)
 settings.load_profile("no_clock")
+
+# Under nohup these are ignored, and would be in all commands that tests start.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # A domain of this test run's own: nothing else on this machine can answer its nodes.
 os.environ["ROS_DOMAIN_ID"] = str(1 + os.getpid() % 99)
