@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from spiking_wm.neurons import batch_renorm_kernels as kernels
 from spiking_wm.neurons.lif import fused
-from spiking_wm.neurons.products import product
+from spiking_wm.neurons.products import factor, product
 from spiking_wm.neurons.stacked import StackedLinear
 
 _EPSILON = 1e-3  # added to variances
@@ -105,36 +105,38 @@ def _dot(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 class _FusedLayers(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, norms: Sequence[BatchRenorm], *parameters: Tensor) -> Tensor:
-        inputs, tables = [x], []
+        inputs, factors, tables = [x], [factor(x)], []
         weight, bias = _taken_in(*parameters[:4])
         for i, norm in enumerate(norms, 1):
-            x = product(x, weight)
+            x = product(factors[-1], weight)
             tables.append([torch.empty_like(norm.mean) for _ in range(4)])
             arrays = (t.numpy() for t in (x, bias[:, 0], norm.mean, norm.variance, *tables[-1]))
             kernels.relu_renorm_forward(*arrays, *norm.next_batch(), _MOST_FACTOR, _MOST_DRIFT, _EPSILON)
             inputs.append(x)
+            factors.append(factor(x))
             weight, bias = _taken_in(*parameters[4 * i : 4 * i + 4])
         ctx.layers = len(inputs)
-        ctx.save_for_backward(*inputs, *(t for each in tables for t in each), *parameters)
+        ctx.save_for_backward(*inputs, *factors, *(t for each in tables for t in each), *parameters)
         return _dot(x, weight, bias)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         saved, count = ctx.saved_tensors, ctx.layers
-        inputs, rest = saved[:count], saved[count:]
+        inputs, factors, rest = saved[:count], saved[count : 2 * count], saved[2 * count :]
         tables, parameters = rest[: 4 * (count - 1)], rest[4 * (count - 1) :]
         grads: list[Tensor] = []
         grad_y = grad[..., None]
         grad_bias = grad_y.sum(1, keepdim=True)
         for i in reversed(range(count)):
             gain, offset, weight, _ = parameters[4 * i : 4 * i + 4]
-            grad_weight = product(inputs[i].mT, grad_y)
+            by_output = factor(grad_y)
+            grad_weight = product(factors[i].mT, by_output)
             grad_gain = (grad_weight * weight).sum(-1, keepdim=True)
             grad_offset = torch.bmm(grad_bias, weight.mT)
             own = torch.addcmul(offset.mT * grad_bias, gain, grad_weight)
             grads = [grad_gain, grad_offset, own, grad_bias, *grads]
             if i:
-                grad_x = product(grad_y, (gain * weight).mT)
+                grad_x = product(by_output, (gain * weight).mT)
                 grad_y, filled = torch.empty_like(grad_x), torch.zeros_like(tables[0])
                 arrays = (t.numpy() for t in (grad_x, inputs[i], *tables[4 * i - 4 : 4 * i], grad_y, filled))
                 kernels.relu_renorm_backward(*arrays)

@@ -14,7 +14,7 @@ from torch import Tensor
 from spiking_wm.neurons import lif_kernels as kernels
 from spiking_wm.neurons.coding import regular_spikes
 from spiking_wm.neurons.lif import CLIFConstants, clif, fused
-from spiking_wm.neurons.products import product
+from spiking_wm.neurons.products import factor, product
 
 
 class Synapses(NamedTuple):
@@ -40,33 +40,33 @@ def firing_rates(activity: Tensor, ticks: int, layers: Sequence[Synapses]) -> Te
         return spike_trains(activity, ticks, layers)[-1].mean(0)
     if torch.is_grad_enabled():
         return _FusedLayers.apply(activity, ticks, *parameters)
-    trains, _ = _run(activity, ticks, parameters, keep=False)
-    return trains[-1].mean(0)
+    spikes, _, _ = _run(activity, ticks, parameters, keep=False)
+    return spikes.mean(0)
 
 
 def _run(
     activity: Tensor, ticks: int, parameters: Sequence[Tensor], keep: bool
-) -> tuple[list[Tensor], list[Tensor]]:
-    """Spike trains of the encoder and of every layer, and membrane potentials of every layer."""
+) -> tuple[Tensor, list[Tensor], list[Tensor]]:
+    """Spikes of the last layer ``[T, B, N]``; of every layer its inputs (a `factor`) and its membranes."""
     batch = len(activity)
-    trains, membranes = [regular_spikes(activity, ticks)], []
+    spikes, inputs, membranes = regular_spikes(activity, ticks), [], []
     for weight, bias in zip(parameters[::2], parameters[1::2]):
-        drive = product(trains[-1].flatten(0, 1), weight.t()).view(ticks, batch, -1)
+        inputs.append(factor(spikes))
+        drive = product(inputs[-1].flatten(0, 1), weight.t()).view(ticks, batch, -1)
         spikes = torch.empty_like(drive)
         membranes.append(torch.empty_like(drive) if keep else drive)
         arrays = (x.detach().numpy() for x in (drive, bias, membranes[-1], spikes))
         kernels.clif_forward(*arrays, keep, *CLIFConstants())
-        trains.append(spikes)
-    return trains, membranes
+    return spikes, inputs, membranes
 
 
 class _FusedLayers(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, activity: Tensor, ticks: int, *parameters: Tensor) -> Tensor:
-        trains, membranes = _run(activity, ticks, parameters, keep=True)
+        spikes, inputs, membranes = _run(activity, ticks, parameters, keep=True)
         ctx.layers = len(membranes)
-        ctx.save_for_backward(*trains[:-1], *membranes, *parameters[::2])
-        return trains[-1].mean(0)
+        ctx.save_for_backward(*inputs, *membranes, *parameters[::2])
+        return spikes.mean(0)
 
     @staticmethod
     def backward(ctx: Any, grad_rates: Tensor) -> tuple[Tensor | None, ...]:
@@ -78,7 +78,7 @@ class _FusedLayers(torch.autograd.Function):
             grad_drive, grad_bias = torch.empty_like(membrane), torch.zeros(len(weight))
             arrays = (x.numpy() for x in (grad_spikes.contiguous(), membrane, grad_drive, grad_bias))
             kernels.clif_backward(*arrays, *CLIFConstants())
-            by_row = grad_drive.flatten(0, 1)
+            by_row = factor(grad_drive.flatten(0, 1))
             grads = [product(by_row.t(), inputs.flatten(0, 1)), grad_bias, *grads]
             if inputs is not trains[0]:
                 grad_spikes = product(by_row, weight).view_as(inputs)
