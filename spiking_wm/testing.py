@@ -35,10 +35,10 @@ def experience(agent: Agent, session: Session, steps: int) -> list[Transition]:
     player, exploration, seen = Player(policy_of(agent)), Exploration(0), []
     player.reset()
     for _ in range(steps):
-        pending = session.pending()
+        (pending,) = session.pending()
         if pending.episode_step == 0:
             player.reset()
-        seen.append(session.apply(player.act(pending.observation, exploration.at(pending.step)), 1))
+        seen += session.apply([player.act(pending.observation, exploration.at(pending.step))], 1)
         player.rewarded(seen[-1].reward)
         agent.observe(seen[-1])
     return seen
@@ -88,17 +88,17 @@ class AgentConformance:
         one.reset()
         two.reset()
         for _ in range(20):
-            observation = session.pending().observation
+            observation = session.pending()[0].observation
             action = one.act(observation)
             np.testing.assert_array_equal(action, two.act(observation))
-            reward = session.apply(action, 1).reward  # refuses an action outside the space
+            reward = session.apply([action], 1)[0].reward  # refuses an action outside the space
             one.rewarded(reward)
             two.rewarded(reward)
 
     def test_exploration_comes_from_the_given_generator_alone(self) -> None:
         """Global generators are not used; different steps give different actions."""
         agent, session = self.make()
-        policy, observation = policy_of(agent), session.pending().observation
+        policy, observation = policy_of(agent), session.pending()[0].observation
         np.random.seed(0)
         torch.manual_seed(0)
         one, two, other = (

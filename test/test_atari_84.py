@@ -89,7 +89,7 @@ def test_a_lost_life_is_told_and_the_game_goes_on_with_the_ball_in_play():
         assert not seen[k][2]
         assert seen[k][4]["lives"] in range(1, 5)
     session = Session(BREAKOUT, 0, 400)
-    told = [session.apply(np.asarray(k % 4), 0) for k in range(400)]
+    told = [session.apply([np.asarray(k % 4)], 0)[0] for k in range(400)]
     assert any(t.life_lost and t.final and not t.done for t in told)
 
 

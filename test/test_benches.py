@@ -24,6 +24,7 @@ _EARLY = {"warmup": 200, "learn_after": 200, "dream.after": 200, "dream.every": 
 SHORTER = {
     "deploy": "bench.SECONDS = 2.0",
     "dsqn": "bench.TURNS = 1",
+    "envs": "bench.TURNS, bench.SECONDS = 1, 0.5",
     "loihi": "bench.DECISIONS = 5",
     "peers": f"bench.TURNS, bench.DECISIONS, bench.LEARN_EARLY = 1, 5, {_EARLY}",
     "popsan": "bench.DATA = bench.STEPS = 1260; bench.UPDATES = 1; bench.MEASURED = 20; bench.SECONDS = 0.1",

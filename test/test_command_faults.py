@@ -16,7 +16,13 @@ from spiking_wm.core.files import newest_checkpoint
 from spiking_wm.core.storage import load_facts
 from spiking_wm_ros.cli.__main__ import main
 from spiking_wm_ros.graph.claims import claim_graph, domain
-from spiking_wm_ros.graph.ends import exit_code, failure, how_it_ended
+from spiking_wm_ros.graph.ends import (
+    exit_code,
+    failed_while_ending,
+    failure,
+    failure_while_ending,
+    how_it_ended,
+)
 from spiking_wm_ros.graph.parts import NodeSpec, ResolvedGraph
 from spiking_wm_ros.viewer.port import listening
 from test.conftest import TINY
@@ -83,6 +89,26 @@ def test_a_graph_that_ends_too_early_says_why(tmp_path, nodes, ended, message, c
         assert exit_code(ended) == code
 
 
+@pytest.mark.parametrize(
+    ("name", "code", "message"),
+    [
+        ("bridge", 2, "bridge ended with an error, see above: what was learned is saved"),
+        ("recorder", 1, "recorder ended unexpectedly (exit code 1), see above: what was learned is saved"),
+        ("dreamer", 2, "dreamer ended with an error, see above: start it again"),
+        ("dreamer", -9, "dreamer was killed (SIGKILL; if nobody did it, memory ran out): start it again"),
+        ("bridge", -9, ""),  # its environment hangs, which is told; nothing is lost
+        ("policy", 143, ""),
+        ("policy", -15, ""),  # before it had a handler
+        ("policy", 0, ""),
+    ],
+)
+def test_a_node_that_fails_when_it_is_asked_to_end_is_an_error(tmp_path, name, code, message):
+    resolved = ResolvedGraph([NodeSpec(node, {}) for node in ("bridge", "policy", "dreamer")], tmp_path)
+    assert failed_while_ending(name, code) == bool(message)
+    if message:
+        assert failure_while_ending(resolved, {name: code}) == message
+
+
 def test_with_a_checkpoint_the_next_step_is_to_resume(tmp_path):
     (tmp_path / "checkpoints" / "step_0000000010_0000").mkdir(parents=True)
     resolved = ResolvedGraph([NodeSpec(name, {}) for name in ("bridge", "dreamer")], tmp_path)
@@ -142,6 +168,40 @@ def test_a_signal_while_training_leaves_a_checkpoint(tmp_path, number):
     assert process.returncode == 0, errors
     assert f"resume it by resume:={run}" in told and "Traceback" not in errors
     assert loads(run)
+
+
+HANGS = """
+import gymnasium, numpy, pathlib, time
+class Hangs(gymnasium.Env):
+    observation_space, action_space = gymnasium.spaces.Box(-1, 1, (2,)), gymnasium.spaces.Box(-1, 1, (1,))
+    steps = 0
+    def reset(self, **_):
+        return numpy.zeros(2, numpy.float32), {}
+    def step(self, action):
+        self.steps += 1
+        if self.steps == 70:
+            pathlib.Path(__file__).with_name("hangs").touch()
+            while True:  # one long sleep could begin just after a signal
+                time.sleep(0.1)
+        return numpy.zeros(2, numpy.float32), 1.0, False, self.steps % 20 == 0, {}
+def make():
+    return Hangs()
+"""
+
+
+@pytest.mark.slow
+def test_a_second_signal_ends_an_environment_that_hangs_with_what_was_learned(tmp_path):
+    (tmp_path / "hanging.py").write_text(HANGS)
+    run, found = tmp_path / "run", f"{tmp_path}:{os.environ.get('PYTHONPATH', '')}"
+    options = TINY | {"algorithm": "popsan", "env": "hanging:make", "evaluate_every": 0, "run": run}
+    arguments = ("train", "--in-process", *(f"{name}:={value}" for name, value in options.items()))
+    with started(*arguments, env=os.environ | {"PYTHONPATH": found}) as process:
+        until((tmp_path / "hangs").exists)
+        process.send_signal(signal.SIGTERM)
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=30)
+    assert process.returncode in (130, 143) and errors.splitlines()[-1].startswith("stopped by SIG")
+    assert "Traceback" not in errors and loads(run)
 
 
 @pytest.mark.slow
@@ -320,6 +380,8 @@ BAD = {
         ("checkpoint:=", "checkpoint:= is missing"),
         (f"checkpoint:={LONG_PATH}", "a path is too long"),
         ("rate_hz:=1e-9", "rate_hz:=1e-09 is outside"),
+        (f"episodes:={2**63}", "is not a whole number of 0 or more"),
+        ("episodes:=0", "episodes:=0 evaluates nothing: give 1 or more"),
     ],
     "dream": [("checkpoint:=/tmp/[b]", "no checkpoint in /tmp/[b]")],
     "deploy": [("robot:=", "unknown robot ''"), ("policy:=/tmp/[/]", "no checkpoint in /tmp/[/]")],
@@ -338,6 +400,36 @@ def test_bad_input_is_one_line_before_nodes_start(verb, argument, message, monke
     assert ended.value.code == 2, told
     assert told.startswith("error: ") and told.count("\n") == 1 and message in told
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "told", "code"),
+    [
+        (
+            "episodes.csv",
+            b"step,episode\n1,1\n\x87\xff,\n",
+            "error: line 3 of RUN/episodes.csv is damaged",
+            2,
+        ),
+        ("evaluations.csv", b"\x00\x01\x02\n\n1\n", "error: line 2 of RUN/evaluations.csv is damaged", 2),
+        ("config.yaml", b"[1, 2]", "error: RUN/config.yaml must hold 'name: value' lines", 2),
+        ("config.yaml", b"algorithm: popsan\nenv: x\noptions: [1]", "error: AttributeError: ", 1),
+    ],
+)
+def test_damaged_files_of_a_run_are_told_in_one_line(
+    tmp_path, monkeypatch, capsys, name, content, told, code
+):
+    for file, text in (("config.yaml", b"algorithm: popsan\nenv: x\noptions: {seed: 1}"), (name, content)):
+        (tmp_path / file).write_bytes(text)
+    monkeypatch.setattr("sys.argv", ["swm", "report", str(tmp_path)])
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    with pytest.raises(SystemExit) as ended:
+        main()
+    errors = capsys.readouterr().err
+    assert errors.startswith(told.replace("RUN", str(tmp_path))) and errors.count("\n") == 1
+    assert ended.value.code == code
+    traces = [file.read_text() for file in tmp_path.glob("swm-error-*.txt")]
+    assert [True] * (code == 1) == ["Traceback" in trace for trace in traces]
 
 
 def test_a_port_in_use_is_refused_before_nodes_start(monkeypatch, capsys):

@@ -153,8 +153,9 @@ def played(a: Agent, env: str, steps: int) -> list[Transition]:
     session, policy, exploration = Session(env, 0, steps), QPolicy(a.options, a.spaces), Exploration(0)
     policy.load(a.policy_weights())
     for step in range(steps):
-        action, _ = policy.act(session.pending().observation, policy.initial_state(), exploration.at(step))
-        a.observe(transition := session.apply(action, 1))
+        action, _ = policy.act(session.pending()[0].observation, policy.initial_state(), exploration.at(step))
+        (transition,) = session.apply([action], 1)
+        a.observe(transition)
         yield transition
 
 

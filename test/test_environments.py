@@ -27,6 +27,7 @@ from spiking_wm.core.storage import load
 from spiking_wm.envs.camera import Camera
 from spiking_wm.envs.make import make_env
 from spiking_wm.runs.report import report
+from spiking_wm.training.episodes import RunningEpisode
 from spiking_wm.training.evaluation import evaluate
 from spiking_wm.training.session import Session
 from test import environments
@@ -94,7 +95,7 @@ def test_it_is_served(tmp_path, case, algorithm):
 def test_an_environment_that_reuses_its_array_is_copied_from():
     env, action = ReusedBuffer(), np.zeros(1, np.float32)
     session = Session(lambda: env, 0, 100)
-    transitions = [session.apply(session.rest_action(), 1) for _ in range(20)]
+    transitions = [session.apply([session.rest_action()], 1)[0] for _ in range(20)]
     assert not any((t.observation == t.next_observation).all() for t in transitions)
     assert all((a.next_observation == b.observation).all() for a, b in zip(transitions, transitions[1:]))
     observation = begin(env, 0)
@@ -230,6 +231,11 @@ def test_an_environment_that_cannot_be_closed_fails_after_everything_is_saved(tm
         spiking_wm.evaluate(tmp_path / "run", episodes=1, env=environments.NothingWorks)
 
 
+FAR_KERNELS = [
+    f"network.{name}:=[{value}]" for name, value in (("channels", 4), ("kernels", 12), ("strides", 1))
+]
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
@@ -239,6 +245,10 @@ def test_an_environment_that_cannot_be_closed_fails_after_everything_is_saved(tm
         ([f"env:={id_of('NeedsArgument')}", "env_kwargs:=[2]"], "env_kwargs:=[2] is no mapping"),
         ([f"env:={id_of('Case')}", "env_alone:=true", "evaluation.every:=5"], "evaluation.every:=0"),
         (["--in-process", f"env:={id_of('Unbounded')}"], "finite low and high"),
+        (
+            ["algorithm:=dsqn", "env:=minatar/Breakout-v0", *FAR_KERNELS],
+            "pictures of 10 x 10 are too small for network.kernels:=[12]",
+        ),
     ],
 )
 def test_it_is_refused_in_one_line_before_nodes_start(tmp_path, arguments, told):
@@ -392,10 +402,11 @@ def test_a_replay_that_ends_early_is_another_episode():
 
     told = []
     session = Session(Hasty, 0, 100, warn=told.append)
-    session.resume(0, 10, [np.zeros(1, np.float32)] * 10, observation=np.zeros(3, np.float32))
+    session.resume(10, [RunningEpisode(0, -1, [np.zeros(1, np.float32)] * 10, np.zeros(3, np.float32))])
     assert len(told) == 1 and session.training_step == 10
-    assert session.apply(session.rest_action(), 1).truncated
-    assert (session.pending().episode, session.pending().episode_step, session.pending().step) == (1, 0, 11)
+    assert session.apply([session.rest_action()], 1)[0].truncated
+    (pending,) = session.pending()
+    assert (pending.episode, pending.episode_step, pending.step) == (1, 0, 11)
 
 
 @pytest.mark.parametrize("case", ["DrawsBadly", "DrawsNothing"])

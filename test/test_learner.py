@@ -162,7 +162,7 @@ def test_a_learner_saved_before_its_first_release_goes_on_without_one():
     whole, first = (Learner(Counting(), schedule, Observer()) for _ in range(2))
     facts = json.loads(json.dumps(counters(first)))
     resumed = Learner(Counting(), schedule, Observer())
-    restore_counters(resumed, facts, {}, [])
+    restore_counters(resumed, facts, {}, first.episodes)
     for made in (whole, resumed):
         while made.work():
             pass

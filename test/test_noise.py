@@ -64,7 +64,7 @@ def test_the_policy_explores_by_the_agent_s_noise(kind, deviation):
         agent.td3.noise.log_deviation.data.fill_(np.log(deviation))
     policy = agent_class(setup.agent).policy_class(setup.agent_options, session.spaces)
     policy.load(agent.policy_weights())
-    observation, rng = session.pending().observation, np.random.default_rng(0)
+    observation, rng = session.pending()[0].observation, np.random.default_rng(0)
     half_range = session.spaces.action.high[0]
     greedy = policy.act(observation, None, None)[0] / half_range
     drawn = np.array([policy.act(observation, None, rng)[0] for _ in range(2000)]) / half_range

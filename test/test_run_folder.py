@@ -72,7 +72,7 @@ def test_little_experience_tells_nothing_of_dreams_yet(tmp_path, tiny, algorithm
         agent = learning.learner.agent
         assert all(np.isfinite(x).all() for x in agent.dream_against_reality().values())
         assert all(np.isfinite(x) for x in agent.model_error().values())
-        learning.learner.observe(session.apply(session.spaces.action.sample(), 0))
+        learning.learner.observe(*session.apply([session.spaces.action.sample()], 0))
     assert learning.save()
     learning.close()
 

@@ -55,6 +55,9 @@ SYMBOLS = {
     "message_type": "any",
     "topic": "every topic of the namespace, /clock and /diagnostics",
     "profile": "as its publishers offer",
+    # with envs:=1; several copies of the environment have as many observations and actions at a time
+    "qos.of_round(qos.OFFERED_NEWEST, envs)": "reliable, volatile, last 1",
+    "qos.of_round(qos.NEWEST, envs)": "best effort, volatile, last 1",
 }
 
 

@@ -1,6 +1,6 @@
 """The algorithms. Each says here which spaces it takes, before anything that takes time is loaded."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from gymnasium.spaces import Box, Discrete
@@ -53,14 +53,23 @@ TAKES = {
 }
 
 
-def check_spaces(agent: str, spaces: Spaces) -> None:
+def check_spaces(agent: str, spaces: Spaces, options: Any = None) -> None:
     """Refuse spaces that one of our agents does not take; of other agents nothing is known.
 
+    Args:
+        agent: its name.
+        spaces: the environment's.
+        options: the agent's; if their class has a method ``check``, it is called with the spaces.
+
     Raises:
-        UserError: naming the spaces, and algorithms that take them.
+        UserError: naming the spaces, and algorithms that take them; or as ``check``.
     """
     agent = AGENTS.get(agent, agent)
-    if agent not in TAKES or TAKES[agent].fit(spaces):
+    if agent not in TAKES:
+        return
+    if TAKES[agent].fit(spaces):
+        if hasattr(options, "check"):
+            options.check(spaces)
         return
     observation, action = spaces.observation, spaces.action
     algorithms = {agent: algorithm for algorithm, agent in AGENTS.items()}  # the others are called alike

@@ -60,6 +60,11 @@ class Transition(NamedTuple):
         return self.terminated or self.truncated
 
 
+def memory_of(copy: int) -> str:
+    """Group of tensors, in weights, that holds a policy's memory in a copy of the environment."""
+    return f"memory_{copy}" if copy else "memory"
+
+
 @dataclass(frozen=True)
 class Budget:
     """Limits of a dream phase, which ends at the first one reached; ``None`` is no limit."""
@@ -118,8 +123,12 @@ class Policy(ABC):
         """
         return None
 
-    def state_to_join(self) -> Any:
-        """State for joining a running episode: as released (`Agent.policy_state`), else the initial one."""
+    def state_to_join(self, copy: int = 0) -> Any:
+        """State for joining a running episode: as released (`Agent.policy_state`), else the initial one.
+
+        Args:
+            copy: of the environment, for agents with `Agent.serves_copies`.
+        """
         return self.initial_state()
 
     def rewarded(self, state: Any, reward: float) -> Any:
@@ -149,13 +158,20 @@ class Agent(ABC):
         options: the algorithm's options, an instance of `options_class`.
         spaces: the environment's spaces.
         seed: seed of initialisation, sampling and dreams.
+        envs: copies of the environment, which take turns: the step ``t`` is one of copy ``t % envs``. Above 1
+            only for agents with `serves_copies`.
     """
 
     policy_class: ClassVar[type[Policy]]
     options_class: ClassVar[type]
+    serves_copies: ClassVar[bool] = False  # True: it learns from several episodes that take turns
 
-    def __init__(self, options: Any, spaces: Spaces, seed: int):
-        self.options, self.spaces, self.seed = options, spaces, seed
+    def __init__(self, options: Any, spaces: Spaces, seed: int, envs: int = 1):
+        self.options, self.spaces, self.seed, self.envs = options, spaces, seed, envs
+
+    def copy_of(self, transition: Transition) -> int:
+        """The copy of the environment that a transition is of."""
+        return transition.step % self.envs
 
     @property
     def updates_first(self) -> int:
@@ -167,7 +183,7 @@ class Agent(ABC):
         """Copies of all tensors that a `Policy` needs to act as this agent does now."""
 
     def policy_state(self) -> Weights:
-        """Memory of the policy in the running episode, as tensors by names that no weight has.
+        """Memory of the policy in each copy's running episode, as tensors by names that no weight has.
 
         Released with the weights when a stopped run is resumed; empty for policies without memory.
         """

@@ -4,9 +4,9 @@ import errno
 import fcntl
 import hashlib
 import os
+import secrets
 import shutil
 import sys
-import tempfile
 import time
 import traceback
 from collections.abc import Mapping
@@ -29,15 +29,15 @@ def write_atomically(path: Path, content: bytes) -> None:
         OSError: if it cannot be written (disk full, for example); the old file stays.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")  # no `mkstemp`: others may read it
     try:
-        with os.fdopen(descriptor, "wb") as file:
+        with temporary.open("xb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
 
 

@@ -16,11 +16,12 @@ class Player:
     Args:
         policy: the policy that chooses actions.
         own_form: `act` returns actions in the environment's own form, as `Spaces.env_action`.
+        copy: of the environment that it plays in.
     """
 
-    def __init__(self, policy: Policy, own_form: bool = False):
+    def __init__(self, policy: Policy, own_form: bool = False, copy: int = 0):
         self.policy, self._own_form = policy, own_form
-        self.state: Any = policy.state_to_join()
+        self.state: Any = policy.state_to_join(copy) if copy else policy.state_to_join()
         self.env: str | None = None  # environment that the policy was trained in, if known
         self.env_kwargs: dict[str, Any] = {}  # arguments of its constructor
 

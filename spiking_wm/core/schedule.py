@@ -11,6 +11,17 @@ from spiking_wm.core.game_loop import LONGEST
 from spiking_wm.core.options import group, option
 
 
+def due(step: int, every: int, envs: int = 1) -> bool:
+    """True if what happens every some steps happens after this one: at the first end of a round from there.
+
+    Args:
+        step: training steps so far.
+        every: steps between two times; 0: never.
+        envs: steps in a round, one in each copy of the environment.
+    """
+    return bool(every and step) and step % envs == 0 and step % every < envs
+
+
 @dataclass(frozen=True)
 class DreamSchedule:
     """When scheduled dream phases start, and their length."""
@@ -24,11 +35,14 @@ class DreamSchedule:
     )
     rollouts: int = option(1024, "rollouts per dream phase, if a request sets no other number", 1)
 
-    def due(self, step: int) -> bool:
-        """True if a scheduled dream phase starts after this step."""
-        if not self.every or step % self.every or step < max(self.after, 1):
+    def due(self, step: int, envs: int = 1) -> bool:
+        """True if a scheduled dream phase starts after this step; arguments as of `due`."""
+        if not due(step, self.every, envs):
             return False
-        return math.floor(self._count(step)) > math.floor(self._count(step - self.every))
+        step -= step % self.every
+        return step >= self.after and math.floor(self._count(step)) > math.floor(
+            self._count(step - self.every)
+        )
 
     def _count(self, step: int) -> float:
         """Number of dream phases scheduled up to a step, as a continuous function."""
@@ -59,6 +73,10 @@ class Schedule:
 
     seed: int = option(0, "seed of all random numbers", 0, 2**31 - 1)
     steps: int = option(100_000, "environment steps of the whole run", 1)
+    envs: int = option(1, "copies of the environment, which step at the same time", 1, 256)
+    env_processes: bool = option(
+        True, "each of several copies steps in a process of its own; false: all in one, for fast simulators"
+    )
     updates_per_step: float = option(1.0, "learning updates per environment step", 0, 100)
     learn_after: int = option(1000, "steps before the first update", 0)
     policy_every: int = option(50, "steps between policy versions", 1)

@@ -4,7 +4,7 @@ import dataclasses
 import difflib
 import importlib
 from collections.abc import Callable, Mapping
-from functools import cache
+from functools import cache, partial
 from importlib.metadata import entry_points
 from operator import attrgetter
 from types import MappingProxyType
@@ -60,6 +60,14 @@ def source_of(env: EnvLike) -> EnvSource:
     return EnvSource(_name_of(env if hasattr(env, "__qualname__") else type(env)), env)
 
 
+def portable(env: EnvLike) -> EnvSource:
+    """As `source_of`, for a process that has not registered what this one has."""
+    source = source_of(env)
+    if isinstance(env, str) and (env_id := env.rpartition(":")[2]) in gym.registry:
+        return source._replace(factory=partial(gym.make, gym.registry[env_id]))
+    return source
+
+
 def _name_of(factory: Any) -> str:
     return f"{factory.__module__}:{factory.__qualname__}"
 
@@ -91,7 +99,12 @@ def make_env(env: EnvLike, kwargs: Mapping[str, Any] = MappingProxyType({})) -> 
     Raises:
         UserError: for an id that Gymnasium does not know or cannot make, or if an extra is missing.
     """
-    name, factory, _ = source_of(env)
+    return made_from(source_of(env), kwargs)
+
+
+def made_from(source: EnvSource, kwargs: Mapping[str, Any] = MappingProxyType({})) -> gym.Env:
+    """As `make_env`, from a source of `source_of`."""
+    name, factory, _ = source
     try:
         with missing_extra():
             _load(name)

@@ -13,6 +13,7 @@ from spiking_wm.core.contract import Transition
 from spiking_wm.core.errors import UserError
 from spiking_wm.core.files import lock
 from spiking_wm.memory.held_out import HeldOut
+from spiking_wm.memory.lanes import as_tensor, from_tensor, locate
 
 HELD_OUT = HeldOut(block=400, count=20)
 _SEARCHED = 100  # number of newest blocks searched for held-out segments
@@ -37,13 +38,17 @@ class Frames:
     only the newest picture is stored. The whole stack is stored, one picture per row, if it does not continue
     the previous one (at the start of an episode, for example).
 
+    With ``lanes``, the ring buffers of several copies of the environment are interleaved: row ``r`` is row
+    ``r // lanes`` of lane ``r % lanes``.
+
     Args:
-        capacity: number of rows; the oldest are overwritten first.
+        capacity: number of rows, rounded up to whole ``lanes``; the oldest are overwritten first.
         shape: shape of an observation.
         dtype: type of an observation, float32 or uint8.
         stacked: pictures in an observation.
         file: file in which pictures are stored (memory-mapped); empty for main memory.
         device: device of the batches that `at` returns.
+        lanes: number of ring buffers; each holds the transitions of one copy of the environment.
 
     Raises:
         UserError: if the last dimension is no multiple of ``stacked``, or the file cannot be used.
@@ -57,10 +62,14 @@ class Frames:
         stacked: int = 1,
         file: str = "",
         device: torch.device = _CPU,
+        lanes: int = 1,
     ):
         if shape[-1] % stacked:
             raise UserError(f"observations {shape} are not a stack of {stacked} pictures: set stacked:=1")
-        self.capacity, self.stacked, self.written, self._device = capacity, stacked, 0, device
+        self._ring = -(-capacity // lanes)
+        capacity = self._ring * lanes
+        self.capacity, self.stacked, self._device = capacity, stacked, device
+        self._written = [0] * lanes
         stored = (capacity, *shape[:-1], shape[-1] // stacked)
         kind = str(dtype).removeprefix("torch.")
         # np.zeros maps memory without writing it: pages are allocated as rows are filled
@@ -75,39 +84,53 @@ class Frames:
             "leap": np.zeros(capacity, np.uint8),  # rows to the next observation; 0: no transition
         }
         self.fields = {name: torch.from_numpy(memory) for name, memory in fields.items()}
-        self._next: Tensor | None = None  # observation after the last row, while its episode continues
+        # observation after the last row of each lane, while its episode continues
+        self._next: list[Tensor | None] = [None] * lanes
+
+    @property
+    def written(self) -> int:
+        """Rows written so far, those included that are overwritten."""
+        return sum(self._written)
 
     def __len__(self) -> int:
-        return min(self.written, self.capacity)
+        return sum(self._filled())
 
-    def add(self, transition: Transition, reward: float) -> None:
+    def _filled(self) -> list[int]:
+        return [min(written, self._ring) for written in self._written]
+
+    def add(self, transition: Transition, reward: float, lane: int = 0) -> None:
         """Store a transition, with the reward as the agent scales or clips it."""
         seen, later = (torch.as_tensor(x) for x in (transition.observation, transition.next_observation))
-        if self._next is None or not torch.equal(self._next, seen):
-            self._write_stack(seen)
-        row = (self.written - 1) % self.capacity
+        before = self._next[lane]
+        if before is None or not torch.equal(before, seen):
+            self._write_stack(seen, lane)
+        row = self._row(self._written[lane] - 1, lane)
         self.fields["action"][row] = int(transition.action)
         self.fields["reward"][row] = reward
         self.fields["final"][row] = float(transition.final)
         kept = later.shape[-1] // self.stacked
         if torch.equal(later[..., :-kept], seen[..., kept:]):
-            self._write(later[..., -kept:])
+            self._write(later[..., -kept:], lane)
             leap = 1
         else:
-            self._write_stack(later)
+            self._write_stack(later, lane)
             leap = self.stacked
         self.fields["leap"][row] = leap
-        self._next = None if transition.done else later
+        self._next[lane] = None if transition.done else later
 
-    def _write_stack(self, observation: Tensor) -> None:
+    def _row(self, number: int, lane: int) -> int:
+        """Row, in memory, of a row of a lane."""
+        return (number * len(self._written) + lane) % self.capacity
+
+    def _write_stack(self, observation: Tensor, lane: int) -> None:
         for picture in observation.chunk(self.stacked, -1):
-            self._write(picture)
+            self._write(picture, lane)
 
-    def _write(self, picture: Tensor) -> None:
-        row = self.written % self.capacity
+    def _write(self, picture: Tensor, lane: int) -> None:
+        row = self._row(self._written[lane], lane)
         self.fields["picture"][row] = picture
         self.fields["leap"][row] = 0
-        self.written += 1
+        self._written[lane] += 1
 
     def sample(self, count: int, generator: Generator, held_out: bool | None = None) -> Tensor:
         """Rows ``[count]`` of transitions, drawn uniformly with replacement.
@@ -121,25 +144,35 @@ class Frames:
             ValueError: if the memory holds no such transition.
         """
         found, drawn = torch.empty(0, dtype=torch.int64), 0
-        # the oldest rows may belong to a partly overwritten stack
-        first = self.written - len(self) + self.stacked - 1
+        first, lanes = self._first(), len(self._written)
+        counts = [max(written - 1 - oldest, 0) for written, oldest in zip(self._written, first)]
         while len(found) < count:
-            if self.written - first < 2 or drawn > 1000 * (count + 10):
+            if not sum(counts) or drawn > 1000 * (count + 10):
                 raise ValueError("the memory holds no such transition yet")
-            rows = torch.randint(first, self.written - 1, (2 * count,), generator=generator)
+            lane, numbers = locate(torch.randint(sum(counts), (2 * count,), generator=generator), counts)
+            numbers = numbers + torch.tensor(first)[lane]
+            rows = numbers * lanes + lane
             kept = self.fields["leap"][rows % self.capacity] > 0
             if held_out is not None:
-                kept &= HELD_OUT.contains(rows) == held_out
+                kept &= HELD_OUT.contains(numbers) == held_out
             found, drawn = torch.cat([found, rows[kept]]), drawn + len(rows)
         return found[:count]
 
     def held_out(self, length: int, most: int) -> Tensor:
         """Rows ``[length, W]`` of the ``most`` newest held-out segments that lie within an episode."""
-        first = self.written - len(self) + self.stacked - 1
-        first = max(first, self.written - _SEARCHED * HELD_OUT.block)
-        segments = HELD_OUT.segments(first, self.written - 1, length)
+        found, lanes = [], len(self._written)
+        for lane, (written, first) in enumerate(zip(self._written, self._first())):
+            first = max(first, written - _SEARCHED * HELD_OUT.block)
+            found.append(HELD_OUT.segments(first, written - 1, length) * lanes + lane)
+        segments = torch.cat(found)
+        segments = segments[segments[:, 0].argsort()]
         whole = (self.fields["leap"][segments % self.capacity] == 1).all(-1)
         return segments[whole][-most:].t()
+
+    def _first(self) -> list[int]:
+        """The oldest row of each lane; rows before it may belong to a partly overwritten stack."""
+        stacked = self.stacked - 1
+        return [written - filled + stacked for written, filled in zip(self._written, self._filled())]
 
     def at(self, rows: Tensor, steps: int = 1, discount: float = 1.0) -> Batch:
         """Transitions that start at rows ``[B]``.
@@ -155,7 +188,7 @@ class Frames:
             goes_on = leap > 0
             reward += torch.where(goes_on, weight * of_step, 0.0)
             weight *= torch.where(goes_on, discount * (1 - final), 1.0)
-            later = later + leap
+            later = later + leap * len(self._written)
         action, final = self._of(rows, "action"), self._of(rows, "final")
         batch = (self._stack(rows), action, reward, self._stack(later), final, weight)
         return Batch(*(field.to(self._device) for field in batch))
@@ -165,22 +198,32 @@ class Frames:
 
     def _stack(self, rows: Tensor) -> Tensor:
         """Observations ``[B, ...]`` whose newest pictures are in these rows."""
-        rows = (rows[:, None] + torch.arange(1 - self.stacked, 1)) % self.capacity
+        before = torch.arange(1 - self.stacked, 1) * len(self._written)
+        rows = (rows[:, None] + before) % self.capacity
         pictures = self.fields["picture"][rows]  # [B, stacked, ..., C]
         return pictures.movedim(1, -2).flatten(-2)
 
     def snapshot(self) -> dict[str, Tensor]:
-        """The filled part, the number of rows ever written, and the last row's observation."""
-        kept = {name: memory[: len(self)].clone() for name, memory in self.fields.items()}
-        going_on = {} if self._next is None else {"next": self._next.clone()}
-        return kept | {"written": torch.tensor(self.written)} | going_on
+        """The filled part, the number of rows ever written, and the last row's observation, by lane."""
+        kept = {name: memory[: self._used()].clone() for name, memory in self.fields.items()}
+        going_on = {_of("next", lane): x.clone() for lane, x in enumerate(self._next) if x is not None}
+        return kept | {"written": as_tensor(self._written)} | going_on
+
+    def _used(self) -> int:
+        """The rows, from the first one on, that lanes have used."""
+        return max(self._filled()) * len(self._written)
 
     def restore(self, snapshot: Mapping[str, Tensor]) -> None:
         """Continue from a `snapshot`."""
-        self.written = int(snapshot["written"])
+        self._written = from_tensor(snapshot["written"])
         for name, memory in self.fields.items():
-            memory[: len(self)] = snapshot[name]
-        self._next = snapshot["next"].clone() if "next" in snapshot else None
+            memory[: self._used()] = snapshot[name]
+        kept = [snapshot.get(_of("next", lane)) for lane in range(len(self._written))]
+        self._next = [None if x is None else x.clone() for x in kept]
+
+
+def _of(name: str, lane: int) -> str:
+    return f"{name}_{lane}" if lane else name
 
 
 def _mapped(path: Path, shape: tuple[int, ...], kind: str) -> np.ndarray:

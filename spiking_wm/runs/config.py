@@ -9,8 +9,9 @@ import yaml
 
 from spiking_wm.core.errors import UserError
 from spiking_wm.core.files import lock, write_atomically
-from spiking_wm.core.options import override, read_yaml, values
+from spiking_wm.core.options import override, parse, read_yaml, values
 from spiking_wm.core.presets import GIVEN, Setup, agent_of, as_recorded, by_dotted_name
+from spiking_wm.core.registry import agent_class
 from spiking_wm.core.schedule import Schedule, env_arguments
 from spiking_wm.core.storage import load_facts
 from spiking_wm.envs.make import make_env
@@ -38,6 +39,12 @@ class RunConfig(NamedTuple):
         agent = agent_of(self.algorithm)
         changed = by_dotted_name(agent, changes or {})
         recorded = by_dotted_name(agent, self.options)
+        envs = recorded.get("envs", 1)
+        if parse(Schedule, "envs", changed.get("envs", envs)) != envs:
+            raise UserError(
+                f"envs:={changed['envs']} is not that of the run to resume (envs:={envs}): leave it out, or"
+                f" start a new run"
+            )
         origins = dict(self.origins) | dict.fromkeys(changed, GIVEN)
         return as_recorded(self.algorithm, recorded | changed, origins)
 
@@ -81,9 +88,15 @@ def checked(setup: Setup) -> Setup:
     """The setup as it runs: with no evaluations in an environment that must be alone.
 
     Raises:
-        UserError: as `without_evaluations`, or for ``env_kwargs`` that are no mapping.
+        UserError: as `without_evaluations`, for ``env_kwargs`` that are no mapping, or for several copies of
+            the environment if it must be alone or the agent learns from one only.
     """
     _ = setup.schedule.env_arguments
+    if (envs := setup.schedule.envs) > 1:
+        if setup.schedule.env_alone:
+            raise UserError(f"envs:={envs} makes {envs} environments, env_alone:=true one: give one of them")
+        if not agent_class(setup.agent).serves_copies:
+            raise UserError(f"{setup.algorithm} learns from one episode at a time: leave envs:={envs} out")
     return without_evaluations(setup, "env_alone") if setup.schedule.env_alone else setup
 
 
@@ -135,8 +148,10 @@ def read_config(path: Path) -> RunConfig:
         raise UserError(f"{path} is not a run (it has no config.yaml): give a run's folder, as runs/NAME")
     said = read_yaml(path / "config.yaml")
     try:
-        return RunConfig(**said)
-    except TypeError as error:
+        config = RunConfig(**said)
+        dict(config.options)
+        return config
+    except (TypeError, ValueError) as error:
         raise UserError(f"{path / 'config.yaml'} is damaged or of a newer version ({error})") from None
 
 

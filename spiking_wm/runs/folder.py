@@ -32,6 +32,7 @@ from spiking_wm.runs.config import LOCK, LOG, RunConfig, is_run, read_config, wr
 from spiking_wm.runs.policy_bundle import check_spaces, load_bundle, pack_bundle
 from spiking_wm.runs.tables import Tables
 from spiking_wm.training import learner as learning
+from spiking_wm.training.episodes import episodes_of, facts_of, tensors_of
 from spiking_wm.training.learner import Evaluation, Learner
 
 if TYPE_CHECKING:
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
 
 _POLICIES_KEPT, _DREAMS_KEPT = 5, 12
 _PATIENCE = 10.0  # seconds to wait for the end of a process that was killed
-_RESUMED_AT = ("episode", "step", "evaluated_at", "episode_seed")  # environment's position in a checkpoint
 
 
 class Run:
@@ -260,14 +260,11 @@ class Run:
             "learner": learning.counters(learner),
         }
         acting = learner.acting.weights if learner.acting else learner.agent.policy_weights()
-        place = {name: getattr(learner, name) for name in _RESUMED_AT}
-        episode = {"actions": np.array(learner.episode_actions)}
-        if learner.episode_observation is not None:
-            episode["observation"] = learner.episode_observation
+        place = {"step": learner.step, "evaluated_at": learner.evaluated_at} | facts_of(learner.episodes)
         files = {
             "agent.safetensors": pack(learner.agent.snapshot(), facts),
             "policy.safetensors": bundle_of(acting, config.resolve(), spaces, learner.version),
-            "episode.safetensors": pack(episode, place),
+            "episode.safetensors": pack(tensors_of(learner.episodes), place),
         }
         write = self.checkpoints.save_failed if failed else self.checkpoints.save
         return write(learner.step, files)
@@ -280,7 +277,7 @@ class Run:
         """
         tensors, facts = load(checkpoint / "agent.safetensors")
         acting = load_bundle(checkpoint / "policy.safetensors")
-        episode, _ = load(checkpoint / "episode.safetensors")
+        tensors_of_episodes, place = load(checkpoint / "episode.safetensors")
         check_spaces(facts["spaces"], spaces, "checkpoint")
         try:
             learner.agent.restore(tensors)
@@ -290,9 +287,8 @@ class Run:
                 f"{checkpoint} was made by algorithm:={facts['algorithm']} with other options or sizes, or by"
                 f" another version of it ({reason}): resume it with its original options"
             ) from None
-        actions = list(episode["actions"].numpy())
-        learning.restore_counters(learner, facts["learner"], acting.weights, actions)
-        learner.episode_observation = _observation(episode)
+        episodes = episodes_of(tensors_of_episodes, facts["learner"] | place)
+        learning.restore_counters(learner, facts["learner"], acting.weights, episodes)
 
     def newest(self) -> Path:
         """The newest checkpoint.
@@ -325,14 +321,9 @@ def resume_point(checkpoint: Path) -> dict[str, Any]:
     Raises:
         UserError: if the checkpoint is missing or damaged.
     """
-    episode, facts = load(checkpoint / "episode.safetensors")
-    at = {name: facts[name] for name in _RESUMED_AT}
-    return at | {"actions": list(episode["actions"].numpy()), "observation": _observation(episode)}
-
-
-def _observation(episode: Weights) -> np.ndarray | None:
-    """The observation after an episode's last action; None in checkpoints of version 0.1."""
-    return episode["observation"].numpy() if "observation" in episode else None
+    tensors, facts = load(checkpoint / "episode.safetensors")
+    at = {name: facts[name] for name in ("step", "evaluated_at")}
+    return at | {"episodes": episodes_of(tensors, facts)}
 
 
 def spaces_of(checkpoint: Path) -> Spaces:

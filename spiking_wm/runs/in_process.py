@@ -52,7 +52,8 @@ def train(
         UserError: if it cannot begin (a run that would have gone on is then as it was); for any exception in
             environment or agent; or if what was learned cannot be saved.
     """
-    setup, acting = run.config.resolve(), Acting()
+    setup = run.config.resolve()
+    acting = Acting(setup.schedule.envs)
     with _beginning(run), ExitStack() as opened:
         session = Session.of(run.config.env if env is None else env, setup.schedule)
         opened.callback(session.close)

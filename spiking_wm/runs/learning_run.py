@@ -69,7 +69,10 @@ class LearningRun(Recorder):
         options = self.setup.schedule
         prepare_to_compute(options.threads)
         try:
-            agent = agent_class(self.setup.agent)(self.setup.agent_options, self.spaces, options.seed)
+            several = (options.envs,) if options.envs > 1 else ()  # agents without copies need no argument
+            agent = agent_class(self.setup.agent)(
+                self.setup.agent_options, self.spaces, options.seed, *several
+            )
             learner = Learner(agent, options, self)
             if resume:
                 self.run_folder.restore(learner, self.spaces, resume)

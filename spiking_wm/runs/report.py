@@ -86,7 +86,10 @@ def report(
 
 
 def _summary(run: Run) -> Iterator[Section]:
-    versions = json.loads((run.path / "versions.json").read_text())
+    try:
+        versions = json.loads((run.path / "versions.json").read_text())
+    except (FileNotFoundError, ValueError):  # deleted or damaged
+        versions = {}
     command = versions.pop("command", "not kept")
     evaluations, episodes, dreams = (run.table(name) for name in ("evaluations", "episodes", "dreams"))
     rows = [("command", f"<code>{html.escape(command)}</code>")]

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from spiking_wm.core.errors import UserError
 from spiking_wm.core.files import append_atomically, write_atomically
 
 _TABLES = {
@@ -61,14 +62,25 @@ class Tables:
 
     def _text(self, name: str) -> str:
         """A table's text, without a last line that a crash has cut off."""
-        text = self._file(name).read_bytes().decode()
+        text = self._file(name).read_bytes().decode(errors="replace")
         return text[: text.rfind("\n") + 1]
 
     def rows(self, name: str) -> list[dict[str, str]]:
-        """All rows in the file; empty if there are none yet."""
+        """All rows in the file; empty if there are none yet.
+
+        Raises:
+            UserError: if a row has no step: the file is damaged.
+        """
         if not self._file(name).exists():
             return []
-        return list(csv.DictReader(io.StringIO(self._text(name), newline="")))
+        rows = list(csv.DictReader(io.StringIO(self._text(name), newline="")))
+        for number, row in enumerate(rows, start=2):
+            if not (row.get("step") or "").isdecimal():
+                raise UserError(
+                    f"line {number} of {self._file(name)} is damaged: delete the line, or the file, which is"
+                    f" only for figures"
+                )
+        return rows
 
     def forget_after(self, step: int, evaluated_at: int | None, dreams: int) -> None:
         """Delete the rows that were written after a checkpoint.

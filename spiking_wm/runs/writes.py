@@ -1,5 +1,6 @@
 """Writes of a run, which wait in memory while the disk is full."""
 
+import errno
 import time
 from collections.abc import Callable
 
@@ -59,7 +60,9 @@ class Writes:
             self.reason = error.strerror or str(error)
             if not failed_before:
                 goes_on = "learning waits" if self._wait else "learning goes on and keeps it in memory"
-                self._warn(f"{name} is not written ({self.reason}): free some disk space; {goes_on}")
+                full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+                advice = "free some disk space" if full else "make its folder writable"
+                self._warn(f"{name} is not written ({self.reason}): {advice}; {goes_on}")
             return False
         if self._waiting.pop(name, None) and not self._waiting:
             self._warn("there is room again: all is written")

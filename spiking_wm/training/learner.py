@@ -13,7 +13,8 @@ import numpy as np
 from spiking_wm.core.contract import Agent, Budget, DreamProgress, Metrics, Transition, Weights
 from spiking_wm.core.errors import UserError
 from spiking_wm.core.process import matmul_precision
-from spiking_wm.core.schedule import Schedule
+from spiking_wm.core.schedule import Schedule, due
+from spiking_wm.training.episodes import RunningEpisode, facts_of, next_number
 
 AWAKE, DREAMING = "awake", "dreaming"
 
@@ -96,16 +97,12 @@ class Learner:
         self.dream_rollouts = 0
         self.dream_updates = 0
         self.acting: Release | None = None
-        self.episode = 0
-        self.episode_seed = -1  # as in `Transition`
-        self.episode_actions: list[np.ndarray] = []
-        self.episode_observation: np.ndarray | None = None  # after the last of these actions, if known
+        self.episodes = [RunningEpisode(number) for number in range(options.envs)]  # by copy
         self.evaluated_at: int | None = None
         self.finished = False
         self.intact = True  # False in the middle of a unit of work, and after an exception in one
         self._evaluation_step = 0
         self._evaluation_episode = 0
-        self._episode_return = 0.0
         self._evaluation_returns: list[float] = []
         self._evaluation_return = 0.0
         self._dreamed_at = 0
@@ -142,17 +139,17 @@ class Learner:
 
     def _observe_training(self, transition: Transition) -> None:
         self.agent.observe(transition)
+        copy = self.step % self.options.envs
         self.step += 1
-        self._episode_return += transition.reward
-        self.episode_actions.append(transition.action)
-        self.episode_observation = transition.next_observation
-        self.episode_seed = transition.seed
+        episode = self.episodes[copy]
+        episode.number, episode.seed = transition.episode, transition.seed
+        episode.total += transition.reward
+        episode.actions.append(transition.action)
+        episode.observation = transition.next_observation
         if transition.done:
-            length = len(self.episode_actions)
-            self.observer.episode_ended(self.step, transition.episode, self._episode_return, length)
-            self.episode = transition.episode + 1
-            self._episode_return, self.episode_actions, self.episode_seed = 0.0, [], -1
-            self.episode_observation = None
+            length = len(episode.actions)
+            self.observer.episode_ended(self.step, transition.episode, episode.total, length)
+            self.episodes[copy] = RunningEpisode(next_number(self.episodes))
         if self.step >= self.options.steps and not self.options.evaluation.every:
             self.finished = True
 
@@ -206,17 +203,20 @@ class Learner:
         return self.agent.updates_first + math.floor(since * self.options.updates_per_step)
 
     def _dream_due(self) -> bool:
-        due = self._dreamed_at != self.step and self.options.dream.due(self.step)
-        return due and self.agent.can_dream
+        o = self.options
+        scheduled = self._dreamed_at != self.step and o.dream.due(self.step, o.envs)
+        return scheduled and self.agent.can_dream
 
     def _save_due(self) -> bool:
-        every = self.options.checkpoint_every
-        return bool(every and self.step and self.step % every == 0 and self._saved_at != self.step)
+        o = self.options
+        return self._saved_at != self.step and due(self.step, o.checkpoint_every, o.envs)
 
     def release(self) -> Release:
         """Release the agent's current policy: it acts from this step on."""
         self.version += 1
-        until = self.step - self.step % self.options.policy_every + self.options.policy_every
+        o = self.options
+        until = self.step - self.step % o.policy_every + o.policy_every
+        until += -until % o.envs  # to the end of the round
         if self.updates < self.agent.updates_first:  # the policy acts only after the first updates
             until = self.step
         self.acting = Release(self.version, self.step, until, self.agent.policy_weights())
@@ -281,19 +281,19 @@ class Learner:
         self.observer.dream_ended(self.step, result)
 
 
-_COUNTERS = ("step", "updates", "version", "dreams", "dream_rollouts", "dream_updates", "episode")
-_PLACES = ("evaluated_at", "episode_seed", "_episode_return", "_dreamed_at", "_saved_at")
+_COUNTERS = ("step", "updates", "version", "dreams", "dream_rollouts", "dream_updates")
+_PLACES = ("evaluated_at", "_dreamed_at", "_saved_at")
 
 
 def counters(learner: Learner) -> dict[str, Any]:
     """The learner's own state, as values for JSON (the agent's state is its `snapshot`)."""
-    facts = {name: getattr(learner, name) for name in (*_COUNTERS, *_PLACES)}
+    facts = {name: getattr(learner, name) for name in (*_COUNTERS, *_PLACES)} | facts_of(learner.episodes)
     acting = learner.acting
     return facts | {"acting": [acting.version, acting.first_step, acting.until_step] if acting else None}
 
 
 def restore_counters(
-    learner: Learner, facts: dict[str, Any], acting: Weights, episode_actions: list[np.ndarray]
+    learner: Learner, facts: dict[str, Any], acting: Weights, episodes: list[RunningEpisode]
 ) -> None:
     """Restore a learner from the values of `counters`."""
     for name in (*_COUNTERS, *_PLACES):
@@ -301,4 +301,4 @@ def restore_counters(
     if facts["acting"]:  # else it ended before its first release
         version, first_step, until_step = facts["acting"]
         learner.acting = Release(version, first_step, until_step, acting)
-    learner.episode_actions = episode_actions
+    learner.episodes = episodes

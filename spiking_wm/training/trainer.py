@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable
 
 from spiking_wm.core.contract import Policy, Transition
+from spiking_wm.core.errors import UserError
 from spiking_wm.core.exploration import Exploration
 from spiking_wm.core.player import Player
 from spiking_wm.training.learner import Learner
@@ -10,23 +11,27 @@ from spiking_wm.training.session import Session
 
 
 class Acting:
-    """The acting policy (the last one released), with separate states for training and evaluations."""
+    """The acting policy (the last one released), with a state of its own in every running episode.
 
-    def __init__(self) -> None:
-        self.version = 0
-        self._players: dict[bool, Player] = {}  # key: True for evaluations
+    Args:
+        envs: copies of the training environment.
+    """
+
+    def __init__(self, envs: int = 1) -> None:
+        self.version, self._envs = 0, envs
+        self._players: list[Player] = []  # one in each copy, then the one of evaluations
 
     def take(self, policy: Policy, version: int) -> None:
         """Replace the policy by a newer version; running episodes continue."""
         self.version = version
         if not self._players:
-            self._players = {evaluation: Player(policy) for evaluation in (False, True)}
-        for player in self._players.values():
+            self._players = [Player(policy, copy=copy) for copy in range(self._envs)] + [Player(policy)]
+        for player in self._players:
             player.policy = policy
 
-    def of(self, evaluation: bool) -> Player:
-        """The player for evaluations (True) or for training (False)."""
-        return self._players[evaluation]
+    def of(self, evaluation: bool, step: int = 0) -> Player:
+        """The player for evaluations, or for a step of training."""
+        return self._players[-1 if evaluation else step % self._envs]
 
 
 def train(
@@ -53,24 +58,42 @@ def train(
         on_update(learner.updates, learner.agent.updates_first)
     while not (learner.finished or stopped()):
         pending = session.pending()
-        player = acting.of(pending.evaluation)
-        if pending.episode_step == 0:
-            player.reset(pending.episode)
-        rng = None if pending.evaluation else exploration.at(pending.step)
-        transition = session.apply(player.act(pending.observation, rng), acting.version)
-        player.rewarded(transition.reward)
-        learner.observe(transition)
-        on_step(learner.step)
-        while (learner.finished or not stopped()) and learner.work():
-            pass
+        actions = []
+        for each in pending:
+            player = acting.of(each.evaluation, each.step)
+            if each.episode_step == 0:
+                player.reset(each.episode)
+            rng = None if each.evaluation else exploration.at(each.step)
+            actions.append(player.act(each.observation, rng))
+        for transition in session.apply(actions, acting.version):
+            acting.of(transition.evaluation, transition.step).rewarded(transition.reward)
+            learner.observe(transition)
+            on_step(learner.step)
+            while (learner.finished or not stopped()) and learner.work():
+                pass
+            if stopped() and not learner.finished:
+                break  # the rest of the round is stepped again when the run is resumed
     learner.end_dream()
 
 
 def take_in(
     learner: Learner, transitions: Iterable[Transition], on_step: Callable[[int], None] = lambda step: None
 ) -> None:
-    """Learn from recorded transitions in order, doing all work that is due after each."""
+    """Learn from recorded transitions in order, doing all work that is due after each.
+
+    Raises:
+        UserError: if the run has several copies of the environment, or the recording is of several.
+    """
+    if learner.options.envs > 1:
+        raise UserError(
+            f"this run has envs:={learner.options.envs}: recordings are learned from with envs:=1"
+        )
+    before: Transition | None = None
     for transition in transitions:
+        goes_on = before and not before.done and transition.step == before.step + 1
+        if before and goes_on and transition.episode != before.episode:
+            raise UserError("the recording is of several copies of an environment: record with envs:=1")
+        before = transition
         learner.observe(transition._replace(step=learner.step))
         while learner.work():
             pass

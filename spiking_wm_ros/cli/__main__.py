@@ -6,6 +6,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Annotated
 
@@ -261,18 +262,31 @@ def main() -> None:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
-    except OSError as error:
-        if error.errno == errno.ENAMETOOLONG:
-            said = f"a path is too long: {str(error.filename)[:60]}…"
-        elif error.errno in _NO_ROOM:
-            said = f"{error.filename or 'a file'} is not written: {error.strerror}"
-        else:
-            raise
-        print(f"error: {said}", file=sys.stderr)
-        sys.exit(2)
     except Stopped as stopped:
         print(stopped, file=sys.stderr)
         sys.exit(stopped.exit_code)
+    except Exception as error:  # a defect, or a file that cannot be used
+        said, code = _in_one_line(error)
+        print(f"error: {said}", file=sys.stderr)
+        sys.exit(code)
+
+
+def _in_one_line(error: Exception) -> tuple[str, int]:
+    """An exception that is no `UserError` in one line, with its traceback in a file, and the exit code."""
+    from spiking_wm.core.files import append_traceback
+    from spiking_wm.core.game_loop import told
+    from spiking_wm_ros.graph.log import BAD_INPUT, FAILED
+
+    if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+        return f"a path is too long: {str(error.filename)[:60]}…", BAD_INPUT
+    if isinstance(error, OSError) and error.errno in _NO_ROOM:
+        return f"{error.filename or 'a file'} is not written: {error.strerror}", BAD_INPUT
+    try:
+        with tempfile.NamedTemporaryFile(prefix="swm-error-", suffix=".txt", delete=False) as file:
+            append_traceback(Path(file.name), error)
+    except OSError:  # no room for it
+        return told(error), FAILED
+    return f"{told(error)} (traceback in {file.name})", FAILED
 
 
 if __name__ == "__main__":

@@ -11,10 +11,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from spiking_wm.core.errors import UserError
 from spiking_wm.core.files import CheckpointFolder
-from spiking_wm.runs.config import is_run
 from spiking_wm.runs.folder import Run
 from spiking_wm_ros.cli.signals import Stopped, heeding, stop
-from spiking_wm_ros.graph.ends import BAD_INPUT, exit_code, failure
+from spiking_wm_ros.graph.ends import exit_code, failure, failure_while_ending
 from spiking_wm_ros.graph.parts import ResolvedGraph
 from spiking_wm_ros.graph.processes import Processes
 
@@ -27,24 +26,35 @@ def watch(resolved: ResolvedGraph, learning: bool, claim: socket.socket | None =
         learning: True if the graph has a dreamer; its progress is shown.
         claim: of its ROS domain, which the nodes inherit.
     """
-    console, processes = Console(markup=False, emoji=False), None
+    console, processes, failed = Console(markup=False, emoji=False), None, ""
     with heeding(stop):
         try:
             with Processes(resolved, claim) as processes:
                 ended = _follow(processes, resolved, console) if learning else _wait(processes)
             failed = failure(resolved, ended)
         except Stopped:
-            kept = learning and CheckpointFolder(resolved.run / "checkpoints").all()
-            console.print("stopped; the newest checkpoint is kept" if kept else "stopped")
-            code = processes.ended().get("dreamer") if processes else None
-            ended = {"dreamer": BAD_INPUT} if code == BAD_INPUT else {}  # it could not save
-            failed = failure(resolved, ended)
+            console.print(
+                "stopped; the newest checkpoint is kept" if _saved(resolved, learning) else "stopped"
+            )
     if failed:
-        print(f"error: {failed}", file=sys.stderr)
-        return exit_code(ended)
-    if learning and is_run(resolved.run):  # it may have been stopped before it was a run
-        conclude(resolved.run, console)
-    return 0
+        return _tell(failed, exit_code(ended))
+    unclean, hung = (processes.unclean, processes.hung) if processes else ({}, set())
+    if _saved(resolved, learning) and "dreamer" not in unclean:
+        if "bridge" in hung:  # the report plays the environment, and would hang, too
+            console.print(f"saved in {resolved.run}, without a report", soft_wrap=True)
+        else:
+            conclude(resolved.run, console)
+    return _tell(failure_while_ending(resolved, unclean), exit_code(unclean)) if unclean else 0
+
+
+def _saved(resolved: ResolvedGraph, learning: bool) -> bool:
+    """True if the graph learns in a run that has a checkpoint."""
+    return learning and bool(CheckpointFolder(resolved.run / "checkpoints").all())
+
+
+def _tell(failed: str, code: int) -> int:
+    print(f"error: {failed}", file=sys.stderr)
+    return code
 
 
 def _wait(processes: Processes) -> dict[str, int]:
@@ -90,7 +100,7 @@ def _follow(processes: Processes, resolved: ResolvedGraph, console: Console) -> 
                 elapsed = time.monotonic() - began[0]
                 speed = (step - began[1]) / elapsed if elapsed > 1 else 0.0
                 progress.update(task, completed=step, phase=latest["phase"], figures=_figures(latest, speed))
-            progress.update(task, phase="failed" if any(ended.values()) else "finished")
+            progress.update(task, phase="failed" if failure(resolved, ended) else "finished")
             return ended
     finally:
         node.destroy_node()
@@ -109,7 +119,7 @@ def _figures(latest: dict[str, str], speed: float) -> str:
 
 
 def conclude(run: Path, console: Console) -> None:
-    """Draw the pictures of a run, write its report, and print where the files are.
+    """Draw the pictures of a run, write its report, and print where the files are. A signal skips the report.
 
     Raises:
         UserError: if they cannot be written.
@@ -122,6 +132,9 @@ def conclude(run: Path, console: Console) -> None:
     except UserError as error:  # the run itself is complete
         console.print(f"warning: not all pictures were drawn: {error}", soft_wrap=True)
         drawn = "metrics"
+    except Stopped:
+        console.print(f"saved in {run}, without a report: ./swm report {run} writes it", soft_wrap=True)
+        return
     except OSError as error:
         raise UserError(
             f"report and pictures of {run} are not written ({error.strerror}), all else is: free some disk"

@@ -14,7 +14,7 @@ from spiking_wm.core.spaces import Spaces
 from spiking_wm.runs.folder import Run
 from spiking_wm.runs.in_process import train, train_offline
 from spiking_wm_ros.cli.console import conclude
-from spiking_wm_ros.cli.signals import heeding
+from spiking_wm_ros.cli.signals import noting
 from spiking_wm_ros.graph.checks import check_folder
 from spiking_wm_ros.graph.parts import bag_of
 from spiking_wm_ros.graph.train import TRAIN, Subject, subject
@@ -28,8 +28,8 @@ def train_in_process(given: dict[str, str]) -> None:
     """
     chosen = _subject(given, ("algorithm", "env", "run", "resume"))
     check_folder(chosen.run)
-    run, signals = Run.create(chosen.run, chosen.setup, chosen.env), []
-    with heeding(lambda *_: signals.append(True)), bars() as progress:
+    run = Run.create(chosen.run, chosen.setup, chosen.env)
+    with noting() as signals, bars() as progress:
         first = progress.add_task("demonstrations", total=None, visible=False)
         task = progress.add_task("training", total=chosen.setup.schedule.steps)
         learner = train(
@@ -58,12 +58,12 @@ def train_from_bag(bag: str, given: dict[str, str]) -> None:
     folder = Path(bag_of({"bag": bag}))
     chosen = _subject(given, ("algorithm", "env", "run"))
     check_folder(chosen.run)
-    run, signals = Run.create(chosen.run, chosen.setup, chosen.env), []
+    run = Run.create(chosen.run, chosen.setup, chosen.env)
+    with noting() as signals, bars() as progress:
 
-    def recorded(spaces: Spaces) -> Iterator[Transition]:
-        return takewhile(lambda _: not signals, transitions(folder, spaces))
+        def recorded(spaces: Spaces) -> Iterator[Transition]:
+            return takewhile(lambda _: not signals, transitions(folder, spaces))
 
-    with heeding(lambda *_: signals.append(True)), bars() as progress:
         task = progress.add_task("learning from recordings", total=None)
         learner = train_offline(run, recorded, lambda step: progress.update(task, completed=step))
     if signals:

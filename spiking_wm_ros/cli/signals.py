@@ -53,6 +53,27 @@ def stop(number: int, _: Any) -> None:
     raise Stopped(number)
 
 
+@contextmanager
+def noting() -> Iterator[list[int]]:
+    """Context in which the first signal is only noted, in the list that it yields.
+
+    Raises:
+        Stopped: at a second signal, in case that something hangs; what is underway gets `KeyboardInterrupt`.
+    """
+    signals: list[int] = []
+
+    def note(number: int, _: Any) -> None:
+        signals.append(number)
+        if len(signals) > 1:
+            raise KeyboardInterrupt
+
+    try:
+        with heeding(note):
+            yield signals
+    except KeyboardInterrupt:
+        raise Stopped(signals[-1] if signals else signal.SIGINT) from None
+
+
 def _leave_closed_terminal() -> None:
     """Discard output to a terminal that was closed; to write to it would raise OSError."""
     for stream in (1, 2):

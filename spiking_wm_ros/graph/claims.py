@@ -6,6 +6,7 @@ TMPDIR. It frees the name once every process that has inherited the socket has e
 The ROS graph itself cannot tell: it lists a killed node for another 20 seconds.
 """
 
+import errno
 import hashlib
 import os
 import socket
@@ -77,7 +78,9 @@ def _claim(number: int, name: str) -> socket.socket | None:
     digest = hashlib.sha256(name.encode()).hexdigest()  # names of sockets are at most 107 bytes long
     try:
         claimed.bind(f"\0spiking_wm_ros/{number}/{digest}")
-    except OSError:
+    except OSError as error:
         claimed.close()
+        if error.errno != errno.EADDRINUSE:
+            raise
         return None
     return claimed

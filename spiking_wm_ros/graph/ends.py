@@ -1,8 +1,8 @@
 """The end of a graph in words: which node ended how, what to do next, and the command's exit code.
 
 Exit codes of `./swm`: 0 after a good end, also if a signal stopped a graph and everything is saved; 1 if a
-node was killed or failed; 2 after an error that its message says how to mend; 128 + N if signal N came before
-anything was started.
+node was killed or failed, or after a defect of the command; 2 after an error that its message says how to
+mend; 128 + N if signal N came before anything was started, or as the second one.
 """
 
 import shlex
@@ -46,6 +46,24 @@ def failure(resolved: ResolvedGraph, ended: Mapping[str, int]) -> str:
     finishes = next((name for name in _FINISHES if name in vital), "")
     failed = [how_it_ended(name, code) for name, code in ended.items() if code or name != finishes]
     return f"{', '.join(failed)}: {_next_step(resolved)}" if failed else ""
+
+
+def failed_while_ending(name: str, code: int) -> bool:
+    """True if a node failed that was asked to end. A dreamer that had to be killed may not have saved."""
+    return 0 < code < 128 or (name == "dreamer" and code == -signal.SIGKILL)
+
+
+def failure_while_ending(resolved: ResolvedGraph, unclean: Mapping[str, int]) -> str:
+    """What failed when the nodes were asked to end, and what to do next.
+
+    Args:
+        resolved: the graph; all its nodes have ended.
+        unclean: exit codes of the nodes that failed.
+    """
+    learns = any(node.executable == "dreamer" for node in resolved.nodes)
+    saved = learns and "dreamer" not in unclean
+    next_step = "what was learned is saved" if saved else _next_step(resolved)
+    return f"{', '.join(how_it_ended(name, code) for name, code in unclean.items())}: {next_step}"
 
 
 def exit_code(ended: Mapping[str, int]) -> int:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import yaml
 
+from spiking_wm.core.errors import UserError
 from spiking_wm.core.options import canonical, known
 from spiking_wm.core.presets import agent_of
 from spiking_wm.core.registry import options_class
@@ -30,8 +31,10 @@ from spiking_wm_ros.graph.parts import (
 
 
 def _evaluate(arguments: Mapping[str, str], options: Mapping[str, str]) -> ResolvedGraph:
+    rate, episodes = number(arguments, "rate_hz"), number(arguments, "episodes", int)
+    if not episodes:
+        raise UserError("episodes:=0 evaluates nothing: give 1 or more")
     checkpoint, run, config = checkpoint_of(arguments)
-    rate = number(arguments, "rate_hz")
     runs_on, options = backend(arguments, options, 1 / rate if rate else 0.0)
     agent = options_class(agent_of(config.algorithm))
     unknown = {name: value for name, value in options.items() if not canonical(agent, name)}
@@ -41,7 +44,7 @@ def _evaluate(arguments: Mapping[str, str], options: Mapping[str, str]) -> Resol
         "env": config.env,
         "env_kwargs": config.options.get("env_kwargs", ""),
         "evaluation.longest": config.options.get("evaluation.longest", 0),
-        "evaluation.episodes": number(arguments, "episodes", int),
+        "evaluation.episodes": episodes,
         "rate_hz": rate,
     }
     bundle, changed = checkpoint / "policy.safetensors", yaml.safe_dump(dict(options)) if options else ""

@@ -70,6 +70,7 @@ class Graph:
     resolve: Callable[[ChainMap[str, str], Mapping[str, str]], ResolvedGraph]
 
 
+_LARGEST = 2**63 - 1  # of whole numbers in ROS parameters
 _PATIENCE = 1.5  # control periods after which a backend counts as hung; the gate waits for two
 
 VIEWER_PORT = Argument("viewer_port", "8642", "port of the viewer's page on 127.0.0.1")
@@ -154,13 +155,13 @@ def number(arguments: Mapping[str, str], name: str, kind: type = float) -> float
     """An argument that is a number of 0 or more.
 
     Raises:
-        UserError: if it is not.
+        UserError: if it is not, or is a whole number that is too large for a ROS parameter.
     """
     try:
         given = kind(arguments[name])
     except ValueError:
         given = -1
-    if not given >= 0:
+    if not given >= 0 or (kind is int and given > _LARGEST):
         what = "whole number" if kind is int else "number"
         raise UserError(f"{name}:={arguments[name]} is not a {what} of 0 or more")
     return given

@@ -8,24 +8,25 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import suppress
 from pathlib import Path
 
 import yaml
 
-from spiking_wm_ros.graph.ends import how_it_ended
+from spiking_wm_ros.graph.ends import failed_while_ending, how_it_ended
 from spiking_wm_ros.graph.log import environment_of_nodes
 from spiking_wm_ros.graph.parts import NodeSpec, ResolvedGraph
 
-_PATIENCE = 6.0  # seconds that nodes have to end after SIGTERM (the dreamer saves a checkpoint)
+_PATIENCE, _SAVING = 6.0, 25.0  # seconds that nodes have to end after SIGTERM; that the dreamer has, to save
 # prefix of commands: nodes get SIGTERM if this process is killed, so no robot drives on unattended
-_END_WITH_PARENT = ["setpriv", "--pdeathsig", "TERM"] if shutil.which("setpriv") else []
+END_WITH_PARENT = ["setpriv", "--pdeathsig", "TERM"] if shutil.which("setpriv") else []
 
 
 class Processes:
     """The nodes of a graph as child processes.
 
-    Use it as a context manager: leaving it ends all nodes. Leave it when a vital node has `ended`.
+    Use it as a context manager: leaving it ends all nodes. Leave it when a vital node has `ended`. Afterwards
+    ``unclean`` holds exit codes of the nodes that failed when they were asked to end, and of vital ones that
+    failed before; ``hung`` names those that had to be killed.
 
     Args:
         resolved: the graph.
@@ -38,6 +39,8 @@ class Processes:
         self._vital = {node.executable for node in resolved.nodes if node.vital}
         self._missed: set[str] = set()  # nodes whose end has been printed
         self._children: dict[str, subprocess.Popen] = {}
+        self.unclean: dict[str, int] = {}
+        self.hung: set[str] = set()
         try:
             for node in resolved.nodes:
                 self._children[node.executable] = self._start(node, resolved)
@@ -53,7 +56,7 @@ class Processes:
             ros += ["--params-file", resolved.params_file]
         ros += ["--log-level", resolved.log_level]
         module = f"spiking_wm_ros.nodes.{node.executable}"
-        command = [*_END_WITH_PARENT, sys.executable, "-m", module, "--ros-args", *ros]
+        command = [*END_WITH_PARENT, sys.executable, "-m", module, "--ros-args", *ros]
         # in a new session: Ctrl-C in the terminal reaches only this process, which ends all nodes
         environment = os.environ | environment_of_nodes(resolved.log)
         return subprocess.Popen(command, start_new_session=True, pass_fds=self._inherited, env=environment)
@@ -72,20 +75,36 @@ class Processes:
         return self
 
     def __exit__(self, *_) -> None:
+        running = {name for name, child in self._children.items() if child.poll() is None}
         self._missed |= self._children.keys()  # they are ended here: that is no news
         try:
-            self._ask_to_end()
+            self._ask_to_end(running)
         finally:
             for child in self._children.values():
                 child.kill()
                 child.wait()
             self._folder.cleanup()
+        self.unclean = {
+            name: child.returncode
+            for name, child in self._children.items()
+            if name in self._vital | running and failed_while_ending(name, child.returncode)
+        }
 
-    def _ask_to_end(self) -> None:
-        for child in self._children.values():
-            if child.poll() is None:
-                child.send_signal(signal.SIGTERM)
-        deadline = time.monotonic() + _PATIENCE
-        for child in self._children.values():
-            with suppress(subprocess.TimeoutExpired):
-                child.wait(max(0.0, deadline - time.monotonic()))
+    def _ask_to_end(self, running: set[str]) -> None:
+        began = time.monotonic()
+        for name in running:
+            self._children[name].send_signal(signal.SIGTERM)
+        for name in sorted(running, key=patience):
+            try:
+                self._children[name].wait(max(0.0, began + patience(name) - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                self.hung.add(name)
+                print(
+                    f"warning: {name} did not end within {patience(name):g} s: it is killed", file=sys.stderr
+                )
+                self._children[name].kill()
+
+
+def patience(name: str) -> float:
+    """Seconds that a node has to end after it was asked to."""
+    return _SAVING if name == "dreamer" else _PATIENCE

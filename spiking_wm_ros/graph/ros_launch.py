@@ -1,5 +1,6 @@
 """The graphs as ROS 2 launch descriptions; the only module that needs `launch` and `launch_ros`."""
 
+import shlex
 import socket
 
 from launch.actions import DeclareLaunchArgument, OpaqueFunction, Shutdown
@@ -8,6 +9,7 @@ from launch_ros.actions import Node
 from launch import LaunchContext, LaunchDescription
 from spiking_wm_ros.graph.claims import claim_graph
 from spiking_wm_ros.graph.log import environment_of_nodes
+from spiking_wm_ros.graph.processes import END_WITH_PARENT, patience
 from spiking_wm_ros.graph.specification import GRAPHS, resolve_graph
 
 _claims: list[socket.socket] = []  # of the graphs that this process has launched
@@ -44,9 +46,11 @@ def _nodes(name: str, context: LaunchContext) -> list[Node]:
             namespace=resolved.namespace,
             parameters=[node.parameters, *([resolved.params_file] if resolved.params_file else [])],
             arguments=["--ros-args", "--log-level", resolved.log_level],
+            prefix=shlex.join(END_WITH_PARENT),  # `launch` would leave nodes behind when it is killed
+            exec_name=node.executable,  # in its output, instead of the prefix
             additional_env=dict(environment_of_nodes(resolved.log)),
             output="screen",
-            sigterm_timeout="6",
+            sigterm_timeout=f"{patience(node.executable):g}",
             on_exit=Shutdown(reason=f"{node.executable} ended") if node.vital else None,
         )
         for node in resolved.nodes

@@ -105,7 +105,7 @@ def _check_fits(chosen: Subject) -> None:
         return
     env = make_env(chosen.env, schedule.env_arguments)
     try:
-        check_spaces(chosen.setup.agent, Spaces.of(env))
+        check_spaces(chosen.setup.agent, Spaces.of(env), chosen.setup.agent_options)
     finally:
         with suppress(UserError):  # training says so at its end
             close(env)
@@ -133,9 +133,14 @@ def _train(arguments: ChainMap[str, str], options: Mapping[str, str]) -> Resolve
     _check_fits(chosen)
     setup, env, run, checkpoint = chosen
     run, schedule = run.resolve(), setup.schedule
+    if schedule.envs > 1 and (energy or rate):
+        given = f"rate_hz:={rate:g}" if rate else f"battery:={arguments['battery']}"
+        raise UserError(f"{given} is for one robot, and there are envs:={schedule.envs}: give one of them")
     resume = str(checkpoint or "")
     bridge = {
         "env": env,
+        "envs": schedule.envs,
+        "env_processes": schedule.env_processes,
         "seed": schedule.seed,
         "steps": schedule.steps,
         "evaluation.every": schedule.evaluation.every,
@@ -148,7 +153,7 @@ def _train(arguments: ChainMap[str, str], options: Mapping[str, str]) -> Resolve
     named = {"algorithm": setup.algorithm, "env": env, "run": str(run), "resume": resume}
     nodes = [
         NodeSpec("bridge", bridge | energy.get("bridge", {})),
-        NodeSpec("policy", {"seed": schedule.seed} | runs_on),
+        NodeSpec("policy", {"seed": schedule.seed, "envs": schedule.envs} | runs_on),
         NodeSpec("dreamer", named | options_of(setup)),
         *([NodeSpec("scheduler", energy["scheduler"])] if energy else []),
     ]

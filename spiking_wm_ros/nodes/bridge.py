@@ -23,6 +23,7 @@ from spiking_wm.core.schedule import EvaluationSchedule, env_arguments
 from spiking_wm.energy.battery import BatteryOptions
 from spiking_wm.envs.battery import BATTERIES, NONE
 from spiking_wm.runs.folder import resume_point
+from spiking_wm.training.pending import Pending
 from spiking_wm.training.session import Session
 from spiking_wm_ros.nodes import qos
 from spiking_wm_ros.nodes.camera import CameraPublisher
@@ -51,6 +52,8 @@ class BridgeOptions:
 
     env: str = option("InvertedPendulum-v5", "Gymnasium environment id, module:Id-v0 or module:function")
     env_kwargs: str = option("", "arguments of the environment's constructor, as {length: 2}")
+    envs: int = option(1, "copies of the environment, which step at the same time", 1, 256)
+    env_processes: bool = option(True, "each of several copies steps in a process of its own")
     seed: int = option(0, "seed of the run; every episode's seed follows from it", 0, 2**31 - 1)
     steps: int = option(0, "training steps; 0 for evaluation only", 0)
     evaluation: EvaluationSchedule = group(EvaluationSchedule(every=0))
@@ -62,8 +65,9 @@ class BridgeOptions:
 class Bridge(ManagedNode):
     """Steps an environment in lock-step with the policy, or at a fixed rate.
 
-    Training never runs ahead of the learner: each step waits for the policy version that covers it. In all
-    phases except AWAKE the robot rests: the rest action ends the episode, and then only time passes.
+    Of several copies of the environment, all step when all their observations are answered. Training never
+    runs ahead of the learner: each round waits for the policy version that covers it. In all phases except
+    AWAKE the robot rests: the rest action ends the episode, and then only time passes.
     """
 
     def __init__(self):
@@ -79,22 +83,26 @@ class Bridge(ManagedNode):
         """Make the environment; after a cleanup, use the same one again."""
         if self._session is None:
             self._session = self._make_session()
-            self._time = self._session.training_step * self._session.spaces.period
-        o = self.options
+            rounds = self._session.training_step // self.options.envs
+            self._time = rounds * self._session.spaces.period
+        o, envs = self.options, self.options.envs
         self._dt = self._session.spaces.period
         self._policy = PolicyVersion()
-        self._started, self._sent_at, self._sent = False, 0.0, None
+        self._started, self._sent_at = False, 0.0
+        self._sent: list[Pending] = []  # observations that wait for actions
+        self._answers: dict[tuple, Action] = {}  # those that have come, by `_key`
         self._periods: deque[float] = deque(maxlen=1000)  # between observations, in seconds
-        self._answer: Action | None = None
         self._applied, self._missed, self._waited_for = 0, 0, "policy and dreamer"
         self._phase, self._begins_rest, self._resting = Phase.AWAKE, False, False
 
-        self._observations = self.create_publisher(Observation, "observation", qos.OFFERED_NEWEST)
+        self._observations = self.create_publisher(
+            Observation, "observation", qos.of_round(qos.OFFERED_NEWEST, envs)
+        )
         self._transitions = self.create_publisher(TransitionMessage, "transition", qos.EVERY)
         self._clock_publisher = self.create_publisher(Clock, "/clock", 10)
         spaces = self.create_publisher(String, "spaces", qos.LATCHED)
         spaces.publish(String(data=self._session.spaces.to_json()))
-        self.create_subscription(Action, "action", self._on_action, qos.NEWEST)
+        self.create_subscription(Action, "action", self._on_action, qos.of_round(qos.NEWEST, envs))
         self.create_subscription(PolicyVersion, "policy_version", self._on_policy, qos.LATCHED_FROM_ALL)
         self._rests = self.create_publisher(Bool, "resting", qos.LATCHED)
         self._rests.publish(Bool(data=False))
@@ -105,7 +113,7 @@ class Bridge(ManagedNode):
         self.create_timer(0.1, self._look_after)
         if o.rate_hz:
             self.create_timer(1 / o.rate_hz, self._tick)
-        self._camera = CameraPublisher(self, lambda: self._session.env)
+        self._camera = CameraPublisher(self, lambda: self._session.camera)
         Health(self, self._report)
 
     def _make_session(self) -> Session:
@@ -121,6 +129,8 @@ class Bridge(ManagedNode):
             o.evaluation.longest,
             env_arguments(o.env_kwargs),
             self.get_logger().warning,
+            o.envs,
+            o.env_processes,
         )
         if o.resume:
             session.resume(**resume_point(Path(o.resume)))
@@ -135,7 +145,7 @@ class Bridge(ManagedNode):
 
     def deactivate(self) -> None:
         """Ignore actions for earlier observations."""
-        self._sent = self._answer = None
+        self._sent, self._answers = [], {}
         self._waited_for = "activation"
 
     # --- sending observations ---
@@ -145,16 +155,12 @@ class Bridge(ManagedNode):
         policy = self._policy
         return bool(policy.version) and policy.first_step <= self._session.training_step < policy.until_step
 
-    def _over(self) -> bool:
-        pending = self._session.pending()
-        return not pending.evaluation and pending.step >= self.options.steps
-
     def _send(self) -> None:
-        """Publish the pending observation, if the learner and the phase allow it."""
-        self._sent = None
+        """Publish the pending observations, if the learner and the phase allow it."""
+        self._sent, self._answers = [], {}
         if not self.active or self._begins_rest or self._resting:
             return
-        if self._over():
+        if self._session.over:
             self._waited_for = "nothing: all steps are done"
             if not self.options.steps:
                 raise SystemExit(0)  # the evaluation is over
@@ -167,22 +173,25 @@ class Bridge(ManagedNode):
             return
         self._waited_for = ""
         self._sent = self._session.pending()
-        self._publish_observation()
+        self._publish_observations()
 
-    def _publish_observation(self) -> None:
-        pending = self._sent
-        self._observations.publish(
-            Observation(
-                header=to_header(self._time),
-                episode=pending.episode,
-                step=pending.step,
-                evaluation=pending.evaluation,
-                episode_start=pending.episode_step == 0,
-                policy_version=self._policy.version,
-                reward=pending.reward,
-                observation=to_array(pending.observation),
+    def _publish_observations(self) -> None:
+        """Publish the observations that are not answered."""
+        for pending in self._sent:
+            if _key(pending) in self._answers:
+                continue
+            self._observations.publish(
+                Observation(
+                    header=to_header(self._time),
+                    episode=pending.episode,
+                    step=pending.step,
+                    evaluation=pending.evaluation,
+                    episode_start=pending.episode_step == 0,
+                    policy_version=self._policy.version,
+                    reward=pending.reward,
+                    observation=to_array(pending.observation),
+                )
             )
-        )
         now = time.monotonic()
         self._periods.append(now - self._sent_at)
         self._sent_at = now
@@ -191,11 +200,11 @@ class Bridge(ManagedNode):
         check_version(message)
         check_follows(message, self._policy)
         self._policy = message
-        if self._started and self._sent is None:
+        if self._started and not self._sent:
             self._send()
 
     def _look_after(self) -> None:
-        """Start once the other nodes are ready; repeat an observation that was not answered."""
+        """Start once the other nodes are ready; repeat observations that were not answered."""
         if not self.active:
             return
         if not self._started:
@@ -206,7 +215,7 @@ class Bridge(ManagedNode):
                 self._started = True
                 self._send()
         elif self._sent and time.monotonic() - self._sent_at > _RESEND_AFTER:
-            self._publish_observation()
+            self._publish_observations()
 
     # --- rest ---
 
@@ -227,16 +236,17 @@ class Bridge(ManagedNode):
 
     def _begin_rest(self) -> None:
         """Apply the rest action, which ends a training episode; an evaluation is only paused."""
-        self._begins_rest, self._answer = True, None
-        if not self._session.pending().evaluation:
+        self._begins_rest, self._answers = True, {}
+        if not self._session.pending()[0].evaluation:
             self._session.end_episode()
             self._rest_step()
-        self._sent, self._begins_rest = None, False
+        self._sent, self._begins_rest = [], False
         self._publish_resting(True)
 
     def _rest_step(self) -> None:
         action = to_array(self._session.rest_action())
-        self._apply(Action(action=action, policy_version=self._policy.version))
+        rest = Action(action=action, policy_version=self._policy.version)
+        self._apply([rest] * len(self._session.pending()))
 
     def _publish_resting(self, resting: bool) -> None:
         self._resting, self._waited_for = resting, "the robot to wake" if resting else ""
@@ -256,27 +266,26 @@ class Bridge(ManagedNode):
     # --- receiving actions ---
 
     def _on_action(self, message: Action) -> None:
-        waiting = self._sent
-        if waiting is None or (message.episode, message.step, message.evaluation) != (
-            waiting.episode,
-            waiting.step,
-            waiting.evaluation,
-        ):
+        if _key(message) not in map(_key, self._sent):
             return  # the answer to an observation that was repeated
         from_array(message.action, shape=self._session.spaces.action.shape)  # drops what does not fit
-        if self.options.rate_hz:
-            self._answer = message
-        else:
-            self._apply(message)
+        self._answers[_key(message)] = message
+        if not self.options.rate_hz and len(self._answers) == len(self._sent):
+            self._apply([self._answers[_key(pending)] for pending in self._sent])
 
-    def _apply(self, message: Action) -> None:
+    def _apply(self, answers: list[Action]) -> None:
+        """Step with actions in the order of `Session.pending`."""
         spaces = self._session.spaces
         stamp = to_header(self._time)
-        action = from_array(message.action, spaces.action.dtype)
-        transition = self._session.apply(action, message.policy_version)
-        self._applied += 1
-        if transition.evaluation:
-            self._tally(transition)
+        actions = [from_array(answer.action, spaces.action.dtype) for answer in answers]
+        transitions = [
+            transition._replace(policy_version=answer.policy_version)
+            for transition, answer in zip(self._session.apply(actions, self._policy.version), answers)
+        ]
+        self._applied += len(transitions)
+        for transition in transitions:
+            if transition.evaluation:
+                self._tally(transition)
         self._time += self._dt
         awake = self._may_act()
         if awake:
@@ -284,7 +293,8 @@ class Bridge(ManagedNode):
         if self._clock_publisher.get_subscription_count():
             self._clock_publisher.publish(Clock(clock=to_header(self._time).stamp))
         if self._transitions.get_subscription_count():
-            self._transitions.publish(to_transition(transition, stamp))
+            for transition in transitions:
+                self._transitions.publish(to_transition(transition, stamp))
         if not awake:
             self._send()  # after the transition, because a rest begins with another transition
 
@@ -304,15 +314,14 @@ class Bridge(ManagedNode):
             self._returns.append(0.0)
 
     def _tick(self) -> None:
-        """One period at a fixed rate: apply the action that has arrived, else the rest action."""
-        if self._sent is None or (self._answer is None and not self._applied):
+        """One period at a fixed rate: apply the actions if all have arrived, else the rest action."""
+        if not self._sent or not (self._answers or self._applied):
             return  # the clock starts with the first action
-        answer, self._answer = self._answer, None
-        if answer is None:
+        if len(self._answers) < len(self._sent):
             self._missed += 1
             self._rest_step()
         else:
-            self._apply(answer)
+            self._apply([self._answers[_key(pending)] for pending in self._sent])
 
     def _on_reset(self, request: Reset.Request, response: Reset.Response) -> Reset.Response:
         response.success = request.seed < 2**31
@@ -346,6 +355,11 @@ class Bridge(ManagedNode):
         if self._session:
             with suppress(UserError) if self.raised else nullcontext():  # one error is enough
                 self._session.close()
+
+
+def _key(of: Pending | Action) -> tuple[int, int, bool]:
+    """What an observation and its answer have in common."""
+    return of.episode, of.step, of.evaluation
 
 
 def main() -> None:

@@ -10,7 +10,6 @@ from contextlib import suppress
 from functools import partial
 from multiprocessing.connection import Connection
 
-import gymnasium as gym
 from sensor_msgs.msg import CompressedImage
 from std_msgs.msg import Header
 
@@ -27,12 +26,11 @@ class CameraPublisher:
 
     Args:
         node: the node; its executor takes snapshots of the simulation.
-        env: returns the environment to render.
+        camera: returns the camera to look through; called if there are subscribers.
     """
 
-    def __init__(self, node: Node, env: Callable[[], gym.Env]):
-        self._node, self._env = node, env
-        self._cameras: dict[int, Camera] = {}  # by the identity of their environment
+    def __init__(self, node: Node, camera: Callable[[], Camera]):
+        self._node, self._camera = node, camera
         topic = "camera/image_raw/compressed"
         self._publisher = node.create_publisher(CompressedImage, topic, qos.OFFERED_SENSOR)
         self._child: subprocess.Popen | None = None
@@ -43,10 +41,7 @@ class CameraPublisher:
     def _look(self) -> None:
         if self._stamp or not self._publisher.get_subscription_count():
             return
-        env = self._env()
-        if id(env) not in self._cameras:
-            self._cameras[id(env)] = Camera(env)
-        camera = self._cameras[id(env)]
+        camera = self._camera()
         if (seen := camera.snap()) is None:
             if camera.failure and not self._has_warned:
                 self._has_warned = True

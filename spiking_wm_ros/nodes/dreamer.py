@@ -59,7 +59,7 @@ from spiking_wm_ros.nodes.messages import (
 )
 from spiking_wm_ros.nodes.parameters import declare, refuse_unknown
 
-_SAVING_TIME = 4.5  # seconds for the last checkpoint after SIGTERM
+_SAVING_TIME = 20.0  # seconds for the last checkpoint after SIGTERM
 _SEGMENT_EVERY = 2.0  # seconds
 TRAIN, ONCE, AT_REST = "train", "once", "at_rest"
 

@@ -47,14 +47,14 @@ def run(make_node: Callable[[], Node]) -> int:
             if node.raised:
                 raise node.raised
         code = 0 if signals[0] == signal.SIGINT else 128 + signals[0]
-    except Exception as error:
+    except (Exception, KeyboardInterrupt) as error:  # of any kind: the node still saves and ends below
         code = tell(error)
     except SystemExit as ended:
         code = int(ended.code or 0)
     if node is not None:
         try:
             node.end()
-        except Exception as error:  # the shutdown continues
+        except (Exception, KeyboardInterrupt) as error:  # the shutdown continues
             code = tell(error)
         node.destroy_node()
     if claim is not None:

@@ -65,7 +65,10 @@ def from_array(
         raise BadMessage(f"an array of shape {given}, {shape} expected")
     if math.prod(given) != data.size:
         raise BadMessage(f"an array of shape {given} with {data.size} values")
-    return data.reshape(given).astype(dtype, copy=False)
+    try:
+        return data.reshape(given).astype(dtype, copy=False)
+    except ValueError as error:  # too many dimensions, or too large ones beside one of 0
+        raise BadMessage(f"an array of shape {given}: {error}") from None
 
 
 def to_decision(
@@ -173,13 +176,16 @@ def check_transition(transition: Transition, spaces: Spaces) -> None:
     """Check that a transition can be learned from.
 
     Raises:
-        BadMessage: if its arrays do not fit the spaces, or the reward is not finite.
+        BadMessage: if its arrays do not fit the spaces, or a value or the reward is not finite.
     """
     for name, space in (("observation", spaces.observation), ("action", spaces.action)):
         if getattr(transition, name).shape != space.shape:
             raise BadMessage(f"{name} of shape {getattr(transition, name).shape}, {space.shape} expected")
     if transition.next_observation.shape != spaces.observation.shape:
         raise BadMessage(f"next observation of shape {transition.next_observation.shape}")
+    for array_ in (transition.observation, transition.action, transition.next_observation):
+        if not np.isfinite(array_).all():
+            raise BadMessage("a value that is not finite")
     if not math.isfinite(transition.reward):
         raise BadMessage(f"a reward of {transition.reward}")
 
@@ -200,19 +206,19 @@ def check_version(message: msg.PolicyVersion) -> None:
     """Check a policy version as far as possible without reading its bundle.
 
     Raises:
-        BadMessage: if it covers no steps, or its path is no regular file. A missing file is none of these:
-            to load it fails, and says so.
+        BadMessage: if it covers no steps, or its path is no regular file. The learner publishes a version of
+            its own again if somebody has deleted the file.
     """
     if not message.version or message.first_step >= message.until_step:
         steps = f"steps {message.first_step} to {message.until_step}"
         raise BadMessage(f"policy version {message.version} for {steps}")
     path = Path(message.path)
     try:
-        usable = path.is_file() or not path.exists()
+        usable = path.is_file()
     except OSError:  # too long, for example
         usable = False
     if not usable:
-        raise BadMessage(f"policy version {message.version} in {path}, which is not a regular file")
+        raise BadMessage(f"policy version {message.version} in {path}, which is no file of this machine")
 
 
 def check_not_ahead(version: int, before: int) -> None:

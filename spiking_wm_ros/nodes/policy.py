@@ -38,11 +38,17 @@ _DECISIONS_EVERY = 0.2  # seconds between published decisions, with their spikes
 _SWITCH_INTERVAL = 0.0002
 
 
+_Place = tuple[bool, int]  # evaluation or not, and copy of the environment
+
+
 @dataclass(frozen=True)
 class PolicyOptions:
     """Parameters of the policy node."""
 
     seed: int = option(0, "seed of exploration (seed of the run)", 0, 2**31 - 1)
+    envs: int = option(
+        1, "copies of the environment, in each of which it acts with a state of its own", 1, 256
+    )
     bundle: str = option("", "policy bundle; empty: wait for versions of the dreamer")
     changed: str = option("", "options that differ from the bundle's, as {target_return: 300}")
     backend: str = option("host", "backend of the network: name of a folder in spiking_wm/chips/backends")
@@ -68,17 +74,21 @@ class PolicyNode(ManagedNode):
         self._backend = backend_class(self.options.backend)(chosen)
         self._loader = ThreadPoolExecutor(1)  # loads versions while the node acts, one after the other
         self._version = self._heard = 0  # acting, and newest one that was published
-        self._players: dict[bool, Player] = {}  # by evaluation or not
-        self._pending: Observation | None = None  # waits for its policy version
-        self._answered, self._answer = Observation(), Action()  # the last observation and action
+        # by evaluation or not, and copy of the environment:
+        self._players: dict[_Place, Player] = {}
+        self._pending: dict[_Place, Observation] = {}  # observations of a round that wait for their version
+        self._answered: dict[_Place, tuple[Observation, Action]] = {}  # the last of both
         self._exploration = Exploration(self.options.seed)
         self._latencies = deque(maxlen=1000)
         self._refused, self._refused_at = "", 0.0
         self._decided_at = 0.0  # when a decision was published last
 
         self._decisions = self.create_publisher(Decision, "decision", qos.OFFERED_NEWEST)
-        self._actions = self.create_publisher(Action, "action", qos.OFFERED_NEWEST)
-        self.create_subscription(Observation, "observation", self._on_observation, qos.NEWEST)
+        envs = self.options.envs
+        self._actions = self.create_publisher(Action, "action", qos.of_round(qos.OFFERED_NEWEST, envs))
+        self.create_subscription(
+            Observation, "observation", self._on_observation, qos.of_round(qos.NEWEST, envs)
+        )
         if self.options.bundle:
             self._act_by_bundle(Path(self.options.bundle))
         else:
@@ -123,14 +133,11 @@ class PolicyNode(ManagedNode):
         self._loader.submit(self._prepare, message)
 
     def _prepare(self, message: PolicyVersion) -> None:  # in the loader's thread
-        """Load a version; if its bundle is refused, the previous version continues to act."""
+        """Load a version; if its bundle is refused, the one before continues to act, if there is one."""
         try:
             policy, version = self._load(Path(message.path), message.sha256)
             self.call_soon(lambda: self._swap(policy, version))
         except UserError as error:
-            if self._policy is None:  # there is no version before
-                self.raised = error
-                return
             refusal = f"version {message.version} refused: {error}"
             self.get_logger().error(refusal)
             self.call_soon(lambda: self._refuse(refusal))  # after swaps that are scheduled already
@@ -142,9 +149,9 @@ class PolicyNode(ManagedNode):
         for player in self._players.values():
             player.policy = policy
         self._loader.submit(self._backend.retire, before)
-        pending, self._pending = self._pending, None
-        if pending:
-            self._on_observation(pending)
+        pending, self._pending = self._pending, {}
+        for message in pending.values():
+            self._on_observation(message)
 
     def _refuse(self, refusal: str) -> None:
         self._refused, self._refused_at = refusal, time.monotonic()
@@ -165,22 +172,23 @@ class PolicyNode(ManagedNode):
     def _on_observation(self, message: Observation) -> None:
         if not self.active:
             return
+        place = message.evaluation, 0 if message.evaluation else message.step % self.options.envs
         if self._policy is None or message.policy_version > self._version:
-            self._pending = message
+            self._wait(place, message)
             return
-        if _same(message, self._answered):  # the answer was lost; to decide twice would advance the state
-            self._actions.publish(self._answer)
+        answered, answer = self._answered.get(place, (None, None))
+        if answered and _same(message, answered):  # the answer was lost; to decide twice advances the state
+            self._actions.publish(answer)
             return
         began = time.perf_counter()
         space = self._policy.spaces.observation
         observation = from_array(message.observation, space.dtype, space.shape)
-        player = self._player_of(message)
+        player = self._player_of(message, place)
         rng = None if message.evaluation else self._exploration.at(message.step)
         publishes = began > self._decided_at + _DECISIONS_EVERY and self._decisions.get_subscription_count()
         with probe.listen() if publishes else nullcontext([]) as trains:
             action = player.act(observation, rng)
-        self._answered = message
-        self._answer = Action(
+        answer = Action(
             header=message.header,
             episode=message.episode,
             step=message.step,
@@ -188,17 +196,27 @@ class PolicyNode(ManagedNode):
             policy_version=self._version,
             action=to_array(action),
         )
-        self._actions.publish(self._answer)
+        self._answered[place] = message, answer
+        self._actions.publish(answer)
         self._latencies.append(time.perf_counter() - began)
         if publishes:
             self._decided_at = began
             self._decisions.publish(to_decision(action, trains, self._version, message.header))
 
-    def _player_of(self, message: Observation) -> Player:
+    def _wait(self, place: _Place, message: Observation) -> None:
+        """Keep an observation until its version comes, together with others of its round."""
+        others = self._pending.values()
+        if any(
+            (each.evaluation, each.policy_version) != (place[0], message.policy_version) for each in others
+        ):
+            self._pending = {}
+        self._pending[place] = message
+
+    def _player_of(self, message: Observation, place: _Place) -> Player:
         """The player for an observation, with its state before this observation."""
-        player = self._players.get(message.evaluation)
+        player = self._players.get(place)
         if player is None:
-            player = self._players[message.evaluation] = Player(self._policy)
+            player = self._players[place] = Player(self._policy, copy=place[1])
         elif not message.episode_start:
             player.rewarded(message.reward)
         if message.episode_start:

@@ -10,6 +10,14 @@ OFFERED_NEWEST = QoSProfile(
     depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.VOLATILE
 )
 
+
+def of_round(profile: QoSProfile, envs: int) -> QoSProfile:
+    """The profile for observations or actions of several copies of the environment, which come together."""
+    return QoSProfile(
+        depth=profile.depth * envs, reliability=profile.reliability, durability=profile.durability
+    )
+
+
 # Observations that actions are matched with: the newest, and those just before it.
 RECENT = QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT, durability=DurabilityPolicy.VOLATILE)
 

@@ -7,6 +7,7 @@ import math
 import sys
 import time
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from geometry_msgs.msg import PointStamped
@@ -16,6 +17,7 @@ from std_msgs.msg import Float64MultiArray
 
 from spiking_wm.core.options import option
 from spiking_wm.energy.battery import BatteryOptions
+from spiking_wm.envs.camera import Camera
 from spiking_wm.envs.rover import Rover
 from spiking_wm_ros.nodes import qos
 from spiking_wm_ros.nodes.bad_messages import BadMessage
@@ -63,7 +65,7 @@ class RoverDriver(Node):
         self.create_subscription(
             Float64MultiArray, "wheel_controller/commands", self._on_command, qos.COMMAND
         )
-        self._camera = CameraPublisher(self, lambda: self._rover)
+        self._camera = CameraPublisher(self, cache(lambda: Camera(self._rover)))
         self.create_timer(self._rover.dt, self._step)
         self.act_in_real_time()  # as hardware does
 

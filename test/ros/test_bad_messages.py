@@ -38,9 +38,10 @@ from test.test_command_faults import loads
 
 NO_ARRAY = Array(shape=array.array("I", [7]), values=array.array("f", [1.0]))
 HUGE = Array(shape=array.array("I", [2**32 - 1] * 8))
+EMPTY_BUT_HUGE = Array(shape=array.array("I", [2**32 - 1] * 4 + [0]))
 
 
-@pytest.mark.parametrize("message", [NO_ARRAY, HUGE, Array(shape=array.array("I", [1] * 99))])
+@pytest.mark.parametrize("message", [NO_ARRAY, HUGE, EMPTY_BUT_HUGE, Array(shape=array.array("I", [1] * 99))])
 def test_an_array_whose_shape_and_values_disagree_is_refused(message):
     with pytest.raises(BadMessage, match="an array of shape"):
         from_array(message)
@@ -70,8 +71,9 @@ def version(number: int, first: int = 0, until: int = 10, path: str = "/nowhere"
 
 def test_policy_versions_from_nowhere_are_refused(tmp_path):
     os.mkfifo(tmp_path / "fifo")
-    check_version(version(1))  # a missing file is no bad message: to load it says so
+    check_version(version(1, path=__file__))
     bad = [version(0), version(1, 10, 10), version(1, path=str(tmp_path)), version(1, path="/dev/null")]
+    bad += [version(1), version(0, path=__file__), version(1, 10, 10, path=__file__)]
     bad += [version(1, path=str(tmp_path / "fifo")), version(1, path="x" * 5000), version(1, path="")]
     for message in bad:
         with pytest.raises(BadMessage, match="policy version"):
@@ -132,6 +134,8 @@ def test_training_goes_on_whatever_others_publish(tmp_path, capfd):
 
         made.node.create_subscription(Observation, "observation", answer, qos.RECENT)
         made.until(lambda: versions and versions[-1].version > 1)
+        # a file that there is not, of the next versions
+        nowhere += [version(versions[-1].version + ahead, 10**6, 10**6 + 10) for ahead in (1, 11)]
         for count, message in enumerate(nowhere, start=1):
             send(made, "policy_version", qos.LATCHED, message)
             made.until(lambda count=count: dropped(status, "policy") == count)

@@ -62,6 +62,16 @@ def test_an_environment_that_fails_ends_the_graph_with_one_line_and_a_checkpoint
     assert newest_loads(run) in (64, 65)
 
 
+def test_an_environment_that_cannot_be_closed_is_an_error_after_everything_is_saved(tmp_path):
+    run = tmp_path / "run"
+    options = SMALL | {"steps": 60, "run": run, "env": id_of("CloseRaises"), "algorithm": "popsan"}
+    done, _ = swm("train", *(f"{name}:={value}" for name, value in options.items()))
+    assert done.returncode == 2, done
+    assert done.stderr.count("close() of CaseCloseRaises-v0 fails: RuntimeError: port is stuck") == 1
+    assert done.stderr.endswith("error: bridge ended with an error, see above: what was learned is saved\n")
+    assert "everything is in" in done.stdout and "Traceback" not in done.stderr and newest_loads(run) == 60
+
+
 def test_an_environment_that_must_be_alone_is_made_once(tmp_path):
     # a second instance in the bridge's process would be refused
     options = {name: value for name, value in SMALL.items() if not name.startswith("evalua")}

@@ -11,7 +11,7 @@ import pytest
 
 from test.conftest import TINY
 from test.ros.graph import children
-from test.test_command_faults import ROOT, ignoring, loads, until
+from test.test_command_faults import HANGS, ROOT, ignoring, loads, until
 
 LONG = TINY | {"steps": 100_000, "checkpoint_every": 20}
 
@@ -46,7 +46,7 @@ def has_checkpoint(run: Path) -> bool:
     return any((run / "checkpoints").glob("step_*"))
 
 
-@pytest.mark.parametrize("name", ["policy", "bridge", "dreamer"])
+@pytest.mark.parametrize("name", ["bridge", "dreamer"])
 def test_a_vital_node_that_is_killed_is_named_with_what_to_do_next(tmp_path, name):
     run = tmp_path / "run"
     with training(run) as process:
@@ -97,7 +97,6 @@ STAGES = {
         ("nodes start", signal.SIGINT),
         ("nodes configure", signal.SIGHUP),
         ("training", signal.SIGINT),
-        ("training", signal.SIGHUP),
         ("saving", signal.SIGTERM),
     ],
 )
@@ -118,6 +117,19 @@ def test_a_signal_at_any_stage_ends_the_graph_with_what_it_has_saved(tmp_path, s
         assert loads(run)
     if stage in ("training", "saving"):
         assert "the newest checkpoint is kept" in told
+
+
+def test_an_environment_that_hangs_is_killed_with_its_node(tmp_path):
+    (tmp_path / "hanging.py").write_text(HANGS)
+    run, found = tmp_path / "run", f"{tmp_path}:{os.environ['PYTHONPATH']}"
+    given = {"algorithm": "popsan", "env": "hanging:make", "evaluate_every": 0, "PYTHONPATH": found}
+    with training(run, **given) as process:
+        until((tmp_path / "hangs").exists)
+        process.send_signal(signal.SIGTERM)
+        told, errors = process.communicate(timeout=60)
+    assert process.returncode == 0 and loads(run)
+    assert errors.endswith("warning: bridge did not end within 6 s: it is killed\n")
+    assert "the newest checkpoint is kept" in told and f"saved in {run}, without a report" in told
 
 
 def test_of_two_trainings_in_one_domain_that_start_at_once_one_lives(tmp_path):

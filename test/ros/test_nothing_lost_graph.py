@@ -180,3 +180,29 @@ def test_training_ends_within_five_seconds_with_the_reason_if_a_version_is_refus
     assert "version 6 refused" in told and "its checksum is another one" in told
     check_checkpoint(run.newest())
     assert final_state(run)[1]["version"] == 6
+
+
+def test_a_version_whose_file_is_deleted_is_written_again(tmp_path, monkeypatch, capfd):
+    failing(
+        tmp_path,
+        monkeypatch,
+        """
+        import sys
+        if "spawn_main" in " ".join(sys.orig_argv):
+            import spiking_wm_ros.nodes.learner.child as child
+            whole, gone = child.sha256, []
+            def sha256(path):
+                digest = whole(path)
+                if path.name == "policy_000006.safetensors" and not gone:
+                    gone.append(path.unlink())
+                return digest
+            child.sha256 = sha256
+        """,
+    )
+    run = Run(tmp_path / "run")
+    with start(run.path, TINY) as processes:
+        assert wait_for_end(processes) == {"dreamer": 0}
+    told = capfd.readouterr().err
+    assert "policy_000006.safetensors is gone: it is written again" in told
+    assert "dropped a message of policy_version: policy version 6 in" in told
+    assert final_state(run)[1]["step"] == 120

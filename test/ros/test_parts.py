@@ -22,6 +22,7 @@ from spiking_wm.core.tensors import flatten, unflatten
 from spiking_wm.envs.make import make_env
 from spiking_wm.memory.normaliser import Normaliser
 from spiking_wm.memory.transitions import Replay
+from spiking_wm.training.episodes import RunningEpisode
 from spiking_wm.training.session import Session
 from test.conftest import ENV
 
@@ -199,9 +200,9 @@ def test_session_numbers_steps_without_gaps_and_repeats_itself():
     def play(session, steps):
         seen = []
         for step in range(steps):
-            pending = session.pending()
+            (pending,) = session.pending()
             action = np.array([np.sin(step)], np.float32)
-            seen.append((pending, session.apply(action, 1)))
+            seen.append((pending, *session.apply([action], 1)))
         return seen
 
     one = play(Session(ENV, 3, steps=100, evaluate_every=20, evaluation_episodes=2), 150)
@@ -220,13 +221,13 @@ def test_session_numbers_steps_without_gaps_and_repeats_itself():
 def test_session_goes_on_in_the_middle_of_an_episode():
     session = Session(ENV, 3, steps=100)
     actions = [np.array([0.1 * np.sin(i)], np.float32) for i in range(60)]
-    seen = [session.apply(action, 1) for action in actions]
+    seen = [session.apply([action], 1)[0] for action in actions]
     last = seen[40]
     begun = next(i for i in range(40, -1, -1) if i == 0 or seen[i - 1].done)
     resumed = Session(ENV, 3, steps=100)
-    resumed.resume(last.episode, 40, actions[begun:40])
+    resumed.resume(40, [RunningEpisode(last.episode, -1, actions[begun:40])])
     for old, action in zip(seen[40:], actions[40:]):
-        new = resumed.apply(action, 1)
+        (new,) = resumed.apply([action], 1)
         np.testing.assert_array_equal(new.next_observation, old.next_observation)
         assert (new.step, new.episode, new.done) == (old.step, old.episode, old.done)
 
@@ -234,8 +235,8 @@ def test_session_goes_on_in_the_middle_of_an_episode():
 def test_session_truncates_on_request_only():
     session = Session(ENV, 0, steps=100)
     session.end_episode()
-    assert session.apply(np.zeros(1, np.float32), 1).truncated
-    assert not session.apply(np.zeros(1, np.float32), 1).truncated
+    assert session.apply([np.zeros(1, np.float32)], 1)[0].truncated
+    assert not session.apply([np.zeros(1, np.float32)], 1)[0].truncated
 
 
 def test_a_seed_chosen_for_the_next_episode():
@@ -243,16 +244,16 @@ def test_a_seed_chosen_for_the_next_episode():
     zero = np.zeros(1, np.float32)
     for each in (session, other):
         each.end_episode(next_seed=7)
-        assert each.apply(zero, 1).seed == -1
-    first, same = session.apply(zero, 1), other.apply(zero, 1)
+        assert each.apply([zero], 1)[0].seed == -1
+    (first,), (same,) = session.apply([zero], 1), other.apply([zero], 1)
     assert first.seed == 7
     np.testing.assert_array_equal(first.observation, same.observation)
     resumed = Session(ENV, 0, steps=100)
-    resumed.resume(episode=1, step=2, actions=[zero], episode_seed=7)
-    np.testing.assert_array_equal(resumed.pending().observation, first.next_observation)
+    resumed.resume(2, [RunningEpisode(1, 7, [zero])])
+    np.testing.assert_array_equal(resumed.pending()[0].observation, first.next_observation)
     session.end_episode()  # the seed held for one episode
-    session.apply(zero, 1)
-    assert session.apply(zero, 1).seed == -1
+    session.apply([zero], 1)
+    assert session.apply([zero], 1)[0].seed == -1
 
 
 def test_unknown_environment_is_named_with_its_neighbour():

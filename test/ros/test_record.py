@@ -242,8 +242,8 @@ def recorded(tmp_path_factory) -> tuple[Path, list[Transition]]:
     folder, session = tmp_path_factory.mktemp("bags") / "bag", Session(ENV, 0, 10**6)
     bag, rng, made = Bag(folder, 1e9, 1e9), np.random.default_rng(0), []
     for k in range(150):
-        pending = session.pending()
-        made.append(session.apply(rng.uniform(-3, 3, 1).astype(np.float32), 1))
+        (pending,) = session.pending()
+        made += session.apply([rng.uniform(-3, 3, 1).astype(np.float32)], 1)
         for transition in [made[-1]] + [made[-1]._replace(evaluation=True)] * (k == 70):
             data = serialize_message(to_transition(transition, to_header(pending.step / 50)))
             bag.write("/transition", "spiking_wm_msgs/msg/Transition", data, k)

@@ -14,7 +14,7 @@ from spiking_wm.agents.dqn.dynamics import Dynamics
 from spiking_wm.agents.dqn.latent_model import LatentModel
 from spiking_wm.agents.dqn.network import QNetwork
 from spiking_wm.agents.dqn.options import Options
-from spiking_wm.agents.dqn.policy import QPolicy, check
+from spiking_wm.agents.dqn.policy import QPolicy
 from spiking_wm.core import contract
 from spiking_wm.core.contract import Budget, DreamProgress, Metrics, Transition, Weights
 from spiking_wm.core.devices import learning_device
@@ -34,11 +34,12 @@ class Agent(contract.Agent):
 
     policy_class = QPolicy
     options_class = Options
+    serves_copies = True
     options: Options
 
-    def __init__(self, options: Options, spaces: Spaces, seed: int):
-        super().__init__(options, spaces, seed)
-        shape, actions = spaces.observation.shape, check(options, spaces)
+    def __init__(self, options: Options, spaces: Spaces, seed: int, envs: int = 1):
+        super().__init__(options, spaces, seed, envs)
+        shape, actions = spaces.observation.shape, options.check(spaces)
         self._first_action, count = int(actions.start), int(actions.n)
         self._generator, self._device = torch.Generator().manual_seed(seed), learning_device(options.device)
         with torch.random.fork_rng():
@@ -52,7 +53,7 @@ class Agent(contract.Agent):
         )
         dtype = torch.uint8 if spaces.observation.dtype == np.uint8 else torch.float32
         replay = options.replay
-        self.replay = Frames(replay.size, shape, dtype, replay.stacked, replay.file, self._device)
+        self.replay = Frames(replay.size, shape, dtype, replay.stacked, replay.file, self._device, envs)
         self.steps = self.updates = 0
 
     # --- awake ---
@@ -89,7 +90,7 @@ class Agent(contract.Agent):
         """Store a transition."""
         reward = float(np.sign(transition.reward)) if self.options.clip_rewards else transition.reward
         action = transition.action - self._first_action
-        self.replay.add(transition._replace(action=action), reward)
+        self.replay.add(transition._replace(action=action), reward, self.copy_of(transition))
         self.steps += 1
 
     def learn(self) -> Metrics:

@@ -2,8 +2,12 @@
 
 from dataclasses import dataclass, replace
 
+from gymnasium.spaces import Discrete
+
 from spiking_wm.core.devices import DEVICES
+from spiking_wm.core.errors import UserError
 from spiking_wm.core.options import group, option
+from spiking_wm.core.spaces import Spaces
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,27 @@ class NetworkOptions:
         100,
         was="lively",
     )
+
+    def check_pictures(self, height: int, width: int) -> None:
+        """Check that the convolutions fit pictures of a size.
+
+        Raises:
+            UserError: if they do not; the message names the fix.
+        """
+        layers = (self.channels, self.kernels, self.strides)
+        if len({len(of_all) for of_all in layers}) > 1:
+            raise UserError(
+                "network.channels, network.kernels and network.strides need a number for each layer, not"
+                f" {layers}"
+            )
+        side = min(height, width)
+        for kernel, stride in zip(self.kernels, self.strides):
+            side = (side - kernel) // stride + 1
+            if side < 1:
+                raise UserError(
+                    f"pictures of {height} x {width} are too small for network.kernels:="
+                    f"{list(self.kernels)} network.strides:={list(self.strides)}: set smaller ones"
+                )
 
     def converted(self, ticks: int, levels: int = 0) -> "NetworkOptions":
         """Of the spiking network that a network without spikes converts to.
@@ -150,6 +175,28 @@ class Options:
     model: ModelOptions = group(ModelOptions())
     dream: DreamOptions = group(DreamOptions())
     device: str = option("cpu", "device that learns", choices=DEVICES)
+
+    def check(self, spaces: Spaces) -> Discrete:
+        """Check options and spaces; returns the action space.
+
+        Raises:
+            UserError: if no Q-network can be made for them; the message names the fix.
+        """
+        shape, actions = spaces.observation.shape, spaces.action
+        if not isinstance(actions, Discrete) or len(shape) not in (1, 3):
+            raise UserError(
+                f"dqn chooses among discrete actions by vectors or pictures, not {actions} by {shape}:"
+                " choose another env:="
+            )
+        if self.converted and (self.spiking or self.network.spiking_output):
+            raise UserError("converted:=true converts ReLU: set spiking:=false network.spiking_output:=false")
+        if self.conversion.rounded and self.spiking:
+            raise UserError(
+                "conversion.rounded:=true is for activity that does not spike: set spiking:=false"
+            )
+        if len(shape) == 3:
+            self.network.check_pictures(*shape[:2])
+        return actions
 
     def levels(self, shape: tuple[int, ...]) -> int:
         """Levels of rounded activity for observations of a shape; 0: activity is not rounded.

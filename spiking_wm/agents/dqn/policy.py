@@ -4,14 +4,12 @@ from collections.abc import Mapping
 
 import numpy as np
 import torch
-from gymnasium.spaces import Discrete
 from torch import Tensor
 
 from spiking_wm.agents.dqn.network import QNetwork
-from spiking_wm.agents.dqn.options import NetworkOptions, Options
+from spiking_wm.agents.dqn.options import Options
 from spiking_wm.chips.network import ChipNetwork
 from spiking_wm.core import contract
-from spiking_wm.core.errors import UserError
 from spiking_wm.core.exploration import Exploration
 from spiking_wm.core.spaces import Spaces
 from spiking_wm.core.tensors import unflatten
@@ -19,44 +17,6 @@ from spiking_wm.core.tensors import unflatten
 _REACH = 16.0  # largest absolute value of vector observations on chips
 
 State = tuple[Exploration, int]  # random generators of an evaluation's episode, number of decisions
-
-
-def check(options: Options, spaces: Spaces) -> Discrete:
-    """Check spaces and options; returns the action space.
-
-    Raises:
-        UserError: if no Q-network can be made for them; the message names the fix.
-    """
-    shape, actions, network = spaces.observation.shape, spaces.action, options.network
-    if not isinstance(actions, Discrete) or len(shape) not in (1, 3):
-        raise UserError(
-            f"dqn chooses among discrete actions by vectors or pictures, not {actions} by {shape}:"
-            " choose another env:="
-        )
-    if options.converted and (options.spiking or network.spiking_output):
-        raise UserError("converted:=true converts ReLU: set spiking:=false network.spiking_output:=false")
-    if options.conversion.rounded and options.spiking:
-        raise UserError("conversion.rounded:=true is for activity that does not spike: set spiking:=false")
-    if len(shape) == 3:
-        _check_convolutions(network, shape)
-    return actions
-
-
-def _check_convolutions(network: NetworkOptions, shape: tuple[int, ...]) -> None:
-    layers = (network.channels, network.kernels, network.strides)
-    if len({len(of_all) for of_all in layers}) > 1:
-        raise UserError(
-            "network.channels, network.kernels and network.strides need a number for each layer, not"
-            f" {layers}"
-        )
-    side = min(shape[:2])
-    for kernel, stride in zip(network.kernels, network.strides):
-        side = (side - kernel) // stride + 1
-        if side < 1:
-            raise UserError(
-                f"pictures of {shape[0]} x {shape[1]} are too small for network.kernels:="
-                f"{list(network.kernels)} network.strides:={list(network.strides)}: set smaller ones"
-            )
 
 
 class QPolicy(contract.Policy):
@@ -69,7 +29,7 @@ class QPolicy(contract.Policy):
 
     def __init__(self, options: Options, spaces: Spaces):
         super().__init__(options, spaces)
-        shape, actions = spaces.observation.shape, check(options, spaces)
+        shape, actions = spaces.observation.shape, options.check(spaces)
         count = int(actions.n)
         with torch.random.fork_rng():  # weights are drawn, and then loaded
             self.network = QNetwork(shape, count, options.network, options.spiking, options.levels(shape))

@@ -27,10 +27,11 @@ class Agent(contract.Agent):
 
     options_class = Options
     policy_class = PopSANPolicy
+    serves_copies = True
     options: Options
 
-    def __init__(self, options: Options, spaces: Spaces, seed: int):
-        super().__init__(options, spaces, seed)
+    def __init__(self, options: Options, spaces: Spaces, seed: int, envs: int = 1):
+        super().__init__(options, spaces, seed, envs)
         observation_size, action_size = vector_sizes(spaces)
         self._actions = Actions(spaces, "popsan")
         self.generator = torch.Generator().manual_seed(seed)
@@ -44,7 +45,7 @@ class Agent(contract.Agent):
                 if options.world_model
                 else None
             )
-        self.replay = Replay.of_transitions(options.replay.size, observation_size, action_size)
+        self.replay = Replay.of_transitions(options.replay.size, observation_size, action_size, envs)
         self.dreams = Replay(
             options.dream.memory,
             {
@@ -78,7 +79,7 @@ class Agent(contract.Agent):
         """Store a transition and update the running statistics."""
         action = self._actions.code(transition.action)
         reward = transition.reward * self.options.reward_scale
-        self.replay.add(transition._replace(action=action, reward=reward))
+        self.replay.add(transition._replace(action=action, reward=reward), self.copy_of(transition))
         observation = torch.from_numpy(transition.observation)
         self.normaliser.update(observation)
         if self.dynamics:

@@ -33,7 +33,7 @@ class RSNNPolicy(Policy):
         for name, array in vars(self._to_join).items():
             array[...] = weights[f"activity/{name}"].numpy() if f"activity/{name}" in weights else array
 
-    def state_to_join(self) -> Activity:
+    def state_to_join(self, copy: int = 0) -> Activity:
         """The activity that was released with the weights, else neurons at rest."""
         return self._to_join.copy()
 

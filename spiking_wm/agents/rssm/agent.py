@@ -16,11 +16,12 @@ from spiking_wm.agents.rssm.policy import RSSMPolicy, acting_part, state_from_te
 from spiking_wm.agents.rssm.world_model import WorldModel
 from spiking_wm.core import contract
 from spiking_wm.core.actions import Actions
-from spiking_wm.core.contract import Budget, DreamProgress, Metrics, Transition, Weights
+from spiking_wm.core.contract import Budget, DreamProgress, Metrics, Transition, Weights, memory_of
 from spiking_wm.core.devices import learning_device
 from spiking_wm.core.exploration import Exploration
 from spiking_wm.core.spaces import Spaces
 from spiking_wm.core.tensors import flatten, restore_optimiser, unflatten
+from spiking_wm.memory.lanes import as_tensor, from_tensor
 from spiking_wm.memory.sequences import Batch, Sequences
 
 _CONTEXT, _AHEAD = 5, 15  # observed and then imagined steps of an open-loop prediction
@@ -33,10 +34,11 @@ class Agent(contract.Agent):
 
     options_class: ClassVar[type] = Options
     policy_class: ClassVar[type[contract.Policy]] = RSSMPolicy
+    serves_copies = True
     options: Options
 
-    def __init__(self, options: Options, spaces: Spaces, seed: int):
-        super().__init__(options, spaces, seed)
+    def __init__(self, options: Options, spaces: Spaces, seed: int, envs: int = 1):
+        super().__init__(options, spaces, seed, envs)
         self._observations, self._actions = Observations(spaces), Actions(spaces, "spiking_wm")
         observations, width = self._observations, self._actions.width
         self._generator, self._device = torch.Generator().manual_seed(seed), learning_device(options.device)
@@ -47,8 +49,9 @@ class Agent(contract.Agent):
             self.behaviour = behaviour.to(self._device)
         # repeats the decisions of the policy that acts in the environment, so as to know its state
         self._acting, self._exploration = RSSMPolicy(options, spaces), Exploration(seed)
-        self._state, self._episode = self._acting.initial_state(), -1
-        self.replay = Sequences(options.replay.size, observations.shape, observations.dtype, width)
+        self._states = [self._acting.initial_state() for _ in range(envs)]  # by copy of the environment
+        self._episodes = [-1] * envs  # numbers of those that the states are of
+        self.replay = Sequences(options.replay.size, observations.shape, observations.dtype, width, envs)
         self._adams = {
             "model": _adam(self.model, options.model.lr, 1e-8),
             "actor": _adam(self.behaviour.actor, options.actor.lr, 1e-5),
@@ -69,25 +72,27 @@ class Agent(contract.Agent):
         self._acting.load(weights)
 
     def policy_state(self) -> Weights:
-        """State, in the running episode, of the policy that acts in lock-step with this agent."""
-        return {f"memory/{name}": value for name, value in state_to_tensors(self._state).items()}
+        """State, in each running episode, of the policy that acts in lock-step with this agent."""
+        memories = {memory_of(copy): state_to_tensors(state) for copy, state in enumerate(self._states)}
+        return flatten(memories)
 
     def observe(self, transition: Transition) -> None:
         """Store a transition, and follow the policy's state through it."""
-        begun = transition.episode == self._episode
-        state = self._state if begun else self._acting.initial_state()
+        copy = self.copy_of(transition)
+        begun = transition.episode == self._episodes[copy]
+        state = self._states[copy] if begun else self._acting.initial_state()
         rng = self._exploration.at(transition.step)
-        self._state = self._acting.act(transition.observation, state, rng)[1]
-        self._episode = -1 if transition.done else transition.episode
+        self._states[copy] = self._acting.act(transition.observation, state, rng)[1]
+        self._episodes[copy] = -1 if transition.done else transition.episode
         converted = transition._replace(
             observation=self._observations(transition.observation).numpy(),
             next_observation=self._observations(transition.next_observation).numpy(),
         )
-        self.replay.add(converted, self._actions.code(transition.action), transition.reward)
+        self.replay.add(converted, self._actions.code(transition.action), transition.reward, copy)
 
     def learn(self) -> Metrics:
         """One update of the world model, then of actor and critic by rollouts from its posterior states."""
-        if len(self.replay) < self.options.length:
+        if not self.replay.holds(self.options.length):
             return {}
         batch = self._sample()
         states, metrics = self._learn_model(batch)
@@ -160,7 +165,8 @@ class Agent(contract.Agent):
     @property
     def can_dream(self) -> bool:
         """True if there is experience beyond that of the warm-up."""
-        return len(self.replay) > max(self.options.warmup, self.options.length)
+        enough = len(self.replay) > max(self.options.warmup, self.options.length)
+        return enough and self.replay.holds(self.options.length)
 
     def dream(self, budget: Budget) -> Generator[DreamProgress, None, None]:
         """Update actor and critic by rollouts from replayed sequences; the model does not change."""
@@ -231,7 +237,7 @@ class Agent(contract.Agent):
             "replay": self.replay.snapshot(),
             "generator": self._generator.get_state(),
             "acting": self._acting.weights(),
-            "episode": torch.tensor(self._episode),
+            "episode": as_tensor(self._episodes),
             "seed": torch.tensor(self.seed),
         }
 
@@ -252,7 +258,8 @@ class Agent(contract.Agent):
         self._acting.load(flatten(parts["acting"]))
         self.seed = int(snapshot["seed"])
         self._exploration = Exploration(self.seed)
-        self._state, self._episode = state_from_tensors(parts["memory"]), int(snapshot["episode"])
+        self._states = [state_from_tensors(parts[memory_of(copy)]) for copy in range(self.envs)]
+        self._episodes = from_tensor(snapshot["episode"])
 
 
 def _renamed(weights: Mapping[str, Tensor]) -> Weights:

@@ -13,7 +13,7 @@ from spiking_wm.agents.rssm.options import Options
 from spiking_wm.agents.rssm.world_model import WorldModel
 from spiking_wm.core import contract
 from spiking_wm.core.actions import Actions
-from spiking_wm.core.contract import Weights
+from spiking_wm.core.contract import Weights, memory_of
 from spiking_wm.core.spaces import Spaces
 from spiking_wm.core.tensors import flatten, unflatten
 
@@ -54,13 +54,14 @@ class RSSMPolicy(contract.Policy):
             self._actor = Actor(self._actions.width, self._actions.discrete, options)
         self._min_deviation = options.actor.min_deviation
         self._repeat_probability = options.action_repeat_probability
-        self._random, self._to_join = True, self.initial_state()
+        self._random = True
+        self._to_join: dict[str, State] = {}  # by `memory_of`
 
     def load(self, weights: Mapping[str, Tensor]) -> None:
         """Take released weights, and the state of the running episode if it is among them."""
         parts = unflatten(weights)
-        if "memory" in parts:
-            self._to_join = state_from_tensors(parts["memory"])
+        memories = {name: part for name, part in parts.items() if name.startswith(memory_of(0))}
+        self._to_join |= {name: state_from_tensors(memory) for name, memory in memories.items()}
         self._model.load_state_dict(parts["model"], strict=False)  # without heads
         self._actor.load_state_dict(parts["actor"])
         self._random = bool(weights["random"])
@@ -75,9 +76,9 @@ class RSSMPolicy(contract.Policy):
         no_action = torch.zeros(1, self._actions.width)
         return self._model.rssm.initial(1, like=no_action), no_action
 
-    def state_to_join(self) -> State:
+    def state_to_join(self, copy: int = 0) -> State:
         """The state that was released with the weights, else the initial one."""
-        return self._to_join
+        return self._to_join.get(memory_of(copy)) or self.initial_state()
 
     @torch.no_grad()
     def act(

@@ -14,7 +14,7 @@ from spiking_wm.agents.spiking_dt.experience import (
     add_demonstrations,
     draw_demonstrated,
     make_replay,
-    newest,
+    newest_of_all,
     without_tails,
 )
 from spiking_wm.agents.spiking_dt.improvement import Improvement
@@ -22,11 +22,12 @@ from spiking_wm.agents.spiking_dt.options import Options
 from spiking_wm.agents.spiking_dt.policy import DecisionPolicy, Memory, with_current_names
 from spiking_wm.core import contract
 from spiking_wm.core.actions import Actions
-from spiking_wm.core.contract import Budget, DreamProgress, Metrics, Transition, Weights
+from spiking_wm.core.contract import Budget, DreamProgress, Metrics, Transition, Weights, memory_of
 from spiking_wm.core.errors import UserError
 from spiking_wm.core.spaces import Spaces
 from spiking_wm.core.tensors import flatten, restore_optimiser, unflatten
 from spiking_wm.datasets.demonstrations import digest, load
+from spiking_wm.memory.lanes import as_tensor, from_tensor
 
 _FUTILE = 20  # consecutive batches of rollouts without an accepted step, after which a dream ends
 
@@ -36,10 +37,11 @@ class Agent(contract.Agent):
 
     policy_class = DecisionPolicy
     options_class = Options
+    serves_copies = True
     options: Options
 
-    def __init__(self, options: Options, spaces: Spaces, seed: int):
-        super().__init__(options, spaces, seed)
+    def __init__(self, options: Options, spaces: Spaces, seed: int, envs: int = 1):
+        super().__init__(options, spaces, seed, envs)
         self._actions = Actions(spaces, "spiking_dt")
         self._generator = torch.Generator().manual_seed(seed)
         with torch.random.fork_rng():
@@ -51,7 +53,7 @@ class Agent(contract.Agent):
         demonstrations = load(options.dataset) if options.dataset else []
         self._demonstrated = sum(len(d.reward) for d in demonstrations)
         self._data_set, lowest = digest(demonstrations), 0.0
-        self.replay = make_replay(options.replay.size + self._demonstrated, width, codes)
+        self.replay = make_replay(options.replay.size, width, codes, envs, self._demonstrated)
         add_demonstrations(self.replay, demonstrations, self._actions)
         if self._demonstrated:
             self._extend_scales(slice(0, self._demonstrated))
@@ -61,13 +63,15 @@ class Agent(contract.Agent):
             self.decider.highest.copy_(left.max())
             lowest = float(left.min())
         self.improvement = Improvement(self.decider, options, lowest)
-        self._fresh = 0  # number of own steps not yet learned from
+        # by copy of the environment:
+        self._fresh = [0] * envs  # number of own steps not yet learned from
         # copy of the acting policy, to know its state
         self._acting = DecisionPolicy(options, spaces)
         self._acting.load(self.policy_weights())
-        self._memory, self._episode = self._acting.initial_state(), -1
+        self._memories = [self._acting.initial_state() for _ in range(envs)]
+        self._episodes = [-1] * envs  # numbers of those that the memories are of
 
-    def _extend_scales(self, rows: slice) -> None:
+    def _extend_scales(self, rows: slice | torch.Tensor) -> None:
         """Add these rows to the normalisers; if there are demonstrations, only they set the scales."""
         seen = {name: field[rows] for name, field in self.replay.fields.items()}
         self.decider.normaliser.extend(seen["observation"])
@@ -96,16 +100,20 @@ class Agent(contract.Agent):
         self._acting.load(weights)
 
     def policy_state(self) -> Weights:
-        """State of the policy in the running episode."""
-        return self._memory.as_weights()
+        """State of the policy in each running episode."""
+        return {
+            name: value
+            for copy, memory in enumerate(self._memories)
+            for name, value in memory.as_weights(copy).items()
+        }
 
     def observe(self, transition: Transition) -> None:
         """Store a transition, and advance the state of the policy within the episode."""
-        begun = transition.episode == self._episode
-        state = self._memory if begun else self._acting.initial_state()
+        copy = self.copy_of(transition)
+        begun = transition.episode == self._episodes[copy]
+        state = self._memories[copy] if begun else self._acting.initial_state()
         code = torch.from_numpy(self._actions.code(transition.action))
-        row = self.replay.written
-        self.replay.extend(
+        rows = self.replay.extend(
             {
                 "observation": torch.from_numpy(transition.observation)[None],
                 "next_observation": torch.from_numpy(transition.next_observation)[None],
@@ -115,15 +123,15 @@ class Agent(contract.Agent):
                 "truncated": torch.tensor([float(transition.truncated)]),
                 "return_to_go": state.return_to_go,
                 "step": torch.tensor([float(state.step)]),
-            }
+            },
+            copy,
         )
-        self._fresh += 1
+        self._fresh[copy] += 1
         if not self._demonstrated:
-            row %= self.replay.capacity
-            self._extend_scales(slice(row, row + 1))
+            self._extend_scales(rows)
         state = self._acting.act(transition.observation, state, None)[1]._replace(code=code)
-        self._memory = self._acting.rewarded(state, transition.reward)
-        self._episode = -1 if transition.done else transition.episode
+        self._memories[copy] = self._acting.rewarded(state, transition.reward)
+        self._episodes[copy] = -1 if transition.done else transition.episode
 
     def learn(self) -> Metrics:
         """One update from demonstrations; after the first own step PPO, every ``online.rollout`` steps."""
@@ -136,9 +144,9 @@ class Agent(contract.Agent):
             metrics = self.improvement.imitate(segments)
             if dreams and self.improvement.updates % o.model.every == 0:
                 metrics |= dreams.learn(self.replay, self._generator)
-        elif self._fresh >= o.online.rollout:
-            segments = newest(self.replay, min(self._fresh, self.replay.capacity), o.network.context)
-            self._fresh = 0
+        elif sum(self._fresh) >= o.online.rollout:
+            segments = newest_of_all(self.replay, self._fresh, o.network.context)
+            self._fresh = [0] * self.envs
             for learned in self.improvement.ppo(segments, self._generator):
                 metrics = learned
             if dreams:
@@ -217,11 +225,11 @@ class Agent(contract.Agent):
             "trace": self.improvement.local.trace,
             "replay": self.replay.snapshot(),
             "updates": torch.tensor(self.improvement.updates),
-            "fresh": torch.tensor(self._fresh),
+            "fresh": as_tensor(self._fresh),
             "generator": self._generator.get_state(),
             "data_set": torch.tensor(self._data_set),
             "acting": self._acting.weights(),
-            "episode": torch.tensor(self._episode),
+            "episode": as_tensor(self._episodes),
             "seed": torch.tensor(self.seed),
         }
 
@@ -250,8 +258,9 @@ class Agent(contract.Agent):
             restore_optimiser(optimiser, parts.get("optimisers", {}).get(name, {}))
         self.improvement.local.trace.copy_(parts["trace"])
         self.replay.restore(parts["replay"])
-        self.improvement.updates, self._fresh = int(parts["updates"]), int(parts["fresh"])
+        self.improvement.updates, self._fresh = int(parts["updates"]), from_tensor(parts["fresh"])
         self._generator.set_state(parts["generator"])
         self._acting.load(parts["acting"])
         self.seed = int(parts["seed"])
-        self._memory, self._episode = Memory.of_weights(parts["memory"]), int(parts["episode"])
+        self._memories = [Memory.of_weights(parts[memory_of(copy)]) for copy in range(self.envs)]
+        self._episodes = from_tensor(parts["episode"])

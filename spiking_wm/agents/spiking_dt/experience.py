@@ -1,5 +1,6 @@
 """Experience of decision transformers: rows of steps (demonstrations and own), and segments of them."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -34,11 +35,18 @@ class Segments(NamedTuple):
         return Segments(trajectory, *(field[chosen] for field in self[1:]))
 
 
-def make_replay(capacity: int, observation: int, code: int) -> Replay:
-    """An empty replay of steps, for the widths of observations and of actions' codes."""
+def make_replay(capacity: int, observation: int, code: int, lanes: int = 1, demonstrated: int = 0) -> Replay:
+    """An empty replay of steps, for the widths of observations and of actions' codes.
+
+    Args:
+        capacity: number of own steps.
+        observation, code: widths.
+        lanes: as of `Replay`.
+        demonstrated: number of demonstrated steps, which come first.
+    """
     one = dict.fromkeys(("reward", "terminated", "truncated", "return_to_go", "step"), 1)
     states = dict.fromkeys(("observation", "next_observation"), observation)
-    return Replay(capacity, states | {"action": code} | one)
+    return Replay(capacity, states | {"action": code} | one, lanes, demonstrated)
 
 
 def add_demonstrations(replay: Replay, demonstrations: list[Demonstration], actions: Actions) -> None:
@@ -98,16 +106,23 @@ def draw_demonstrated(
     return _segments(replay, last - before, before + 1, length)
 
 
-def newest(replay: Replay, count: int, length: int) -> Segments:
+def newest_of_all(replay: Replay, counts: Sequence[int], length: int) -> Segments:
+    """As `newest`, of every lane that has new steps; ``counts`` are their numbers."""
+    counts = [min(count, replay.holds(lane)) for lane, count in enumerate(counts)]
+    found = [newest(replay, count, length, lane) for lane, count in enumerate(counts) if count]
+    trajectory = Trajectory(*map(torch.cat, zip(*(segments.trajectory for segments in found))))
+    return Segments(trajectory, *map(torch.cat, zip(*(segments[1:] for segments in found))))
+
+
+def newest(replay: Replay, count: int, length: int, lane: int = 0) -> Segments:
     """The last ``count`` steps as segments. A new one starts with an episode, or at ``length`` steps.
 
     A segment that starts within an episode begins with up to ``length // 2`` steps of context, which are not
     used in the loss, because the policy had a context when it acted. Trajectories have one additional step,
     whose value is needed.
     """
-    rows = torch.arange(replay.written - count, replay.written)
-    steps = replay.fields["step"][rows % replay.capacity, 0].long().tolist()
-    remembered = len(replay) - count  # steps before these
+    rows, remembered = replay.newest(count, lane)
+    steps = replay.fields["step"][replay.row(rows, lane), 0].long().tolist()
     first, context, run = [], [], 0
     for k, step in enumerate(steps):
         if k == 0 or step == 0 or run == length:
@@ -117,20 +132,20 @@ def newest(replay: Replay, count: int, length: int) -> Segments:
         run += 1
     at, lead = torch.tensor(first), torch.tensor(context)
     lengths = torch.diff(at, append=torch.tensor([count])) + lead
-    return _segments(replay, rows[at] - lead, lengths, length, lead)
+    return _segments(replay, rows[at] - lead, lengths, length, lead, lane)
 
 
 def _segments(
-    replay: Replay, start: Tensor, lengths: Tensor, length: int, lead: Tensor | None = None
+    replay: Replay, start: Tensor, lengths: Tensor, length: int, lead: Tensor | None = None, lane: int = 0
 ) -> Segments:
-    """Segments from rows ``start [B]`` on, of ``lengths [B]`` steps, padded to ``length``.
+    """Segments from steps ``start [B]`` of a lane on, of ``lengths [B]`` steps, padded to ``length``.
 
     ``lead [B]``: number of first steps that are only context; if given, trajectories have one more step.
     """
     along = torch.arange(length)
     valid = along < lengths[:, None]
-    rows = torch.where(valid, start[:, None] + along, (start + lengths - 1)[:, None]) % replay.capacity
-    f = replay.at(rows)
+    steps = torch.where(valid, start[:, None] + along, (start + lengths - 1)[:, None])
+    f = replay.at(replay.row(steps, lane))
     reward, return_to_go, step = f["reward"][..., 0], f["return_to_go"][..., 0], f["step"][..., 0].long()
     observation, code = f["observation"], f["action"]
     learned = linked = valid

@@ -13,8 +13,9 @@ from spiking_wm.agents.spiking_dt.options import Options
 from spiking_wm.agents.spiking_dt.stream import EventDrivenTransformer
 from spiking_wm.core import contract
 from spiking_wm.core.actions import Actions
-from spiking_wm.core.contract import Weights
+from spiking_wm.core.contract import Weights, memory_of
 from spiking_wm.core.spaces import Spaces
+from spiking_wm.core.tensors import unflatten
 from spiking_wm.neurons import probe
 
 # prefixes of tensor names in version 0.1, and the current ones
@@ -43,18 +44,22 @@ class Memory(NamedTuple):
     code: Tensor  # of the last action, [A]
     step: int
 
-    def as_weights(self) -> Weights:
-        """Tensors by the names with which they are released, together with weights."""
+    def as_weights(self, copy: int) -> Weights:
+        """Tensors by the names with which they are released, together with weights.
+
+        Args:
+            copy: of the environment.
+        """
         kept = self.cache._asdict() | {
             "return_to_go": self.return_to_go,
             "code": self.code,
             "step": torch.tensor(self.step),
         }
-        return {f"memory/{name}": value.clone() for name, value in kept.items()}
+        return {f"{memory_of(copy)}/{name}": value.clone() for name, value in kept.items()}
 
     @staticmethod
     def of_weights(kept: Mapping[str, Tensor]) -> "Memory":
-        """Inverse of `as_weights`, for names without the prefix ``memory/``."""
+        """Inverse of `as_weights`, for names without the prefix that tells the copy."""
         cache = Cache(*(kept[name].clone() for name in Cache._fields))
         return Memory(cache, kept["return_to_go"].clone(), kept["code"].clone(), int(kept["step"]))
 
@@ -69,16 +74,13 @@ class DecisionPolicy(contract.Policy):
         self._actions = Actions(spaces, "spiking_dt")
         with torch.random.fork_rng():  # weights are drawn, and then loaded
             self._decider = Decider(options, spaces).requires_grad_(False)
-        self._to_join = self.initial_state()
+        self._to_join: dict[str, Memory] = {}  # by `memory_of`
 
     def load(self, weights: Mapping[str, Tensor]) -> None:
         """Load released weights, and the state in the running episode if it is released with them."""
-        weights, prefix = with_current_names(weights), "memory/"
-        memory = {
-            name.removeprefix(prefix): weights.pop(name) for name in [*weights] if name.startswith(prefix)
-        }
-        if memory:
-            self._to_join = Memory.of_weights(memory)
+        weights = with_current_names(weights)
+        memories = {name: weights.pop(name) for name in [*weights] if name.startswith(memory_of(0))}
+        self._to_join |= {name: Memory.of_weights(kept) for name, kept in unflatten(memories).items()}
         self._decider.load_state_dict(weights)
         network = self._decider.network
         self._streaming: EventDrivenTransformer | DecisionTransformer = (
@@ -100,9 +102,9 @@ class DecisionPolicy(contract.Policy):
         cache, code = self._decider.network.empty_cache(), torch.zeros(self._actions.width)
         return Memory(cache, return_to_go, code, 0)
 
-    def state_to_join(self) -> Memory:
+    def state_to_join(self, copy: int = 0) -> Memory:
         """The state released with the weights, else the initial state."""
-        return self._to_join
+        return self._to_join.get(memory_of(copy)) or self.initial_state()
 
     def rewarded(self, state: Memory, reward: float) -> Memory:
         """The state with the reward subtracted from the return-to-go."""

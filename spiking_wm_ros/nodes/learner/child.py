@@ -42,7 +42,7 @@ from spiking_wm_ros.nodes.learner.events import (
 
 _STATUS_EVERY = 50  # updates between two status events
 _NICENESS = 5
-_CATCH_UP = 0.5  # seconds between two looks at writes that wait for room on the disk
+_LOOK_EVERY = 0.5  # seconds between two looks at files, while it waits
 
 
 def main(pipe: Connection, run: Path, spaces: str, resume: Path | None) -> None:
@@ -77,6 +77,7 @@ class _Child(LearningRun):
         self._requests: deque[Request] = deque()
         self._something_came = threading.Event()
         self._parent_gone = False
+        self._published: tuple[Release, Path] | None = None  # the newest policy version, and its file
         super().__init__(run, spaces, resume, self._publish, self._told_to_stop)
         threading.Thread(target=self._receive, daemon=True).start()
 
@@ -121,8 +122,17 @@ class _Child(LearningRun):
                 break  # the work due after the last step is done, too
             elif self._transitions:
                 self.learner.observe(self._transitions.popleft())
-            else:
-                self._something_came.wait(_CATCH_UP if self.writes.waiting else None)
+            elif not self._something_came.wait(_LOOK_EVERY):
+                self._look_after_policy()
+
+    def _look_after_policy(self) -> None:
+        """Release the policy version again if its file is gone: others may wait for it."""
+        if not self._published:
+            return
+        release, path = self._published
+        if not path.exists():
+            self.warn(f"{path} is gone: it is written again")
+            self.released(release)
 
     def _handle(self, request: Request) -> bool:
         """Handle a request; returns True for `Stop`."""
@@ -185,6 +195,7 @@ class _Child(LearningRun):
 
     def _publish(self, release: Release, path: Path) -> None:
         version, first_step, until_step, _ = release
+        self._published = release, path
         self._send(PolicyReleased(version, first_step, until_step, str(path.resolve()), sha256(path)))
         self._send_status()
 
