@@ -5,7 +5,8 @@ part, as with ``arms:=awake,dream``, or elsewhere, as with ``env:=Ant-v5``; othe
 ``critic.lr:=1e-4``, are options of the algorithm in all arms. Every arm and seed is a run ``ARM_SEED`` in the
 folder, ``processes:=2`` at a time are trained, with one thread each. The same command goes on with runs that
 were stopped or killed, and extends them if it has more ``steps:=``. ``train:=false`` trains nothing and shows
-what is there so far.
+what is there so far. ``earlier:=FILE.csv`` takes in runs of another folder or machine, as this program wrote
+them: they are not trained again, unless they have fewer steps.
 
 Writes ``frontier_ENV.csv`` (every evaluation: the mean return of ten greedy games) and ``.png`` to the
 folder, or to ``results:=``, and prints a table with 95 % stratified bootstrap intervals over seeds.
@@ -40,6 +41,7 @@ from spiking_wm.runs.comparison import Curve
 from spiking_wm.runs.folder import Run
 
 ROOT = Path(__file__).resolve().parents[1]
+COLUMNS = ["arm", "seed", "step", "return"]  # of the table of evaluations
 EARLY = 50_000  # steps over which the area under learning curves is compared
 
 
@@ -70,6 +72,7 @@ DEFAULTS = {
     "threshold": "8000",
     "train": "true",
     "results": "",
+    "earlier": "",
 }
 
 
@@ -153,16 +156,43 @@ def curve_of(run: Planned, seed: int) -> Curve:
     return Curve(seed, steps, seconds, returns)
 
 
-def curves_of(runs: Mapping[int, Planned]) -> Curves | None:
-    """Curves of an arm; None if it has no evaluation yet.
+def earlier_curves(file: str, steps: int) -> dict[str, dict[int, Curve]]:
+    """Curves up to a number of steps, by arm and seed, from a CSV as `write_curves` writes it.
+
+    Raises:
+        UserError: if it is none.
+    """
+    found: dict[str, dict[int, Curve]] = {arm: {} for arm in ARMS}
+    if not file:
+        return found
+    try:
+        with open(file, newline="") as opened:
+            table = csv.DictReader(opened, strict=True)
+            if table.fieldnames != COLUMNS:
+                raise ValueError(f"its columns are not {', '.join(COLUMNS)}")
+            rows = [(r["arm"], int(r["seed"]), int(r["step"]), float(r["return"])) for r in table]
+        for arm, seed in dict.fromkeys(row[:2] for row in rows):
+            own = np.array([row[2:] for row in rows if row[:2] == (arm, seed)])
+            if own[-1, 0] >= steps:
+                step, mean = own[own[:, 0] <= steps].T
+                found[arm][seed] = Curve(seed, step.astype(int), np.full(len(step), np.nan), mean)
+    except (OSError, KeyError, ValueError, TypeError) as error:
+        raise UserError(f"earlier:={file} is no table of this program ({error})") from None
+    return found
+
+
+def curves_of(runs: Mapping[int, Planned], earlier: Mapping[int, Curve]) -> Curves | None:
+    """Curves of an arm, with those of ``earlier`` runs; None if it has no evaluation yet.
 
     Compared are finished runs, at the steps of their evaluations; while there are none, all that have begun,
     at the steps that they have in common.
     """
-    found = {seed: curve for seed, run in runs.items() if len((curve := curve_of(run, seed)).step)}
+    curves = {seed: earlier.get(seed) or curve_of(run, seed) for seed, run in runs.items()}
+    found = {seed: curve for seed, curve in curves.items() if len(curve.step)}
     if not found:
         return None
-    compared = [c for seed, c in found.items() if runs[seed].finished] or [*found.values()]
+    complete = [curve for seed, curve in found.items() if seed in earlier or runs[seed].finished]
+    compared = complete or [*found.values()]
     steps = functools.reduce(np.intersect1d, [curve.step for curve in compared])
     returns = np.stack([curve.mean[np.isin(curve.step, steps)] for curve in compared])
     return Curves(steps, returns, [*found.values()])
@@ -198,7 +228,7 @@ def table(arms: Mapping[str, Curves], threshold: int) -> list[list[str]]:
     if "dream" in arms and len(arms) > 1:
         add("the same, of `dream` minus this arm's", against(difference, 0))
         add("probability that `dream` has more", against(probability_of_improvement, 2))
-    add("hours of computing", lambda _, c: f"{sum(x.seconds[-1] for x in c.all) / 3600:.2f}")
+    add("hours of computing", lambda _, c: f"{np.nansum([x.seconds[-1] for x in c.all]) / 3600:.2f}")
     return [[name, *cells] for name, cells in rows.items()]
 
 
@@ -216,7 +246,7 @@ def write_curves(arms: Mapping[str, Curves], target: Path) -> None:
     """Write every evaluation as a row ``arm,seed,step,return``."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("arm", "seed", "step", "return"))
+    writer.writerow(COLUMNS)
     for arm, curves in arms.items():
         for curve in curves.all:
             for step, value in zip(curve.step, curve.mean):
@@ -258,12 +288,13 @@ def main() -> None:
     folder = Path(own["folder"] or ROOT / "runs" / stem).absolute()
     planned = plan(own, options, folder)
     seeds = next(iter(planned.values()))
-    runs = [planned[arm][seed] for seed in seeds for arm in planned]
+    earlier = earlier_curves(own["earlier"], whole("steps", own["steps"], 1))
+    runs = [planned[arm][seed] for seed in seeds for arm in planned if seed not in earlier[arm]]
     for run in runs:
         check_begun(run, with_options=training)
     if training and not train_all(runs, processes):
         sys.exit("stopped: the same command goes on")
-    arms = {name: curves for name, of_arm in planned.items() if (curves := curves_of(of_arm))}
+    arms = {n: found for n, of_arm in planned.items() if (found := curves_of(of_arm, earlier[n]))}
     if not arms:
         raise UserError(f"no run in {folder} has an evaluation yet")
     results = Path(own["results"] or folder)

@@ -413,7 +413,7 @@ def test_bad_input_is_one_line_before_nodes_start(verb, argument, message, monke
         ),
         ("evaluations.csv", b"\x00\x01\x02\n\n1\n", "error: line 2 of RUN/evaluations.csv is damaged", 2),
         ("config.yaml", b"[1, 2]", "error: RUN/config.yaml must hold 'name: value' lines", 2),
-        ("config.yaml", b"algorithm: popsan\nenv: x\noptions: [1]", "error: RUN/config.yaml is damaged or", 2),
+        ("config.yaml", b"algorithm: x\nenv: x\noptions: [1]", "error: RUN/config.yaml is damaged or", 2),
     ],
 )
 def test_damaged_files_of_a_run_are_told_in_one_line(

@@ -110,6 +110,23 @@ def test_table_curves_and_picture_of_what_is_there(monkeypatch, capsys, tmp_path
     assert rows[1:3] == [["awake", "1", "0", "1.0"], ["awake", "1", "10000", "1001.0"]]
 
 
+def test_runs_of_another_machine_are_taken_in_and_not_trained_again(monkeypatch, capsys, tmp_path):
+    there, here, table = tmp_path / "there", tmp_path / "here", tmp_path / "frontier_invertedpendulum.csv"
+    recorded(there, ENV, {("awake", 0): [0, 2, 4], ("awake", 1): [1, 3, 5]}, 100)
+    given = (f"env:={ENV}", "seeds:=0,1", "threshold:=5", "steps:=200")
+    shown(monkeypatch, capsys, f"folder:={there}", f"results:={tmp_path}", *given)
+    run_here(monkeypatch, f"folder:={here}", f"earlier:={table}", "arms:=awake", *given)  # nothing to train
+    assert {path.suffix for path in here.iterdir()} == {".csv", ".png"}
+    assert (here / table.name).read_text() == table.read_text()
+    recorded(here, ENV, {("awake", 2): [2, 4, 6]}, 100)
+    cells = shown(monkeypatch, capsys, f"folder:={here}", f"earlier:={table}", *given, "seeds:=0,1,2")
+    assert cells["seeds"] == ["2"]  # the third is not finished
+    for text in ("arm,seed\n", "arm,seed,step,return\nawake,0,x,1\n"):
+        table.write_text(text)
+        with pytest.raises(UserError, match="is no table of this program"):
+            run_here(monkeypatch, f"folder:={here}", f"earlier:={table}", *given)
+
+
 def test_runs_of_other_lengths_are_compared_where_they_all_are(monkeypatch, capsys, tmp_path):
     recorded(tmp_path, ENV, {("awake", 0): [0, 2, 4, 6, 8], ("awake", 1): [2, 4, 6]}, 1000)
     given = (f"folder:={tmp_path}", f"env:={ENV}", "seeds:=0,1,2", "threshold:=5", "steps:=4000")
