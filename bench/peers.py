@@ -30,7 +30,8 @@ from spiking_wm.core.process import prepare_to_compute
 MINUTES = float(dict(argument.split(":=") for argument in sys.argv[1:]).get("minutes", 0))
 RESULTS = Path(__file__).resolve().parents[1] / "results"
 TURNS, DECISIONS = 10, 2000
-LEARN_EARLY = {"warmup": 1000, "learn_after": 1000, "dream.after": 1000}  # when only speed is measured
+# when only speed is measured
+LEARN_EARLY = {"warmup": 1000, "learn_after": 1000, "dream.after": 1000, "dream.halving": 0}
 EVERY = 2500  # steps between evaluations
 PEER = "sb3_td3"
 

@@ -70,7 +70,7 @@ def training_speed(algorithm: str, dreaming: bool) -> float:
     """Environment steps per second of training in one process, over the last `MEASURED` steps."""
     times = {}
     short = {"steps": STEPS, "evaluate_every": 0, "checkpoint_every": 0}
-    short |= {"warmup": 1000, "learn_after": 1000, "model.first_updates": 0}
+    short |= {"warmup": 1000, "learn_after": 1000, "model.first_updates": 0, "dream.halving": 0}
     setup = resolve(algorithm, ENV, short)
     with tempfile.TemporaryDirectory() as folder:
         run = Run.create(Path(folder), setup, ENV)
