@@ -1,6 +1,11 @@
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 from setuptools import find_packages, setup
+from setuptools.command.develop import develop
+from setuptools.command.install import install
 
 NAME = "spiking_wm_ros"
 
@@ -10,6 +15,44 @@ def data(folder: str, pattern: str = "*") -> list[tuple[str, list[str]]]:
     folders = [p for p in (Path(folder), *Path(folder).rglob("*")) if p.is_dir() and p.name != "__pycache__"]
     found = [(f"share/{NAME}/{f}", [str(p) for p in f.glob(pattern) if p.is_file()]) for f in folders]
     return [(target, files) for target, files in found if files]
+
+
+def build_interfaces() -> None:
+    """Build ``interfaces/`` into the workspace that colcon builds this package in; without colcon, nothing.
+
+    colcon looks for no packages inside a package, so it does not find them by itself.
+    """
+    path = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    overrides = [folder for folder in path if Path(folder).name == "prefix_override"]
+    if not overrides:
+        return
+    prefix = Path(sys.prefix)  # as overridden by colcon: where this package is installed
+    build = Path(overrides[0]).parent / "interfaces"
+    command = [sys.executable, "-m", "colcon", "--log-base", os.devnull, "build"]
+    command += ["--base-paths", "interfaces", "--build-base", str(build)]
+    if prefix.name == NAME:
+        command += ["--install-base", str(prefix.parent)]
+    else:
+        command += ["--install-base", str(prefix), "--merge-install"]
+    command += ["--cmake-args", "-DBUILD_TESTING=OFF", f"-DPython3_EXECUTABLE={sys.executable}"]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(p for p in path if p not in overrides)}
+    subprocess.run(command, check=True, cwd=Path(__file__).resolve().parent, env=environment)
+
+
+class Install(install):
+    """``colcon build``."""
+
+    def run(self):
+        super().run()
+        build_interfaces()
+
+
+class Develop(develop):
+    """``colcon build --symlink-install``."""
+
+    def run(self):
+        super().run()
+        build_interfaces()
 
 
 # what the library needs; `requirements/python.txt` pins what it is tested with
@@ -30,7 +73,7 @@ CORE = [
 EXTRAS = {
     "atari": ["ale-py>=0.10", "opencv-python-headless>=4.9"],
     "minatar": ["minatar>=1.0.15"],
-    "dm-control": ["dm-control>=1.0.20"],
+    "dm-control": ["dm-control>=1.0.20; python_version < '3.13'"],  # its labmaze has no wheels for newer ones
     "demos": ["minari[hdf5]>=0.5", "stable-baselines3>=2.4"],
     "data": ["h5py>=3.10", "scikit-learn>=1.4"],
     "conversion": ["spikingjelly>=0.0.0.0.14"],
@@ -59,6 +102,7 @@ setup(
     package_data={"spiking_wm": ["py.typed"], NAME: ["nodes/localhost.xml"]},
     install_requires=CORE,
     extras_require=EXTRAS,
+    cmdclass={"install": Install, "develop": Develop},
     zip_safe=False,
     maintainer="spiking_wm_ros developers",
     maintainer_email="maintainers@spiking-wm.invalid",

@@ -10,6 +10,7 @@ import pytest
 from spiking_wm.chips.backends.loihi_sim.simulator import Simulator
 from spiking_wm.chips.nir import read, write
 from spiking_wm.core.errors import UserError
+from spiking_wm.core.extras import NEWEST_PYTHON
 from spiking_wm.envs.make import make_env
 from test.chips import WHOLE, network_of, popsan
 
@@ -36,6 +37,13 @@ def test_an_environment_without_its_package_names_the_extra(monkeypatch, package
     hide(monkeypatch, package, module)
     with pytest.raises(UserError, match=rf"^{package} is not installed: pip install '.*\[{extra}\]'$"):
         make_env(env)
+
+
+def test_an_extra_without_wheels_for_this_python_names_one_that_has_them(monkeypatch):
+    hide(monkeypatch, "dm_control", "spiking_wm.envs.dm_control")
+    monkeypatch.setitem(NEWEST_PYTHON, "dm-control", (3, 10))
+    with pytest.raises(UserError, match=r"^dm_control is .* no wheels for Python .*: use Python 3\.10$"):
+        make_env("dm_control/cartpole-swingup-v0")
 
 
 def test_atari_ids_without_ale_py_name_the_extra():

@@ -42,3 +42,13 @@ prepare_to_compute()
 print(before > 0, tiny())
 """
     assert subprocess.check_output([sys.executable, "-c", compute], text=True) == "True 0.0\n"
+
+
+def test_numpy_does_not_warn_of_them():
+    """NumPy 1 would; see `.ci/numpy1`."""
+    compute = (
+        "import numpy as np; from spiking_wm.core.process import prepare_to_compute\n"
+        "prepare_to_compute(); print(np.finfo(np.float32).tiny > 0)"
+    )
+    command = [sys.executable, "-W", "error::UserWarning", "-c", compute]
+    assert subprocess.check_output(command, text=True) == "True\n"

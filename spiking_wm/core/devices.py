@@ -21,6 +21,6 @@ def learning_device(name: str) -> "torch.device":
     if name == "cuda" and not torch.cuda.is_available():
         raise UserError(
             "device:=cuda: torch finds no GPU here: set device:=cpu, or install a torch that is built"
-            " for your CUDA into .venv (pytorch.org)"
+            " for your CUDA into the environment (pytorch.org)"
         )
     return torch.device(name)

@@ -1,5 +1,6 @@
 """Packages that not everybody needs: a missing one is told with the extra that brings it."""
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -25,6 +26,8 @@ EXTRAS = {
     "mcap_ros2": "bags",
     "rliable": "comparison",
 }
+# newest Python that an extra has wheels for, where newer ones work otherwise
+NEWEST_PYTHON = {"dm-control": (3, 12)}
 
 
 @contextmanager
@@ -40,6 +43,11 @@ def missing_extra() -> Iterator[None]:
         module = (error.name or "").partition(".")[0]
         if module not in EXTRAS:
             raise
-        raise UserError(
-            f"{module} is not installed: pip install 'spiking_wm_ros[{EXTRAS[module]}]'"
-        ) from None
+        extra, python = EXTRAS[module], sys.version_info[:2]
+        newest = NEWEST_PYTHON.get(extra, python)
+        if python > newest:
+            raise UserError(
+                f"{module} is not installed, and has no wheels for Python {python[0]}.{python[1]}: use Python"
+                f" {newest[0]}.{newest[1]}"
+            ) from None
+        raise UserError(f"{module} is not installed: pip install 'spiking_wm_ros[{extra}]'") from None

@@ -15,6 +15,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 # prefix of a command that runs at the lowest priority, even if its parent has real-time priority
 LOWEST = [*(["chrt", "--other", "0"] if shutil.which("chrt") else []), "nice", "-n", "19"]
 _REAL_TIME_PRIORITY = 10  # of 1 to 99; above ordinary processes, below drivers
@@ -33,6 +35,8 @@ def prepare_to_compute(threads: int = 1) -> None:
     """
     import torch
 
+    for kind in (np.float32, np.float64):
+        np.finfo(kind)  # NumPy 1 measures them at first use, and warns of flushed numbers
     torch.set_num_threads(threads)
     torch.set_flush_denormal(True)
     libc = ctypes.CDLL(None)

@@ -65,7 +65,7 @@ def _launch(graph_name: str, arguments: list[str] | None, show_args: bool = Fals
 
 @app.command()
 def setup() -> None:
-    """Make .venv and build the interfaces, if that is not done yet."""
+    """Make the environment and build the interfaces, if that is not done yet."""
     print(f"ready: {sys.prefix}")
 
 

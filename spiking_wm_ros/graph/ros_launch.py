@@ -10,6 +10,7 @@ from launch import LaunchContext, LaunchDescription
 from spiking_wm_ros.graph.claims import claim_graph
 from spiking_wm_ros.graph.log import environment_of_nodes
 from spiking_wm_ros.graph.processes import END_WITH_PARENT, patience
+from spiking_wm_ros.graph.ros_check import check_ros
 from spiking_wm_ros.graph.specification import GRAPHS, resolve_graph
 
 _claims: list[socket.socket] = []  # of the graphs that this process has launched
@@ -30,6 +31,7 @@ def description(name: str) -> LaunchDescription:
 
 
 def _nodes(name: str, context: LaunchContext) -> list[Node]:
+    check_ros()
     defaults = {a.name: a.default for a in GRAPHS[name].arguments}  # `launch` gives them as values
     given = {
         key: value

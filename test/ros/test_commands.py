@@ -2,7 +2,6 @@
 
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -27,16 +26,6 @@ def swm(*arguments: str, **environment: str) -> subprocess.CompletedProcess:
         cwd=environment.pop("cwd", ROOT),
         env={k: v for k, v in os.environ.items() if k != "SWM_ACTIVE"} | environment,
     )
-
-
-def bare_clone(folder: Path) -> Path:
-    """As much of a fresh clone as set-up looks at before it begins."""
-    clone = folder / "clone"
-    clone.mkdir()
-    for name in ("requirements", "interfaces"):
-        shutil.copytree(ROOT / name, clone / name)
-    shutil.copy(ROOT / "swm", clone)
-    return clone
 
 
 @pytest.mark.parametrize(
@@ -182,62 +171,6 @@ def test_train_ends_with_pictures_and_says_where_they_are(tmp_path):
     assert again.returncode == 0, again.stderr
     one, two = ((tmp_path / name / "episodes.csv").read_text() for name in ("run", "two"))
     assert one == two
-
-
-@pytest.mark.parametrize(
-    ("missing", "message"),
-    [
-        ("python3", "python3 is missing"),
-        ("cmake", "cmake is missing: apt install cmake"),
-        ("g++", "a C++ compiler is missing: apt install g++"),
-        ("make", "make is missing: apt install make"),
-    ],
-)
-def test_a_missing_tool_is_named_before_anything_is_made(tmp_path, missing, message):
-    clone, tools = bare_clone(tmp_path), tmp_path / "tools"
-    tools.mkdir()
-    names = "bash env readlink dirname cd sha256sum cat find sort xargs awk df cut flock mkdir rm grep sed"
-    for name in (*names.split(), "python3", "cmake", "g++", "make"):
-        if name != missing and (found := shutil.which(name)):
-            (tools / name).symlink_to(found)
-    clean = {k: v for k, v in os.environ.items() if k in ("HOME", "LANG", "PYENV_ROOT", "PYENV_VERSION")}
-    ended = subprocess.run(
-        [str(clone / "swm"), "train"], capture_output=True, text=True, env=clean | {"PATH": str(tools)}
-    )
-    assert ended.returncode == 2 and message in ended.stderr, ended.stderr
-    assert not (clone / ".venv").exists()
-
-
-def test_a_full_disk_is_named_before_anything_is_made(tmp_path):
-    """`df` alone is stood in for: no test can fill the disk of the machine that it runs on."""
-    clone = bare_clone(tmp_path)
-    df = tmp_path / "df"
-    df.write_text("#!/bin/sh\necho Filesystem 1024-blocks Used Available\necho disk 9 9 2048000 9% /\n")
-    df.chmod(0o755)
-    environment = {k: v for k, v in os.environ.items() if k != "SWM_ACTIVE"}
-    environment["PATH"] = f"{tmp_path}:{environment['PATH']}"
-    ended = subprocess.run([str(clone / "swm"), "train"], capture_output=True, text=True, env=environment)
-    assert ended.returncode == 2 and "only 2000 MB of disk are free" in ended.stderr
-    assert not (clone / ".venv").exists()
-
-
-def test_an_interrupted_set_up_is_done_again(tmp_path):
-    """Without its mark of completion an environment is not used: set-up starts (and is stopped here)."""
-    clone = bare_clone(tmp_path)
-    (clone / ".venv" / "bin").mkdir(parents=True)
-    half = clone / ".venv" / "bin" / "python"
-    half.write_text("#!/bin/sh\necho half-made\n")
-    half.chmod(0o755)
-    environment = {k: v for k, v in os.environ.items() if k != "SWM_ACTIVE"}
-    # no index to install from: set-up begins anew, and fails at its first package
-    environment |= {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": "", "PIP_CONFIG_FILE": os.devnull}
-    ended = subprocess.run(
-        [str(clone / "swm"), "setup"], capture_output=True, text=True, env=environment, timeout=120
-    )
-    assert ended.returncode != 0
-    assert "setting up" in ended.stdout and "half-made" not in ended.stdout
-    assert "python packages" not in ended.stdout  # the first failure ends it
-    assert not (clone / ".venv" / ".ready").exists()
 
 
 @pytest.mark.parametrize(("kind", "name"), [("bench", "popsan"), ("experiment", "rsnn_pong")])
