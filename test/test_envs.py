@@ -3,14 +3,12 @@
 import gymnasium as gym
 import numpy as np
 import pytest
-import torch
 
 import spiking_wm
 from spiking_wm.core.contract import Transition
 from spiking_wm.core.errors import UserError
 from spiking_wm.core.presets import resolve
 from spiking_wm.core.schedule import DreamSchedule, due
-from spiking_wm.core.storage import load
 from spiking_wm.envs.copies import CopiesHere
 from spiking_wm.envs.copies_in_processes import CopiesInProcesses
 from spiking_wm.runs.config import checked
@@ -23,24 +21,13 @@ from spiking_wm.training.trainer import take_in
 from test.conftest import ENV, SMALL, env_for
 from test.environments import Case
 from test.own_agent import Reach
+from test.states import assert_same_state, final_state
 
 SERVED = [algorithm for algorithm in SMALL if not algorithm.startswith("rsnn")]
 
 
 def start(path, options, algorithm="popsan_dream", env=ENV):
     return Run.create(path, checked(resolve(algorithm, env, options)), env)
-
-
-def final_state(run):
-    tensors, facts = load(run.newest() / "agent.safetensors")
-    return tensors, facts["learner"]
-
-
-def assert_same_state(one, two):
-    assert one[1] == two[1]
-    assert one[0].keys() == two[0].keys()
-    for name in one[0]:
-        assert torch.equal(one[0][name], two[0][name]), name
 
 
 # --- what is learned ---

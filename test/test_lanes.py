@@ -77,6 +77,15 @@ def test_transitions(steps, capacity, restored):
     assert (copies.long().bincount() / 30_000 - 1 / LANES).abs().max() < 0.02
 
 
+def filled(empty, fill, transitions, restored):
+    """A memory with these transitions, restored from a snapshot before the last ten, if asked for."""
+    memory = fill(empty(), transitions[:-10])
+    if restored:
+        kept, memory = memory.snapshot(), empty()
+        memory.restore(kept)
+    return fill(memory, transitions[-10:])
+
+
 @pytest.mark.parametrize("restored", [False, True])
 @pytest.mark.parametrize("steps, capacity", [(1000, 9000), (6007, 3000)])
 def test_stacked_pictures(steps, capacity, restored):
@@ -89,11 +98,7 @@ def test_stacked_pictures(steps, capacity, restored):
         return Frames(capacity, (STACKED,), torch.float32, STACKED, lanes=LANES)
 
     seen = taking_turns(steps)
-    memory = fill(empty(), seen[:-10])
-    if restored:
-        kept, memory = memory.snapshot(), empty()
-        memory.restore(kept)
-    fill(memory, seen[-10:])
+    memory = filled(empty, fill, seen, restored)
     by_start = {transition.reward: transition for transition in seen}
     rows = memory.sample(20_000, generator())
     assert len(set(rows.tolist())) > 0.9 * min(steps, capacity * 0.9)
@@ -132,11 +137,7 @@ def test_sequences(steps, restored):
         return Sequences(6000, (STACKED,), torch.float32, 1, LANES)
 
     seen = taking_turns(steps)
-    memory = fill(empty(), seen[:-10])
-    if restored:
-        kept, memory = memory.snapshot(), empty()
-        memory.restore(kept)
-    fill(memory, seen[-10:])
+    memory = filled(empty, fill, seen, restored)
     assert memory.holds(20) and not memory.holds(999)
     drawn = memory.sample(3000, 20, generator())
     numbers = drawn.observation[..., 0]

@@ -8,7 +8,6 @@ import torch
 
 from spiking_wm.core.errors import UserError
 from spiking_wm.core.presets import resolve
-from spiking_wm.core.storage import load
 from spiking_wm.runs.folder import Run
 from spiking_wm.runs.in_process import train
 from spiking_wm.runs.learning_run import LearningRun
@@ -16,22 +15,11 @@ from spiking_wm.runs.pictures import draw
 from spiking_wm.training.session import Session
 from spiking_wm_ros.graph.specification import resolve_graph
 from test.conftest import ENV, SMALL, env_for
+from test.states import assert_same_state, final_state
 
 
 def start(path, options, algorithm="popsan_dream", env=ENV):
     return Run.create(path, resolve(algorithm, env, options), env)
-
-
-def final_state(run):
-    tensors, facts = load(run.newest() / "agent.safetensors")
-    return tensors, facts["learner"]
-
-
-def assert_same_state(one, two):
-    assert one[1] == two[1]
-    assert one[0].keys() == two[0].keys()
-    for name in one[0]:
-        assert torch.equal(one[0][name], two[0][name]), name
 
 
 def test_a_run_leaves_everything_behind(tmp_path, tiny):

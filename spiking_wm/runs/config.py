@@ -149,9 +149,10 @@ def read_config(path: Path) -> RunConfig:
     said = read_yaml(path / "config.yaml")
     try:
         config = RunConfig(**said)
-        dict(config.options)
+        if not isinstance(config.options, Mapping):
+            raise TypeError("its options are no mapping")
         return config
-    except (TypeError, ValueError) as error:
+    except TypeError as error:
         raise UserError(f"{path / 'config.yaml'} is damaged or of a newer version ({error})") from None
 
 

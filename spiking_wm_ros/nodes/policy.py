@@ -133,11 +133,14 @@ class PolicyNode(ManagedNode):
         self._loader.submit(self._prepare, message)
 
     def _prepare(self, message: PolicyVersion) -> None:  # in the loader's thread
-        """Load a version; if its bundle is refused, the one before continues to act, if there is one."""
+        """Load a version; if its bundle is refused, the previous version continues to act."""
         try:
             policy, version = self._load(Path(message.path), message.sha256)
             self.call_soon(lambda: self._swap(policy, version))
         except UserError as error:
+            if self._policy is None:  # there is no version before
+                self.raised = error
+                return
             refusal = f"version {message.version} refused: {error}"
             self.get_logger().error(refusal)
             self.call_soon(lambda: self._refuse(refusal))  # after swaps that are scheduled already
