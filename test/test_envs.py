@@ -16,6 +16,7 @@ from spiking_wm.runs.folder import Run, resume_point
 from spiking_wm.runs.in_process import train
 from spiking_wm.runs.learning_run import LearningRun
 from spiking_wm.training.episodes import RunningEpisode
+from spiking_wm.training.learner import Learner
 from spiking_wm.training.session import Session
 from spiking_wm.training.trainer import take_in
 from test.conftest import ENV, SMALL, env_for
@@ -85,6 +86,29 @@ def test_every_update_is_made_when_it_is_due(tmp_path, tiny):
     )
     # a version of every 10 steps: at the first ends of rounds from there
     assert [step for (step, v, _), (_, w, _) in zip(versions[1:], versions) if v != w] == [12, 21, 30, 42, 51]
+
+
+def test_copies_step_while_the_learner_learns(tmp_path, tiny, monkeypatch):
+    """From the round before, unless a new policy or an evaluation comes first. A stop ends the step, too."""
+    started, ahead = 0, {}
+    start_copies, observe = CopiesInProcesses.start, Learner.observe
+
+    def starting(copies, actions):
+        nonlocal started
+        started += 1
+        start_copies(copies, actions)
+
+    def observing(learner, transition):
+        if not transition.evaluation:
+            ahead[transition.step] = started - 1 - transition.step // 2
+        observe(learner, transition)
+
+    monkeypatch.setattr(CopiesInProcesses, "start", starting)
+    monkeypatch.setattr(Learner, "observe", observing)
+    run = start(tmp_path / "run", tiny | {"envs": 2, "policy_every": 10})
+    train(run, stopped=lambda: 90 in ahead)
+    due = {step for end in range(10, 91, 10) for step in (end - 2, end - 1)}  # in rounds that end a version
+    assert ahead == {step: int(step not in due) for step in range(91)}
 
 
 # --- rounds ---

@@ -66,8 +66,15 @@ class Copies(Protocol):
             UserError: as `spiking_wm.core.game_loop.begin`, or if the environment cannot be made.
         """
 
-    def step(self, actions: Mapping[int, np.ndarray]) -> list[Outcome]:
-        """Step some copies, at the same time; in order of their numbers.
+    def start(self, actions: Mapping[int, np.ndarray]) -> None:
+        """Start a step of some copies, at the same time; `finish` comes next.
+
+        Raises:
+            UserError: if a copy's process has ended.
+        """
+
+    def finish(self) -> list[Outcome]:
+        """Wait for the step that was started; returns what it comes to, in order of the copies' numbers.
 
         Raises:
             UserError: as `spiking_wm.core.game_loop.take_step`.
@@ -186,6 +193,7 @@ class CopiesHere:
 
     def __init__(self, copies: Sequence[Copy]):
         self._copies = copies
+        self._actions: Mapping[int, np.ndarray] = {}  # of the step that was started
 
     @property
     def first(self) -> gym.Env | None:
@@ -199,10 +207,14 @@ class CopiesHere:
             for number, seed in seeds.items()
         }
 
-    def step(self, actions: Mapping[int, np.ndarray]) -> list[Outcome]:
-        """As `Copies.step`."""
+    def start(self, actions: Mapping[int, np.ndarray]) -> None:
+        """As `Copies.start`; the copies step in `finish`."""
+        self._actions = actions
+
+    def finish(self) -> list[Outcome]:
+        """As `Copies.finish`."""
         outcomes = []
-        for number, action in actions.items():
+        for number, action in self._actions.items():
             observation, reward, terminated, truncated, info = self._copies[number].step(action)
             outcomes.append(Outcome(observation, reward, terminated, truncated, info["life_lost"]))
         return outcomes

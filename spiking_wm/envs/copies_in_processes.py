@@ -67,6 +67,7 @@ class CopiesInProcesses:
                 f"no process for a copy of {source.name} can start (see above): step all copies in one"
                 " process by env_processes:=false"
             ) from None
+        self._stepping: list[int] = []  # copies in the step that was started
         self._broken = False  # True during a call, and after one that failed
         self._kill = Finalize(self, _kill, (self._copies.processes,), exitpriority=0)
 
@@ -78,16 +79,22 @@ class CopiesInProcesses:
             seen, _ = self._copies.reset(seed=of_each, options=(options or {}) | {"reset_mask": chosen})
         return {number: seen[number] for number in seeds}
 
-    def step(self, actions: Mapping[int, np.ndarray]) -> list[Outcome]:
-        """As `Copies.step`."""
+    def start(self, actions: Mapping[int, np.ndarray]) -> None:
+        """As `Copies.start`."""
         others = [number for number in range(self._count) if number not in actions]
         any_action = next(iter(actions.values()))
         with self._calling():
             if others:
                 self._copies.call("hold", others)
-            every = np.stack([actions.get(number, any_action) for number in range(self._count)])
-            seen, rewards, terminated, truncated, infos = self._copies.step(every)
-            if others:
+            self._copies.step_async(np.stack([actions.get(k, any_action) for k in range(self._count)]))
+        self._stepping = list(actions)
+
+    def finish(self) -> list[Outcome]:
+        """As `Copies.finish`."""
+        numbers, self._stepping = self._stepping, []
+        with self._calling():
+            seen, rewards, terminated, truncated, infos = self._copies.step_wait()
+            if len(numbers) < self._count:
                 self._copies.call("hold", [])
         return [
             Outcome(
@@ -97,7 +104,7 @@ class CopiesInProcesses:
                 bool(truncated[k]),
                 bool(infos["life_lost"][k]),
             )
-            for k in actions
+            for k in numbers
         ]
 
     def replay(self, episodes: Sequence[Recorded]) -> list[Replayed]:
@@ -117,6 +124,9 @@ class CopiesInProcesses:
     def close(self) -> None:
         """As `Copies.close`."""
         raised = sys.exc_info()[1]
+        if self._stepping and not self._broken:
+            with suppress(UserError):  # of a step that nobody learns from
+                self.finish()
         try:
             if not self._broken:
                 with self._calling():

@@ -88,6 +88,7 @@ class Session:
         self._evaluate_every = evaluate_every
         self.battery: EnvBattery | None = None
         self._evaluated_at: int | None = None  # training step of the last evaluation
+        self._actions: list[np.ndarray] = []  # of the step that was started
         self._ending: dict[int, int] = {}  # copies whose episode ends at the next step; seed of their next
         first = make_env(env, env_kwargs)
         self._evaluation: gym.Env | None = first  # None if there are none, and no environment for them
@@ -205,11 +206,22 @@ class Session:
         Raises:
             UserError: for an action outside the action space, or an environment that returns NaN or infinity.
         """
-        pending = self.pending()
-        actions = [self.spaces.check_action(action) for action in actions]
+        self.start(actions)
+        return self.finish(policy_version)
+
+    def start(self, actions: Sequence[np.ndarray]) -> None:
+        """As `apply`, but return while copies in processes of their own step; `finish` comes next."""
+        self._actions = [self.spaces.check_action(action) for action in actions]
+        copies = [pending.step % self._envs for pending in self.pending()]  # may begin an evaluation
+        if not self.evaluating:
+            self._copies.start(dict(zip(copies, self._actions, strict=True)))
+
+    def finish(self, policy_version: int) -> list[Transition]:
+        """The transitions of the step that was started, by a policy version."""
+        pending, actions = self.pending(), self._actions
         if self._evaluations and self._evaluations.pending:
             return [self._evaluations.apply(actions[0], policy_version)]
-        outcomes = self._copies.step({p.step % self._envs: action for p, action in zip(pending, actions)})
+        outcomes = self._copies.finish()
         if self.battery:
             self.battery.step(self.spaces.period)
         transitions = [

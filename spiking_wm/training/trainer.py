@@ -56,17 +56,17 @@ def train(
     exploration = Exploration(learner.options.seed)
     while not stopped() and learner.work():
         on_update(learner.updates, learner.agent.updates_first)
+    started = False
     while not (learner.finished or stopped()):
-        pending = session.pending()
-        actions = []
-        for each in pending:
-            player = acting.of(each.evaluation, each.step)
-            if each.episode_step == 0:
-                player.reset(each.episode)
-            rng = None if each.evaluation else exploration.at(each.step)
-            actions.append(player.act(each.observation, rng))
-        for transition in session.apply(actions, acting.version):
+        if not started:
+            _act(session, acting, exploration)
+        transitions = session.finish(acting.version)
+        for transition in transitions:
             acting.of(transition.evaluation, transition.step).rewarded(transition.reward)
+        started = _decided(learner, session)
+        if started:  # copies in processes of their own step while the learner learns
+            _act(session, acting, exploration)
+        for transition in transitions:
             learner.observe(transition)
             on_step(learner.step)
             while (learner.finished or not stopped()) and learner.work():
@@ -74,6 +74,24 @@ def train(
             if stopped() and not learner.finished:
                 break  # the rest of the round is stepped again when the run is resumed
     learner.end_dream()
+
+
+def _decided(learner: Learner, session: Session) -> bool:
+    """True if what is learned from the last round cannot change the next one: the same policy acts in it."""
+    until = learner.acting.until_step if learner.acting else 0
+    return session.training_step < until and not session.over and not session.pending()[0].evaluation
+
+
+def _act(session: Session, acting: Acting, exploration: Exploration) -> None:
+    """Decide, and start the step."""
+    actions = []
+    for each in session.pending():
+        player = acting.of(each.evaluation, each.step)
+        if each.episode_step == 0:
+            player.reset(each.episode)
+        rng = None if each.evaluation else exploration.at(each.step)
+        actions.append(player.act(each.observation, rng))
+    session.start(actions)
 
 
 def take_in(

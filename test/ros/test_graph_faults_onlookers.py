@@ -40,9 +40,9 @@ def join(onlooker) -> None:
 
 
 def test_twenty_onlookers_join_and_the_gate_does_not_trip(trained):
-    """On a crowded machine it may trip without them; so once in three rounds, by chance never before."""
+    """On a crowded machine it may trip without them; so one round of eight will do, by chance never before."""
     with deployed(trained) as rover:
-        for _ in range(3):
+        for _ in range(8):
             rover.until_it_moves()
             rover.made.until(lambda: "trips" in rover.figures("gate"))
             before = rover.figures("gate")["trips"]
@@ -90,17 +90,16 @@ def test_nodes_use_no_shared_memory_and_others_of_this_machine_hear_them(trained
         ({"FASTDDS_BUILTIN_TRANSPORTS": "SHM"}, {}),
         ({"FASTRTPS_DEFAULT_PROFILES_FILE": "own.xml"}, {}),
         ({"ROS_STATIC_PEERS": "10.0.0.1", "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}, {}),
-        ({"RMW_IMPLEMENTATION": "rmw_cyclonedds_cpp"}, {}),
     ],
 )
 def test_a_choice_of_the_user_is_kept(given, chosen):
     environment = dict(given)
-    avoid_shared_memory(environment)
+    avoid_shared_memory("rmw_fastrtps_cpp", environment)
     assert environment == given | chosen
 
 
 def test_on_this_machine_alone_a_profile_chooses_the_transport():
     environment = {"ROS_AUTOMATIC_DISCOVERY_RANGE": "localhost"}
-    avoid_shared_memory(environment)
+    avoid_shared_memory("rmw_fastrtps_cpp", environment)
     assert environment["ROS_AUTOMATIC_DISCOVERY_RANGE"] == "SYSTEM_DEFAULT"
     assert Path(environment["FASTRTPS_DEFAULT_PROFILES_FILE"]).is_file()
