@@ -250,14 +250,14 @@ def test_a_policy_that_is_not_finite_ends_training_with_the_checkpoint_from_befo
 
 @pytest.mark.parametrize("error", [Broken("motor 3 is hot"), UserError("the motor is hot"), SystemExit()])
 def test_whatever_the_environment_raises_what_was_learned_is_saved(tmp_path, monkeypatch, error):
-    run, whole = start(tmp_path), Session.apply
+    run, whole = start(tmp_path), Session.finish
 
-    def apply(self, action, version):
+    def finish(self, version):
         if self.training_step == 47:
             raise error
-        return whole(self, action, version)
+        return whole(self, version)
 
-    monkeypatch.setattr(Session, "apply", apply)
+    monkeypatch.setattr(Session, "finish", finish)
     with pytest.raises(UserError) as raised:
         train(run)
     told = str(raised.value)

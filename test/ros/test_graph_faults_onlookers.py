@@ -40,7 +40,7 @@ def join(onlooker) -> None:
 
 
 def test_twenty_onlookers_join_and_the_gate_does_not_trip(trained):
-    """On a crowded machine it may trip without them; so one round of eight will do, by chance never before."""
+    """On a crowded machine it may trip without them: one round of eight will do. By chance never before."""
     with deployed(trained) as rover:
         for _ in range(8):
             rover.until_it_moves()
