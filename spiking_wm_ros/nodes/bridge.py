@@ -6,6 +6,7 @@ from collections import deque
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticStatus
@@ -31,11 +32,15 @@ from spiking_wm_ros.nodes.health import Health, spread
 from spiking_wm_ros.nodes.main import run
 from spiking_wm_ros.nodes.managed import ManagedNode
 from spiking_wm_ros.nodes.messages import (
+    ACTION,
+    OBSERVATION,
+    TRANSITION,
     check_follows,
     check_version,
     from_array,
+    pack,
     phase_name,
-    to_array,
+    stamped,
     to_battery_state,
     to_header,
     to_transition,
@@ -44,6 +49,8 @@ from spiking_wm_ros.nodes.parameters import declare, refuse_unknown
 
 _RESEND_AFTER = 1.0  # seconds without an answer
 _REST_TICK = 0.2  # seconds
+
+_Answer = tuple[np.ndarray, int]  # an action, and the policy version that chose it
 
 
 @dataclass(frozen=True)
@@ -60,6 +67,7 @@ class BridgeOptions:
     rate_hz: float = option(0.0, "steps per second of wall time; 0 for lock-step", 0, 10_000)
     resume: str = option("", "checkpoint whose episode is continued")
     battery: str = option(NONE, "battery: the environment's own, or a virtual one", choices=BATTERIES)
+    clock: bool = option(True, "publish simulation time on clock")
 
 
 class Bridge(ManagedNode):
@@ -90,7 +98,7 @@ class Bridge(ManagedNode):
         self._policy = PolicyVersion()
         self._started, self._sent_at = False, 0.0
         self._sent: list[Pending] = []  # observations that wait for actions
-        self._answers: dict[tuple, Action] = {}  # those that have come, by `_key`
+        self._answers: dict[tuple, _Answer] = {}  # those that have come, by `_key`
         self._periods: deque[float] = deque(maxlen=1000)  # between observations, in seconds
         self._applied, self._missed, self._waited_for = 0, 0, "policy and dreamer"
         self._phase, self._begins_rest, self._resting = Phase.AWAKE, False, False
@@ -99,10 +107,12 @@ class Bridge(ManagedNode):
             Observation, "observation", qos.of_round(qos.OFFERED_NEWEST, envs)
         )
         self._transitions = self.create_publisher(TransitionMessage, "transition", qos.EVERY)
-        self._clock_publisher = self.create_publisher(Clock, "/clock", 10)
+        # not /clock: trainings in two namespaces would give two times
+        self._clock_publisher = self.create_publisher(Clock, "clock", 10) if o.clock else None
         spaces = self.create_publisher(String, "spaces", qos.LATCHED)
         spaces.publish(String(data=self._session.spaces.to_json()))
-        self.create_subscription(Action, "action", self._on_action, qos.of_round(qos.NEWEST, envs))
+        on_action = ACTION.unpacking(self._on_action)
+        self.create_subscription(Action, "action", on_action, qos.of_round(qos.NEWEST, envs), raw=True)
         self.create_subscription(PolicyVersion, "policy_version", self._on_policy, qos.LATCHED_FROM_ALL)
         self._rests = self.create_publisher(Bool, "resting", qos.LATCHED)
         self._rests.publish(Bool(data=False))
@@ -177,21 +187,21 @@ class Bridge(ManagedNode):
 
     def _publish_observations(self) -> None:
         """Publish the observations that are not answered."""
+        header, version = stamped(self._time), self._policy.version
         for pending in self._sent:
             if _key(pending) in self._answers:
                 continue
-            self._observations.publish(
-                Observation(
-                    header=to_header(self._time),
-                    episode=pending.episode,
-                    step=pending.step,
-                    evaluation=pending.evaluation,
-                    episode_start=pending.episode_step == 0,
-                    policy_version=self._policy.version,
-                    reward=pending.reward,
-                    observation=to_array(pending.observation),
-                )
+            observation = OBSERVATION.view(
+                header=header,
+                episode=pending.episode,
+                step=pending.step,
+                evaluation=pending.evaluation,
+                episode_start=pending.episode_step == 0,
+                policy_version=version,
+                reward=pending.reward,
+                observation=pack(pending.observation),
             )
+            self._observations.publish(OBSERVATION.pack(observation))
         now = time.monotonic()
         self._periods.append(now - self._sent_at)
         self._sent_at = now
@@ -244,8 +254,7 @@ class Bridge(ManagedNode):
         self._publish_resting(True)
 
     def _rest_step(self) -> None:
-        action = to_array(self._session.rest_action())
-        rest = Action(action=action, policy_version=self._policy.version)
+        rest = self._session.rest_action(), self._policy.version
         self._apply([rest] * len(self._session.pending()))
 
     def _publish_resting(self, resting: bool) -> None:
@@ -257,30 +266,32 @@ class Bridge(ManagedNode):
         battery = self._session.battery
         if self._resting:
             self._time += _REST_TICK
-            self._clock_publisher.publish(Clock(clock=to_header(self._time).stamp))
+            self._publish_time()
             if battery:
                 battery.rest(_REST_TICK, dreaming=self._phase == Phase.DREAMING)
         if battery:
             self._batteries.publish(to_battery_state(battery.percentage, battery.charging, self._time))
 
+    def _publish_time(self) -> None:
+        if self._clock_publisher and self._clock_publisher.get_subscription_count():
+            self._clock_publisher.publish(Clock(clock=to_header(stamped(self._time)).stamp))
+
     # --- receiving actions ---
 
-    def _on_action(self, message: Action) -> None:
-        if _key(message) not in map(_key, self._sent):
+    def _on_action(self, message: Any) -> None:
+        key, space = _key(message), self._session.spaces.action
+        if key not in map(_key, self._sent):
             return  # the answer to an observation that was repeated
-        from_array(message.action, shape=self._session.spaces.action.shape)  # drops what does not fit
-        self._answers[_key(message)] = message
+        self._answers[key] = from_array(message.action, space.dtype, space.shape), message.policy_version
         if not self.options.rate_hz and len(self._answers) == len(self._sent):
             self._apply([self._answers[_key(pending)] for pending in self._sent])
 
-    def _apply(self, answers: list[Action]) -> None:
+    def _apply(self, answers: list[_Answer]) -> None:
         """Step with actions in the order of `Session.pending`."""
-        spaces = self._session.spaces
-        stamp = to_header(self._time)
-        actions = [from_array(answer.action, spaces.action.dtype) for answer in answers]
+        began = self._time
+        made = self._session.apply([action for action, _ in answers], self._policy.version)
         transitions = [
-            transition._replace(policy_version=answer.policy_version)
-            for transition, answer in zip(self._session.apply(actions, self._policy.version), answers)
+            transition._replace(policy_version=version) for transition, (_, version) in zip(made, answers)
         ]
         self._applied += len(transitions)
         for transition in transitions:
@@ -290,11 +301,11 @@ class Bridge(ManagedNode):
         awake = self._may_act()
         if awake:
             self._send()  # first: the policy decides while this node builds the other messages
-        if self._clock_publisher.get_subscription_count():
-            self._clock_publisher.publish(Clock(clock=to_header(self._time).stamp))
+        self._publish_time()
         if self._transitions.get_subscription_count():
+            header = stamped(began)
             for transition in transitions:
-                self._transitions.publish(to_transition(transition, stamp))
+                self._transitions.publish(TRANSITION.pack(to_transition(transition, header)))
         if not awake:
             self._send()  # after the transition, because a rest begins with another transition
 
@@ -357,7 +368,7 @@ class Bridge(ManagedNode):
                 self._session.close()
 
 
-def _key(of: Pending | Action) -> tuple[int, int, bool]:
+def _key(of: Any) -> tuple[int, int, bool]:
     """What an observation and its answer have in common."""
     return of.episode, of.step, of.evaluation
 

@@ -2,8 +2,10 @@
 
 import array
 import math
+import struct
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 from builtin_interfaces.msg import Time
@@ -14,6 +16,7 @@ from std_msgs.msg import Header
 from spiking_wm.core.contract import Transition
 from spiking_wm.core.spaces import Spaces
 from spiking_wm_ros.nodes.bad_messages import BadMessage
+from spiking_wm_ros.nodes.wire_format import WireFormat
 
 _SKIPPED = 10  # policy versions that a subscriber may not have got, as only the newest one is latched
 PHASES = {
@@ -22,6 +25,29 @@ PHASES = {
     msg.Phase.DREAMING: "dreaming",
     msg.Phase.STOPPED: "stopped",
 }
+OBSERVATION, ACTION, TRANSITION = map(WireFormat, (msg.Observation, msg.Action, msg.Transition))
+
+
+class Packed(NamedTuple):
+    """What `msg.Array` holds, as bytes: for messages in their `WireFormat`."""
+
+    shape: bytes
+    values: bytes = b""
+    pixels: bytes = b""
+
+
+class Stamp(NamedTuple):
+    """What `Time` holds."""
+
+    sec: int
+    nanosec: int
+
+
+class Stamped(NamedTuple):
+    """What `Header` holds."""
+
+    stamp: Stamp
+    frame_id: str = ""
 
 
 def phase_name(message: msg.Phase) -> str:
@@ -35,21 +61,27 @@ def phase_name(message: msg.Phase) -> str:
     return PHASES[message.phase]
 
 
+def pack(values: np.ndarray) -> Packed:
+    """A vector, an image, or a discrete action."""
+    values = np.asarray(values)
+    shape = struct.pack(f"{values.ndim}I", *values.shape)
+    if values.dtype == np.uint8:
+        return Packed(shape, pixels=values.tobytes())
+    return Packed(shape, np.asarray(values, np.float32).tobytes())
+
+
 def to_array(values: np.ndarray) -> msg.Array:
     """A vector, an image, or a discrete action, as a message."""
-    values = np.asarray(values)
-    message = msg.Array(shape=array.array("I", values.shape))
-    if values.dtype == np.uint8:
-        message.pixels = array.array("B", values.tobytes())
-    else:
-        message.values = array.array("f", values.astype(np.float32).tobytes())
-    return message
+    shape, floats, pixels = pack(values)
+    return msg.Array(
+        shape=array.array("I", shape), values=array.array("f", floats), pixels=array.array("B", pixels)
+    )
 
 
 def from_array(
-    message: msg.Array, dtype: np.dtype = np.float32, shape: tuple[int, ...] | None = None
+    message: msg.Array | Packed, dtype: np.dtype = np.float32, shape: tuple[int, ...] | None = None
 ) -> np.ndarray:
-    """Convert a message of `to_array` back.
+    """Convert a message of `pack` or `to_array` back.
 
     Args:
         message: the message.
@@ -59,24 +91,27 @@ def from_array(
     Raises:
         BadMessage: if the shape and the number of values disagree, or another shape is expected.
     """
-    data = np.array(message.pixels, np.uint8) if message.pixels else np.array(message.values, np.float32)
-    given = tuple(message.shape)
+    if message.pixels:
+        data = np.frombuffer(message.pixels, np.uint8)
+    else:
+        data = np.frombuffer(message.values, np.float32)
+    given = tuple(memoryview(message.shape).cast("B").cast("I"))
     if shape is not None and given != shape:
         raise BadMessage(f"an array of shape {given}, {shape} expected")
     if math.prod(given) != data.size:
         raise BadMessage(f"an array of shape {given} with {data.size} values")
     try:
-        return data.reshape(given).astype(dtype, copy=False)
+        return data.reshape(given).astype(dtype)  # a copy, as the message's data cannot be changed
     except ValueError as error:  # too many dimensions, or too large ones beside one of 0
         raise BadMessage(f"an array of shape {given}: {error}") from None
 
 
 def to_decision(
-    action: np.ndarray, trains: Sequence[np.ndarray], policy_version: int, header: Header
+    action: np.ndarray, trains: Sequence[np.ndarray], policy_version: int, header: Stamped
 ) -> msg.Decision:
     """An action, and spike trains ``[T, N]`` of layers, as a message."""
     return msg.Decision(
-        header=header,
+        header=to_header(header),
         policy_version=policy_version,
         action=to_array(action),
         ticks=array.array("I", [len(train) for train in trains]),
@@ -106,17 +141,21 @@ def to_segment(segment: Mapping[str, np.ndarray], header: Header) -> msg.Segment
     return msg.Segment(header=header, **{name: to_array(values) for name, values in segment.items()})
 
 
-def to_header(seconds: float) -> Header:
-    """A header stamped with a time in seconds."""
-    whole, nanoseconds = divmod(round(seconds * 1e9), 10**9)
-    return Header(stamp=Time(sec=whole, nanosec=nanoseconds))
+def stamped(seconds: float) -> Stamped:
+    """A header with a time in seconds, for views."""
+    return Stamped(Stamp(*divmod(round(seconds * 1e9), 10**9)))
+
+
+def to_header(header: Stamped) -> Header:
+    """A header of a view as a message."""
+    return Header(stamp=Time(sec=header.stamp.sec, nanosec=header.stamp.nanosec), frame_id=header.frame_id)
 
 
 def to_battery_state(percentage: float, charging: bool, seconds: float) -> BatteryState:
     """A battery's charge, 0 to 1, as a message; unknown fields are NaN."""
     nan = float("nan")
     return BatteryState(
-        header=to_header(seconds),
+        header=to_header(stamped(seconds)),
         voltage=nan,
         temperature=nan,
         current=nan,
@@ -131,27 +170,27 @@ def to_battery_state(percentage: float, charging: bool, seconds: float) -> Batte
     )
 
 
-def to_transition(transition: Transition, header: Header) -> msg.Transition:
-    """A transition as a message."""
-    return msg.Transition(
+def to_transition(transition: Transition, header: Stamped) -> Any:
+    """A transition as a view of `TRANSITION`."""
+    return TRANSITION.view(
         header=header,
         episode=transition.episode,
         step=transition.step,
         evaluation=transition.evaluation,
         policy_version=transition.policy_version,
         seed=transition.seed,
-        observation=to_array(transition.observation),
-        action=to_array(transition.action),
+        observation=pack(transition.observation),
+        action=pack(transition.action),
         reward=transition.reward,
-        next_observation=to_array(transition.next_observation),
+        next_observation=pack(transition.next_observation),
         terminated=transition.terminated,
         truncated=transition.truncated,
         life_lost=transition.life_lost,
     )
 
 
-def from_transition(message: msg.Transition, action_dtype: np.dtype) -> Transition:
-    """Convert a message of `to_transition` back.
+def from_transition(message: Any, action_dtype: np.dtype) -> Transition:
+    """Convert a message, or a view of `to_transition`, back.
 
     Raises:
         BadMessage: as `from_array`.

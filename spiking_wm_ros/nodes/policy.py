@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import yaml
@@ -28,7 +29,15 @@ from spiking_wm_ros.nodes import qos
 from spiking_wm_ros.nodes.health import Health, spread
 from spiking_wm_ros.nodes.main import run
 from spiking_wm_ros.nodes.managed import ManagedNode
-from spiking_wm_ros.nodes.messages import check_not_ahead, check_version, from_array, to_array, to_decision
+from spiking_wm_ros.nodes.messages import (
+    ACTION,
+    OBSERVATION,
+    check_not_ahead,
+    check_version,
+    from_array,
+    pack,
+    to_decision,
+)
 from spiking_wm_ros.nodes.parameters import declare, refuse_unknown
 
 _FOREVER = 2**63 - 1
@@ -76,18 +85,20 @@ class PolicyNode(ManagedNode):
         self._version = self._heard = 0  # acting, and newest one that was published
         # by evaluation or not, and copy of the environment:
         self._players: dict[_Place, Player] = {}
-        self._pending: dict[_Place, Observation] = {}  # observations of a round that wait for their version
-        self._answered: dict[_Place, tuple[Observation, Action]] = {}  # the last of both
+        # observations are views of `OBSERVATION`
+        self._pending: dict[_Place, Any] = {}  # those of a round that wait for their version
+        self._answered: dict[_Place, tuple[Any, bytes]] = {}  # the last one, and its action as a message
         self._exploration = Exploration(self.options.seed)
         self._latencies = deque(maxlen=1000)
         self._refused, self._refused_at = "", 0.0
-        self._decided_at = 0.0  # when a decision was published last
+        self._decided_at = 0.0  # the last decision that was published, if anybody listened
 
         self._decisions = self.create_publisher(Decision, "decision", qos.OFFERED_NEWEST)
         envs = self.options.envs
         self._actions = self.create_publisher(Action, "action", qos.of_round(qos.OFFERED_NEWEST, envs))
+        on_observation = OBSERVATION.unpacking(self._on_observation)
         self.create_subscription(
-            Observation, "observation", self._on_observation, qos.of_round(qos.NEWEST, envs)
+            Observation, "observation", on_observation, qos.of_round(qos.NEWEST, envs), raw=True
         )
         if self.options.bundle:
             self._act_by_bundle(Path(self.options.bundle))
@@ -172,7 +183,7 @@ class PolicyNode(ManagedNode):
 
     # --- acting ---
 
-    def _on_observation(self, message: Observation) -> None:
+    def _on_observation(self, message: Any) -> None:
         if not self.active:
             return
         place = message.evaluation, 0 if message.evaluation else message.step % self.options.envs
@@ -188,25 +199,28 @@ class PolicyNode(ManagedNode):
         observation = from_array(message.observation, space.dtype, space.shape)
         player = self._player_of(message, place)
         rng = None if message.evaluation else self._exploration.at(message.step)
-        publishes = began > self._decided_at + _DECISIONS_EVERY and self._decisions.get_subscription_count()
+        publishes = False
+        if began > self._decided_at + _DECISIONS_EVERY:  # to look for listeners takes time, too
+            self._decided_at, publishes = began, bool(self._decisions.get_subscription_count())
         with probe.listen() if publishes else nullcontext([]) as trains:
             action = player.act(observation, rng)
-        answer = Action(
-            header=message.header,
-            episode=message.episode,
-            step=message.step,
-            evaluation=message.evaluation,
-            policy_version=self._version,
-            action=to_array(action),
+        answer = ACTION.pack(
+            ACTION.view(
+                header=message.header,
+                episode=message.episode,
+                step=message.step,
+                evaluation=message.evaluation,
+                policy_version=self._version,
+                action=pack(action),
+            )
         )
         self._answered[place] = message, answer
         self._actions.publish(answer)
         self._latencies.append(time.perf_counter() - began)
         if publishes:
-            self._decided_at = began
             self._decisions.publish(to_decision(action, trains, self._version, message.header))
 
-    def _wait(self, place: _Place, message: Observation) -> None:
+    def _wait(self, place: _Place, message: Any) -> None:
         """Keep an observation until its version comes, together with others of its round."""
         others = self._pending.values()
         if any(
@@ -215,7 +229,7 @@ class PolicyNode(ManagedNode):
             self._pending = {}
         self._pending[place] = message
 
-    def _player_of(self, message: Observation, place: _Place) -> Player:
+    def _player_of(self, message: Any, place: _Place) -> Player:
         """The player for an observation, with its state before this observation."""
         player = self._players.get(place)
         if player is None:
@@ -253,7 +267,7 @@ def _try_out(policy: Policy) -> None:
     policy.spaces.check_action(policy.act(nothing, policy.initial_state(), None)[0])
 
 
-def _same(one: Observation, other: Observation) -> bool:
+def _same(one: Any, other: Any) -> bool:
     names = ("step", "episode", "evaluation", "observation")
     return all(getattr(one, name) == getattr(other, name) for name in names)
 
