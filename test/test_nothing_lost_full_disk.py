@@ -20,7 +20,7 @@ from spiking_wm.runs.folder import Run
 from spiking_wm.runs.in_process import train
 from spiking_wm.runs.learning_run import LearningRun
 from spiking_wm.training.session import Session
-from spiking_wm_ros.cli.console import conclude
+from spiking_wm_ros.cli.conclude import conclude
 from test.conftest import ENV, TINY
 from test.test_training import assert_same_state, final_state
 

@@ -11,7 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from endpoints import KINDS, endpoints, node_classes, option_classes, profiles, qos_text
+
+from spiking_wm_ros.graph.endpoints import (
+    KINDS,
+    endpoints,
+    node_classes,
+    option_classes,
+    profiles,
+    qos_text,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 GENERATED = "reference/generated"

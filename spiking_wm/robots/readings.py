@@ -121,14 +121,17 @@ class Senses:
                 f"{reading.topic}: its stamp is {abs(age):.3g} s {when}: synchronise the clocks"
             )
 
+    def unheard(self) -> list[Reading]:
+        """Readings from which no message has come yet."""
+        return [reading for reading, fault in zip(self._readings, self._faults) if fault is None]
+
     def fault(self, now: float) -> str:
         """The reason why there is no valid observation; empty if there is one.
 
         Args:
             now: monotonic time in seconds.
         """
-        unheard = sorted({f"{r.topic} ({r.type})" for r, f in zip(self._readings, self._faults) if f is None})
-        if unheard:
+        if unheard := sorted({f"{r.topic} ({r.type})" for r in self.unheard()}):
             return f"no message yet from {', '.join(unheard)}"
         for reading, fault, came_at in zip(self._readings, self._faults, self._came_at):
             if fault:

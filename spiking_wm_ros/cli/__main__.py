@@ -163,6 +163,21 @@ def view(arguments: Arguments = None, show_args: ShowArguments = False) -> None:
     _launch("view", arguments, show_args)
 
 
+@app.command()
+def sros2(
+    graph: Annotated[str, typer.Argument(help="train, dream, evaluate, deploy or view")],
+    arguments: Arguments = None,
+) -> None:
+    """Print the SROS2 policy of a graph, started with these arguments: what its nodes may say and hear."""
+    from spiking_wm.core.options import suggestion
+    from spiking_wm_ros.graph.specification import GRAPHS, resolve_graph
+    from spiking_wm_ros.graph.sros2 import sros2_policy
+
+    if graph not in GRAPHS:
+        raise UserError(f"unknown graph '{graph}'{suggestion(graph, list(GRAPHS))}")
+    print(sros2_policy(resolve_graph(graph, _parse(arguments))), end="")
+
+
 def _call(command: list[str]) -> int:
     """Run a program of the environment; a signal gives it a moment to end first."""
     with heeding(signal.default_int_handler):

@@ -1,17 +1,16 @@
 """Terminal output of a graph started by `./swm`: progress bar, and list of the files at the end."""
 
+import os
 import socket
 import sys
 import time
 from contextlib import suppress
-from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from spiking_wm.core.errors import UserError
 from spiking_wm.core.files import CheckpointFolder
-from spiking_wm.runs.folder import Run
+from spiking_wm_ros.cli.conclude import conclude
 from spiking_wm_ros.cli.signals import Stopped, heeding, stop
 from spiking_wm_ros.graph.ends import exit_code, failure, failure_while_ending
 from spiking_wm_ros.graph.parts import ResolvedGraph
@@ -68,6 +67,7 @@ def _follow(processes: Processes, resolved: ResolvedGraph, console: Console) -> 
     import rclpy  # training in this process needs no ROS
     from diagnostic_msgs.msg import DiagnosticArray
 
+    os.environ |= resolved.reach
     rclpy.init(args=[], signal_handler_options=rclpy.signals.SignalHandlerOptions.NO)
     node = rclpy.create_node("console", namespace=resolved.namespace)
     name = "/".join(part for part in (resolved.namespace.strip("/"), "dreamer") if part)
@@ -116,29 +116,3 @@ def _figures(latest: dict[str, str], speed: float) -> str:
         if key in latest:
             parts.append(f"{text} {float(latest[key]):.0f}")
     return "  ".join([*parts, f"dreams {latest['dreams']}"])
-
-
-def conclude(run: Path, console: Console) -> None:
-    """Draw the pictures of a run, write its report, and print where the files are. A signal skips the report.
-
-    Raises:
-        UserError: if they cannot be written.
-    """
-    from spiking_wm.runs.pictures import draw
-    from spiking_wm_ros.cli.report import write_report
-
-    try:
-        drawn = ", ".join(path.name for path in [write_report(Run(run)), *draw(run)])
-    except UserError as error:  # the run itself is complete
-        console.print(f"warning: not all pictures were drawn: {error}", soft_wrap=True)
-        drawn = "metrics"
-    except Stopped:
-        console.print(f"saved in {run}, without a report: ./swm report {run} writes it", soft_wrap=True)
-        return
-    except OSError as error:
-        raise UserError(
-            f"report and pictures of {run} are not written ({error.strerror}), all else is: free some disk"
-            f" space, then ./swm report {run}"
-        ) from None
-    shown = run.relative_to(Path.cwd()) if run.is_relative_to(Path.cwd()) else run
-    console.print(f"everything is in {shown} ({drawn}, tables, checkpoints, tensorboard)", soft_wrap=True)

@@ -13,7 +13,7 @@ from spiking_wm.core.progress import bars
 from spiking_wm.core.spaces import Spaces
 from spiking_wm.runs.folder import Run
 from spiking_wm.runs.in_process import train, train_offline
-from spiking_wm_ros.cli.console import conclude
+from spiking_wm_ros.cli.conclude import conclude
 from spiking_wm_ros.cli.signals import noting
 from spiking_wm_ros.graph.checks import check_folder
 from spiking_wm_ros.graph.parts import bag_of

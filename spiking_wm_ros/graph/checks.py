@@ -59,13 +59,12 @@ def check_parameters(file: str) -> None:
     if not Path(file).is_file():
         raise UserError(f"params_file:={file} does not exist, or is no file")
     import rclpy
-    from rclpy.impl.implementation_singleton import rclpy_implementation
 
     read_yaml(Path(file))
     context = rclpy.Context()
     try:
         context.init(args=["--ros-args", "--params-file", file])
-    except rclpy_implementation.RCLError as error:
+    except RuntimeError as error:  # rclpy's own class of it has no public name
         reason = str(error).partition("Error: ")[2].partition(", at ")[0].strip() or "it cannot be read"
         raise UserError(
             f"params_file:={file} is no ROS parameter file ({reason}): write NODE, ros__parameters and values"

@@ -13,6 +13,7 @@ from spiking_wm_ros.graph.parts import (
     BACKEND,
     BAG,
     CHECKPOINT,
+    CLOCK,
     RATE,
     SHARED,
     Argument,
@@ -46,6 +47,7 @@ def _evaluate(arguments: Mapping[str, str], options: Mapping[str, str]) -> Resol
         "evaluation.longest": config.options.get("evaluation.longest", 0),
         "evaluation.episodes": episodes,
         "rate_hz": rate,
+        "clock": arguments["clock"] == "true",
     }
     bundle, changed = checkpoint / "policy.safetensors", yaml.safe_dump(dict(options)) if options else ""
     nodes = [
@@ -77,7 +79,7 @@ def _dream(arguments: Mapping[str, str], options: Mapping[str, str]) -> Resolved
 EVALUATE = Graph(
     "Let a checkpoint's policy act greedily, without learning. Options of the algorithm can be given too,"
     " as target_return:=300.",
-    (CHECKPOINT, Argument("episodes", "10", "episodes"), BACKEND, RATE, *SHARED),
+    (CHECKPOINT, Argument("episodes", "10", "episodes"), BACKEND, RATE, CLOCK, *SHARED),
     _evaluate,
 )
 DREAM = Graph(

@@ -12,6 +12,7 @@ from spiking_wm.core.game_loop import told
 
 FAILED, BAD_INPUT = 1, 2  # exit codes
 _LOG = "SWM_LOG"  # environment variable of nodes: path of the log file
+LAUNCHED = "SWM_LAUNCHED"  # environment variable of nodes that ROS's `launch` starts
 
 
 def environment_of_nodes(log: Path | None) -> Mapping[str, str]:

@@ -48,6 +48,8 @@ class ResolvedGraph:
     record: str = "false"
     viewer: str = "false"
     viewer_port: str = "8642"
+    use_sim_time: str = "false"
+    localhost_only: str = "environment"
     steps: int = 0
 
     @property
@@ -55,6 +57,15 @@ class ResolvedGraph:
         """Log file of the run; None if the graph acts by a bundle outside of runs."""
         makes_run = any(node.executable == "dreamer" for node in self.nodes)
         return self.run.resolve() / LOG if makes_run or is_run(self.run) else None
+
+    @property
+    def reach(self) -> dict[str, str]:
+        """Environment variables that say which machines the nodes hear; empty to leave it to the user's."""
+        return _REACH[self.localhost_only]
+
+    def enclave(self, node: NodeSpec) -> str:
+        """The SROS2 enclave of a node, which counts only where ROS_SECURITY_ENABLE is set."""
+        return "/".join(("", *filter(None, self.namespace.split("/")), node.executable))
 
 
 @dataclass(frozen=True)
@@ -71,11 +82,24 @@ class Graph:
 
 
 _LARGEST = 2**63 - 1  # of whole numbers in ROS parameters
+_RANGE = "ROS_AUTOMATIC_DISCOVERY_RANGE"
+_REACH = {
+    "environment": {},
+    "true": {_RANGE: "LOCALHOST"},
+    "false": {_RANGE: "SUBNET", "ROS_LOCALHOST_ONLY": ""},  # the older variable would take precedence
+}
 _PATIENCE = 1.5  # control periods after which a backend counts as hung; the gate waits for two
 
 VIEWER_PORT = Argument("viewer_port", "8642", "port of the viewer's page on 127.0.0.1")
 SHARED = (
     Argument("namespace", "", "ROS namespace of all nodes"),
+    Argument("use_sim_time", "false", "stamp messages with the time on /clock", ("true", "false")),
+    Argument(
+        "localhost_only",
+        "environment",
+        f"hear nodes of this machine only; environment: as {_RANGE} says, with ./swm else true",
+        tuple(_REACH),
+    ),
     Argument("params_file", "", "ROS parameter file (YAML) applied on top"),
     Argument("record", "false", "write all topics to MCAP files in the run's bags/", ("true", "false")),
     Argument("viewer", "false", "serve a web page on this machine that shows the graph", ("true", "false")),
@@ -90,6 +114,9 @@ BACKEND = Argument(
     tuple(backends()),
 )
 BAG = Argument("bag", "", "folder of recordings (record:=true) to learn from first")
+CLOCK = Argument(
+    "clock", "true", "publish simulation time on clock (/clock if there is no namespace)", ("true", "false")
+)
 RATE = Argument("rate_hz", "0", "steps per second of wall time; 0: lock-step, as fast as possible")
 
 

@@ -21,6 +21,13 @@ _PATIENCE, _SAVING = 6.0, 25.0  # seconds that nodes have to end after SIGTERM; 
 END_WITH_PARENT = ["setpriv", "--pdeathsig", "TERM"] if shutil.which("setpriv") else []
 
 
+def write_parameters(node: NodeSpec, folder: Path) -> Path:
+    """Write the parameters of a node into a ROS parameter file in a folder; returns the file."""
+    file = folder / f"{node.executable}.yaml"
+    file.write_text(yaml.safe_dump({"/**": {"ros__parameters": node.parameters}}))
+    return file
+
+
 class Processes:
     """The nodes of a graph as child processes.
 
@@ -49,16 +56,15 @@ class Processes:
             raise
 
     def _start(self, node: NodeSpec, resolved: ResolvedGraph) -> subprocess.Popen:
-        file = Path(self._folder.name) / f"{node.executable}.yaml"
-        file.write_text(yaml.safe_dump({"/**": {"ros__parameters": node.parameters}}))
+        file = write_parameters(node, Path(self._folder.name))
         ros = ["--params-file", str(file), "-r", f"__ns:=/{resolved.namespace.strip('/')}"]
         if resolved.params_file:
             ros += ["--params-file", resolved.params_file]
-        ros += ["--log-level", resolved.log_level]
+        ros += ["--log-level", resolved.log_level, "--enclave", resolved.enclave(node)]
         module = f"spiking_wm_ros.nodes.{node.executable}"
         command = [*END_WITH_PARENT, sys.executable, "-m", module, "--ros-args", *ros]
         # in a new session: Ctrl-C in the terminal reaches only this process, which ends all nodes
-        environment = os.environ | environment_of_nodes(resolved.log)
+        environment = os.environ | environment_of_nodes(resolved.log) | resolved.reach
         return subprocess.Popen(command, start_new_session=True, pass_fds=self._inherited, env=environment)
 
     def ended(self) -> dict[str, int]:

@@ -6,8 +6,12 @@ from collections import ChainMap
 from collections.abc import Mapping
 from dataclasses import replace
 
+from spiking_wm.chips.backends.registry import backend_options, backends
 from spiking_wm.core.errors import UserError
-from spiking_wm.core.options import suggestion
+from spiking_wm.core.options import canonical, suggestion
+from spiking_wm.core.presets import agent_of, algorithms
+from spiking_wm.core.registry import options_class
+from spiking_wm.core.schedule import Schedule
 from spiking_wm_ros.graph.checks import (
     check_folder,
     check_namespace,
@@ -19,7 +23,7 @@ from spiking_wm_ros.graph.claims import claim_graph, domain
 from spiking_wm_ros.graph.deploy import DEPLOY
 from spiking_wm_ros.graph.evaluate_and_dream import DREAM, EVALUATE
 from spiking_wm_ros.graph.parts import Graph, NodeSpec, ResolvedGraph, number
-from spiking_wm_ros.graph.train import TRAIN
+from spiking_wm_ros.graph.train import ENERGY, TRAIN
 from spiking_wm_ros.graph.view import VIEW
 
 GRAPHS: dict[str, Graph] = {
@@ -51,11 +55,21 @@ def resolve_graph(name: str, given: Mapping[str, str]) -> ResolvedGraph:
         check_parameters(arguments["params_file"])
     resolved = graph.resolve(arguments, {k: v for k, v in given.items() if k not in declared})
     nodes = [*_observers(resolved, arguments), *resolved.nodes]
+    if resolved.use_sim_time == "true":  # else it is left to the files that include this graph
+        nodes = [replace(node, parameters=node.parameters | {"use_sim_time": True}) for node in nodes]
     serves = any(node.executable == "viewer" for node in nodes)
     check_port(number(arguments, "viewer_port", int), serves)
     if name in ("train", "dream"):
         check_folder(resolved.run)
     return replace(resolved, nodes=nodes, namespace=namespace)
+
+
+def is_option(name: str) -> bool:
+    """True if an option of some graph that no graph declares as an argument has this name."""
+    agents = {agent_of(algorithm) for algorithm in algorithms()}
+    of_nodes = (Schedule, *(kind for kinds in ENERGY.values() for kind in kinds))
+    kinds = [*map(options_class, agents), *map(backend_options, backends()), *of_nodes]
+    return any(canonical(kind, name) for kind in kinds)
 
 
 def claim_domain(name: str, namespace: str) -> socket.socket | None:

@@ -19,6 +19,7 @@ from spiking_wm.runs.config import checked, done, has_begun, options_of
 from spiking_wm.runs.folder import new_run_path
 from spiking_wm_ros.graph.parts import (
     BACKEND,
+    CLOCK,
     RATE,
     SHARED,
     Argument,
@@ -148,6 +149,7 @@ def _train(arguments: ChainMap[str, str], options: Mapping[str, str]) -> Resolve
         "evaluation.longest": schedule.evaluation.longest,
         "env_kwargs": schedule.env_kwargs,
         "rate_hz": rate,
+        "clock": arguments["clock"] == "true",
         "resume": resume,
     }
     named = {"algorithm": setup.algorithm, "env": env, "run": str(run), "resume": resume}
@@ -176,6 +178,7 @@ TRAIN = Graph(
         ),
         BACKEND,
         RATE,
+        CLOCK,
         *SHARED,
     ),
     _train,

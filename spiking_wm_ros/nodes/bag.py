@@ -47,6 +47,7 @@ class Recorded(NamedTuple):
     kind: str  # message type, such as spiking_wm_msgs/msg/Action
     time: int  # arrival time, in nanoseconds since 1970
     data: bytes  # CDR
+    published: int  # by the publisher's clock, in nanoseconds since 1970
 
 
 class Bag:
@@ -75,15 +76,23 @@ class Bag:
                 f"{folder} cannot be written ({error.strerror}): free some disk, or choose another folder"
             ) from None
 
-    def write(self, topic: str, kind: str, data: bytes, now: int) -> None:
-        """Add a message, in memory; the next file begins if it is time."""
+    def write(self, topic: str, kind: str, data: bytes, now: int, published: int | None = None) -> None:
+        """Add a message, in memory; the next file begins if it is time.
+
+        Args:
+            topic: its topic.
+            kind: its type, such as spiking_wm_msgs/msg/Action.
+            data: the message as CDR.
+            now: when it arrived, in nanoseconds since 1970.
+            published: when it was published; None: at the same time.
+        """
         if self._stream and (
             self._stream.tell() > self._bytes or time.monotonic() - self._began > self._seconds
         ):
             self._end_file()
             with suppress(OSError):  # else `flush` opens it
                 self._open()
-        self._kept.append(Recorded(topic, kind, now, data))
+        self._kept.append(Recorded(topic, kind, now, data, now if published is None else published))
         self._messages += 1
 
     def flush(self) -> bool:
@@ -124,14 +133,14 @@ class Bag:
         self._kept.clear()
 
     def _add(self, message: Recorded) -> None:
-        topic, kind, now, data = message
+        topic, kind, now, data, published = message
         if topic not in self._channels:
             if kind not in self._schemas:
                 text = definition(kind).encode()
                 self._schemas[kind] = self._writer.register_schema(kind, "ros2msg", text)
             self._channels[topic] = self._writer.register_channel(topic, "cdr", self._schemas[kind])
         self._counts[topic] = self._counts.get(topic, 0) + 1
-        self._writer.add_message(self._channels[topic], now, data, now, self._counts[topic])
+        self._writer.add_message(self._channels[topic], now, data, published, self._counts[topic])
 
     def _abandon(self) -> None:
         """Leave the file as it was after the last flush, and keep what came later within limits."""
@@ -203,7 +212,8 @@ def messages(folder: Path) -> Iterator[Recorded]:
                     elif isinstance(record, Message):
                         channel = channels[record.channel_id]
                         kind = schemas[channel.schema_id].name
-                        yield Recorded(channel.topic, kind, record.log_time, record.data)
+                        when, published = record.log_time, record.publish_time
+                        yield Recorded(channel.topic, kind, when, record.data, published)
             except (McapError, ZstdError, struct.error, ValueError) as error:
                 # a killed recorder leaves a file without an end, whose last record is cut off
                 if stream.read(1) or _finished(file):

@@ -33,7 +33,7 @@ def run(make_node: Callable[[], Node]) -> int:
             signal.signal(number, lambda number, _: signals.append(number))
     node = claim = None
     try:
-        avoid_shared_memory()
+        avoid_shared_memory(rclpy.get_rmw_implementation_identifier())
         rclpy.init(args=sys.argv, signal_handler_options=SignalHandlerOptions.NO)
         node = make_node()
         claim = claim_name(node.get_fully_qualified_name())
@@ -60,4 +60,5 @@ def run(make_node: Callable[[], Node]) -> int:
     if claim is not None:
         claim.close()
     rclpy.try_shutdown()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second one would kill the interpreter while it ends
     return code

@@ -1,6 +1,8 @@
 """Base class of ROS 2 managed (lifecycle) nodes, which are activated in order and can be stopped."""
 
 from collections.abc import Callable
+from functools import wraps
+from typing import Any
 
 from lifecycle_msgs.srv import ChangeState
 from rclpy.lifecycle import LifecycleNodeMixin, LifecycleState, TransitionCallbackReturn
@@ -13,21 +15,22 @@ _ENTITIES = ("publisher", "subscription", "timer", "service", "client")
 class ManagedNode(LifecycleNodeMixin, Node):
     """A node with the states of a ROS 2 lifecycle; `manager` configures and activates it.
 
-    A subclass declares its parameters in its constructor. `configure` creates everything else, and `release`
-    frees what ROS does not destroy; both may be called again. State that must survive a cleanup (the
-    learner, the episode) is freed in `close`. Callbacks that move a robot or learn must check `active`, or
-    the subclass overrides `activate` and `deactivate`. An exception in any of these methods ends the node.
+    A subclass declares its parameters in its constructor. `configure` creates everything else: a cleanup
+    destroys the publishers, subscriptions, timers, services and clients that it has made, and `release` frees
+    what ROS does not destroy. Both may be called again. State that must survive a cleanup (the learner, the
+    episode) is freed in `close`. Callbacks that move a robot or learn must check `active`, or the subclass
+    overrides `activate` and `deactivate`. An exception in any of these methods ends the node.
     """
 
     def __init__(self, name: str):
-        Node.__init__(self, name)
-        LifecycleNodeMixin.__init__(self)
-        self._change_state = self._service_change_state.callback
-        self._service_change_state.callback = self._on_change_state
         self.active = False
-        self._configured = False
+        self._configured = self._configuring = False
         self._configurations = 0
-        self._kept: list = []  # entities from before it was configured
+        self._made: list[tuple[str, Any]] = []  # kinds and entities, of the last `configure`
+        Node.__init__(self, name)  # may subscribe, see there
+        LifecycleNodeMixin.__init__(self)
+        service = next(s for s in self.services if s.srv_type is ChangeState)
+        self._change_state, service.callback = service.callback, self._on_change_state
 
     def configure(self) -> None:
         """Create publishers, subscriptions, timers, and what they need."""
@@ -42,12 +45,13 @@ class ManagedNode(LifecycleNodeMixin, Node):
         """Free what `configure` made, except publishers, subscriptions, timers, services and clients."""
 
     def hearing(self, callback: Callable) -> Callable:
-        """Wrap a callback so that it does nothing after a cleanup.
+        """Wrap a callback so that it does nothing after a cleanup, if `configure` makes its entity.
 
         The executor may still have a message for a subscription that is destroyed before the callback runs.
         """
-        kept, made_in = self.keeping(callback), self._configurations
+        kept, made_in = self.keeping(callback), self._configurations if self._configuring else 0
 
+        @wraps(callback)
         def call(*args) -> None:
             if not made_in or (self._configured and self._configurations == made_in):
                 kept(*args)
@@ -80,9 +84,12 @@ class ManagedNode(LifecycleNodeMixin, Node):
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Unconfigured to inactive."""
-        self._kept = [entity for kind in _ENTITIES for entity in getattr(self, f"{kind}s")]
+        before = self._entities()
         self._configurations += 1
+        self._configuring = True
         outcome = self._try(self.configure)
+        self._configuring = False
+        self._made = [made for made in self._entities() if made not in before]
         self._configured = outcome == TransitionCallbackReturn.SUCCESS
         return outcome
 
@@ -106,10 +113,12 @@ class ManagedNode(LifecycleNodeMixin, Node):
 
     def _clean_up(self) -> None:
         self._stop_and_release()
-        for kind in _ENTITIES:
-            for entity in list(getattr(self, f"{kind}s")):
-                if entity not in self._kept:
-                    getattr(self, f"destroy_{kind}")(entity)
+        for kind, entity in self._made:
+            getattr(self, f"destroy_{kind}")(entity)
+        self._made = []
+
+    def _entities(self) -> list[tuple[str, Any]]:
+        return [(kind, entity) for kind in _ENTITIES for entity in getattr(self, f"{kind}s")]
 
     def _try(self, transition: Callable[[], None]) -> TransitionCallbackReturn:
         try:

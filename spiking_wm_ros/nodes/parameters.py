@@ -1,6 +1,8 @@
 """Declare ROS parameters from options dataclasses: dotted name, description and range."""
 
+import sys
 from collections.abc import Callable
+from difflib import get_close_matches
 from typing import Any
 
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor, SetParametersResult
@@ -10,6 +12,7 @@ from rclpy.parameter import Parameter
 
 from spiking_wm.core.errors import UserError
 from spiking_wm.core.options import Option, canonical, known, override, parse, suggestion
+from spiking_wm_ros.nodes.parameter_origin import set_for
 
 _LARGEST = 2**63 - 1
 
@@ -29,7 +32,7 @@ def declare(node: Node, options_class: type, on_change: Callable[[Any], None] | 
         try:
             found[o.name] = node.declare_parameter(o.name, default, _descriptor(o, on_change is None)).value
         except (InvalidParameterTypeException, InvalidParameterValueException):
-            given = node._parameter_overrides[o.name].value  # rclpy's message lacks name and fix
+            given = _given(node)[o.name].value  # rclpy's message lacks name and fix
             parse(options_class, o.name, given)
             raise UserError(f"{o.name}:={given} is not accepted: {o.text}") from None
     options = override(options_class(), found)
@@ -54,7 +57,10 @@ def _watch(node: Node, options: Any, on_change: Callable[[Any], None]) -> None:
 
 
 def refuse_unknown(node: Node, *options_classes: type) -> None:
-    """Check that the node has every parameter that was set; call it after the last `declare`.
+    """Check that the node has every parameter that was set for it; call it after the last `declare`.
+
+    Those that were set for all nodes (``/**``) may be other nodes': they are ignored, with a warning if the
+    name is similar to one of this node's.
 
     Args:
         node: the node.
@@ -63,13 +69,23 @@ def refuse_unknown(node: Node, *options_classes: type) -> None:
     Raises:
         UserError: for an unknown parameter; the message names a similar one.
     """
-    for name in node._parameter_overrides:
-        if not node.has_parameter(name) and name != "use_sim_time":
-            for options_class in options_classes:
-                if now := canonical(options_class, name):
-                    raise UserError(f"{node.get_name()}: the parameter '{name}' is called '{now}' now")
-            names = [n for n in node._parameters if not n.startswith("qos_overrides")]
-            raise UserError(f"{node.get_name()}: unknown parameter '{name}'{suggestion(name, names)}")
+    unknown = [name for name in _given(node) if not node.has_parameter(name) and name != "use_sim_time"]
+    own = set_for(node.get_name(), sys.argv) if unknown else set()
+    for name in unknown:
+        names = [n for n in node.get_parameters_by_prefix("") if not n.startswith("qos_overrides")]
+        current = [now for each in options_classes if (now := canonical(each, name))]
+        text = f"unknown parameter '{name}'{suggestion(name, names)}"
+        if current:
+            text = f"the parameter '{name}' is called '{current[0]}' now"
+        if name in own:
+            raise UserError(f"{node.get_name()}: {text}")
+        if current or get_close_matches(name, names):
+            node.get_logger().warning(f"{text}; it is ignored")
+
+
+def _given(node: Node) -> dict[str, Parameter]:
+    """The parameters that were set for a node, declared or not; rclpy has no public name for them."""
+    return node._parameter_overrides
 
 
 def _descriptor(o: Option, read_only: bool) -> ParameterDescriptor:

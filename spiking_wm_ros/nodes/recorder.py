@@ -4,11 +4,9 @@ import sys
 import time
 from bisect import bisect_left
 from dataclasses import dataclass
-from operator import itemgetter
 from pathlib import Path
 
 from diagnostic_msgs.msg import DiagnosticStatus
-from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.subscription import Subscription
 
@@ -18,11 +16,11 @@ from spiking_wm_ros.nodes.health import Health
 from spiking_wm_ros.nodes.main import run
 from spiking_wm_ros.nodes.node import Node
 from spiking_wm_ros.nodes.parameters import declare, refuse_unknown
-from spiking_wm_ros.nodes.polled_subscriptions import PolledSubscriptions, take_new
+from spiking_wm_ros.nodes.polled_subscriptions import PolledSubscriptions, Taken, take_new
 
 _LOOK_EVERY, _WRITE_EVERY, _FLUSH_EVERY = 0.5, 0.05, 0.2  # seconds
 _GLOBAL = ("/clock", "/diagnostics")
-_NOT_OURS = ("parameter_events", "rosout", "transition_event")  # of every node of ROS
+NOT_RECORDED = ("parameter_events", "rosout", "transition_event")  # of every node of ROS
 _WAITING = 1000  # messages of a topic that may wait to be written
 
 
@@ -48,11 +46,10 @@ class RecorderNode(Node):
 
         self._message_class = message_class
         self._bag = Bag(Path(self.options.folder), self.options.split_mb * 1e6, self.options.split_s)
-        self._polled = PolledSubscriptions(
-            self
-        )  # a callback for each message would cost more than to write it
+        # a callback for each message would cost more than to write it
+        self._polled = PolledSubscriptions(self)
         self._topics: dict[str, tuple[str, Subscription] | None] = {}  # None: cannot be recorded
-        self._waiting: list[tuple[int, str, str, bytes]] = []  # time of arrival, topic, kind, message
+        self._waiting: list[tuple[str, str, Taken]] = []  # topic, kind, message
         self._lost = 0
         self._look()
         self.create_timer(_LOOK_EVERY, self._look)
@@ -66,7 +63,7 @@ class RecorderNode(Node):
         for topic, (kind, *_) in self.get_topic_names_and_types():
             ours = topic in _GLOBAL or topic.startswith(namespace)
             hidden = "/_" in topic  # topics of actions, as their feedback; `ros2 bag` leaves them out too
-            if topic in self._topics or not ours or hidden or topic.rpartition("/")[2] in _NOT_OURS:
+            if topic in self._topics or not ours or hidden or topic.rpartition("/")[2] in NOT_RECORDED:
                 continue
             if offered := self.get_publishers_info_by_topic(topic):
                 profiles = [info.qos_profile for info in offered]
@@ -87,25 +84,30 @@ class RecorderNode(Node):
             reliability=ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT,
             durability=DurabilityPolicy.TRANSIENT_LOCAL if latched else DurabilityPolicy.VOLATILE,
         )
-        events = SubscriptionEventCallbacks(message_lost=self._on_lost)
-        return kind, self._polled.subscribe(message_type, topic, profile, raw=True, events=events)
+        counted = self._polled.counts_lost
+        subscription = self._polled.subscribe(message_type, topic, profile, raw=True, on_lost=self._on_lost)
+        if counted and not self._polled.counts_lost:
+            self.get_logger().warning("the middleware does not tell of lost messages: they are not counted")
+        return kind, subscription
 
     def _write(self) -> None:
-        """Write messages that arrived before now, in the order of arrival; later ones wait."""
-        now = time.time_ns()
+        """Write messages in the order of arrival. Those that arrive meanwhile wait for the next call."""
+        end = time.time_ns()
+        if self._waiting:  # once, whatever the clock does
+            end = max(end, _arrival(self._waiting[-1]) + 1)
         self._take()
-        self._record(bisect_left(self._waiting, now, key=itemgetter(0)))
+        self._record(bisect_left(self._waiting, end, key=_arrival))
 
     def _take(self) -> None:
         for topic, found in self._topics.items():
             if found:
                 kind, subscription = found
-                self._waiting += [(when, topic, kind, message) for message, when in take_new(subscription)]
-        self._waiting.sort(key=itemgetter(0))
+                self._waiting += [(topic, kind, new) for new in take_new(subscription)]
+        self._waiting.sort(key=_arrival)
 
     def _record(self, count: int) -> None:
-        for when, topic, kind, message in self._waiting[:count]:
-            self._bag.write(topic, kind, message, when)
+        for topic, kind, new in self._waiting[:count]:
+            self._bag.write(topic, kind, new.message, new.arrived, new.published)
         del self._waiting[:count]
 
     def _flush(self) -> None:
@@ -119,8 +121,8 @@ class RecorderNode(Node):
     def _unwritten(self) -> str:
         return f"recordings are not written ({self._bag.reason}) but kept in memory: free some disk space"
 
-    def _on_lost(self, event) -> None:
-        self._lost += event.total_count_change
+    def _on_lost(self, count: int) -> None:
+        self._lost += count
 
     def _report(self) -> tuple[bytes, str, dict]:
         lost = self._lost + self._bag.lost
@@ -139,6 +141,10 @@ class RecorderNode(Node):
         self._record(len(self._waiting))
         self._polled.close()
         self._bag.close()
+
+
+def _arrival(waiting: tuple[str, str, Taken]) -> int:
+    return waiting[2].arrived
 
 
 def main() -> None:

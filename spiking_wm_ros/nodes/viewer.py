@@ -85,7 +85,7 @@ class ViewerNode(Node):
             command = self._robot.command
             heard = self._polled.subscribe(message_type(command.type), command.topic, qos.NEWEST)
             take = self.dropped.handling(command.topic, self._on_command)
-            self.create_timer(_COMMANDS_EVERY, lambda: [take(message) for message, _ in take_new(heard)])
+            self.create_timer(_COMMANDS_EVERY, lambda: [take(new.message) for new in take_new(heard)])
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
         namespace = self.get_namespace().strip("/")

@@ -1,10 +1,11 @@
-"""The modules of ``docs/_ext``, which generate the reference."""
+"""The modules of ``docs/_ext``, which generate the reference, and what they read."""
 
 import importlib
 import sys
 from pathlib import Path
 
+from spiking_wm_ros.graph import endpoints as endpoints
+
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "docs" / "_ext"))
-endpoints = importlib.import_module("endpoints")
 reference = importlib.import_module("reference")

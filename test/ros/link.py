@@ -6,6 +6,7 @@ a process, and here they change.
 
 import ctypes
 import os
+import shlex
 import subprocess
 import sys
 import time
@@ -45,24 +46,21 @@ def network_of_our_own():
 
 
 @contextmanager
-def policy_elsewhere(bundle: str):
-    """The policy in a network of its own, at the other end of the cable."""
-    node = (
-        f"{sys.executable} -m spiking_wm_ros.nodes.policy --ros-args -p bundle:={bundle} -p real_time:=true"
-    )
+def elsewhere(*command: str):
+    """A process in a network of its own, at the other end of the cable."""
     wait = "until ip link show there >/dev/null 2>&1; do sleep 0.05; done"
     up = "ip link set lo up; ip addr add 10.77.0.2/24 dev there; ip link set there up"
-    policy = subprocess.Popen(("unshare", "-n", "sh", "-c", f"{wait}; {up}; exec {node}"))
+    there = subprocess.Popen(("unshare", "-n", "sh", "-c", f"{wait}; {up}; exec {shlex.join(command)}"))
     try:
         ours = Path("/proc/self/ns/net").stat().st_ino
-        theirs = Path(f"/proc/{policy.pid}/ns/net")
+        theirs = Path(f"/proc/{there.pid}/ns/net")
         while theirs.stat().st_ino == ours:
             time.sleep(0.01)
-        ip("link", "set", "there", "netns", str(policy.pid))
-        yield policy
+        ip("link", "set", "there", "netns", str(there.pid))
+        yield there
     finally:
-        policy.terminate()
-        policy.wait(10)
+        there.terminate()
+        there.wait(10)
 
 
 def test_a_cut_link_stops_the_rover(trained, monkeypatch):
@@ -70,9 +68,10 @@ def test_a_cut_link_stops_the_rover(trained, monkeypatch):
     resolved = resolve_graph("deploy", {"robot": "rover", "policy": str(trained), "simulated": "true"})
     bundle = next(node.parameters["bundle"] for node in resolved.nodes if node.executable == "policy")
     ours = replace(resolved, nodes=[node for node in resolved.nodes if node.executable != "policy"])
+    node = (sys.executable, "-m", "spiking_wm_ros.nodes.policy", "--ros-args", "-p", f"bundle:={bundle}")
     with (
         network_of_our_own(),
-        policy_elsewhere(bundle) as policy,
+        elsewhere(*node, "-p", "real_time:=true") as policy,
         client() as made,
         Processes(ours) as processes,
     ):

@@ -162,7 +162,7 @@ def option_names(former: bool) -> set[str]:
 def arguments_of(line: str, former: bool) -> set[str]:
     """The names that a command takes."""
     verb, *rest = line[line.index("./swm ") :].split()[1:] if "./swm " in line else line.split()[2:]
-    if "ros2 launch" in line or verb == "launch":
+    if "ros2 launch" in line or verb in ("launch", "sros2"):
         return {a.name for a in GRAPHS[rest[0].partition(".")[0]].arguments} | option_names(former)
     if verb in GRAPHS:
         own = {a.name for a in GRAPHS[verb].arguments} | ({"bag"} if verb == "train" else set())

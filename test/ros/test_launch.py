@@ -37,15 +37,13 @@ def test_launch_files_declare_what_the_specification_says(name):
 def test_a_launch_starts_the_nodes_of_the_specification(tmp_path):
     from launch_ros.actions import Node
 
-    from spiking_wm_ros.graph import ros_launch
+    from spiking_wm_ros.graph.launched import LaunchedGraph
 
     given = {k: str(v) for k, v in (TINY | {"run": tmp_path / "run", "namespace": "elsewhere"}).items()}
-    service = LaunchService(argv=[])
-    service.context.launch_configurations.update(given)
-    actions = ros_launch._nodes("train", service.context)
-    wanted = resolve_graph("train", given).nodes
-    assert all(isinstance(action, Node) for action in actions)
-    assert [action.node_executable for action in actions] == [node.executable for node in wanted]
+    resolved = resolve_graph("train", given)
+    graph = LaunchedGraph("train", resolved, None, "", LaunchService(argv=[]).context)
+    nodes = [action for action in graph.actions if isinstance(action, Node)]
+    assert [node.node_executable for node in nodes] == [node.executable for node in resolved.nodes]
 
 
 @pytest.fixture(scope="module")

@@ -34,7 +34,7 @@ from spiking_wm_ros.graph.processes import Processes
 from spiking_wm_ros.graph.specification import resolve_graph
 from spiking_wm_ros.nodes import qos
 from spiking_wm_ros.nodes.bag import Bag, definition, message_class, messages, transitions
-from spiking_wm_ros.nodes.messages import to_header, to_transition
+from spiking_wm_ros.nodes.messages import TRANSITION, stamped, to_transition
 from test.conftest import ENV
 from test.ros.graph import client, run_to_end, send
 
@@ -245,7 +245,7 @@ def recorded(tmp_path_factory) -> tuple[Path, list[Transition]]:
         (pending,) = session.pending()
         made += session.apply([rng.uniform(-3, 3, 1).astype(np.float32)], 1)
         for transition in [made[-1]] + [made[-1]._replace(evaluation=True)] * (k == 70):
-            data = serialize_message(to_transition(transition, to_header(pending.step / 50)))
+            data = TRANSITION.pack(to_transition(transition, stamped(pending.step / 50)))
             bag.write("/transition", "spiking_wm_msgs/msg/Transition", data, k)
     bag.close()
     return folder, made

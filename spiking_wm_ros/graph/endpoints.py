@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-FOLDER = Path(__file__).resolve().parents[2] / "spiking_wm_ros" / "nodes"
+FOLDER = Path(__file__).resolve().parents[1] / "nodes"
 PACKAGE = "spiking_wm_ros.nodes"
 
 
@@ -87,6 +87,11 @@ def node_classes() -> dict[str, str]:
                 if isinstance(call, ast.Call) and ast.unparse(call.func) == "run":
                     found[path.stem] = ast.unparse(call.args[0])
     return found
+
+
+def is_managed(module: str) -> bool:
+    """True if a node has a ROS 2 lifecycle."""
+    return "ManagedNode" in _with_helpers(node_classes()[module], set())
 
 
 @cache
@@ -260,7 +265,7 @@ def _value(part: ast.expr, scope: dict[str, Any], where: str) -> Any:
         if text in SYMBOLS:
             return SYMBOLS[text]
         raise ValueError(
-            f"{where}: docs/_ext/endpoints.py cannot tell what '{text}' is: see SYMBOLS"
+            f"{where}: spiking_wm_ros/graph/endpoints.py cannot tell what '{text}' is: see SYMBOLS"
         ) from None
 
 
