@@ -29,6 +29,7 @@ from spiking_wm.runs.in_process import train
 ENV = "HalfCheetah-v5"
 DATA, UPDATES = 10_000, 600  # transitions and model updates for the comparison of model sizes
 STEPS, MEASURED = 1750, 500  # steps of complete training; number of last steps that are measured
+LEARN_EARLY = {"warmup": 1000, "learn_after": 1000}
 SECONDS = 5.0  # time of imagining
 
 
@@ -70,8 +71,8 @@ def training_speed(algorithm: str, dreaming: bool) -> float:
     """Environment steps per second of training in one process, over the last `MEASURED` steps."""
     times = {}
     short = {"steps": STEPS, "evaluate_every": 0, "checkpoint_every": 0}
-    short |= {"warmup": 1000, "learn_after": 1000, "model.first_updates": 0, "dream.halving": 0}
-    setup = resolve(algorithm, ENV, short)
+    short |= {"model.first_updates": 0, "dream.halving": 0}
+    setup = resolve(algorithm, ENV, short | LEARN_EARLY)
     with tempfile.TemporaryDirectory() as folder:
         run = Run.create(Path(folder), setup, ENV)
         learner = train(run, on_step=lambda step: times.setdefault(step, time.perf_counter()))

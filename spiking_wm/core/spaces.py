@@ -78,9 +78,14 @@ class Spaces(NamedTuple):
         Raises:
             UserError: for an action outside the space.
         """
-        action = np.asarray(action, self.action.dtype).reshape(self.action.shape)
-        if not self.action.contains(action if action.ndim else action[()]):
-            raise UserError(f"action {action} is outside {self.action}")
+        space = self.action
+        action = np.asarray(action, space.dtype).reshape(space.shape)
+        if isinstance(space, gym.spaces.Box):  # of every step; `contains` checks type and shape again
+            inside = bool(((action >= space.low) & (action <= space.high)).all())
+        else:
+            inside = space.contains(action if action.ndim else action[()])
+        if not inside:
+            raise UserError(f"action {action} is outside {space}")
         return action
 
     def env_action(self, action: Any) -> Any:
