@@ -265,7 +265,7 @@ def test_it_is_refused_in_one_line_before_nodes_start(tmp_path, arguments, told)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert done.returncode == 2 and told in done.stderr
     assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
-    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 3  # seconds of one CPU
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 6  # s; 2 to 3 where quiet
 
 
 BOX, DISCRETE = gym_spaces.Box(-1, 1, (2,), np.float32), gym_spaces.Discrete(3)
