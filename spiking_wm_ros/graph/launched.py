@@ -76,7 +76,7 @@ class _CtrlC:
 
     @contextmanager
     def kept_back(self) -> Iterator[None]:
-        """Context in which it reaches neither this process nor children, as the one that looks for GLFW."""
+        """Context in which it reaches neither this process nor its children (as one that looks for GLFW)."""
         pthread_sigmask(SIG_BLOCK, [SIGINT])
         try:
             yield

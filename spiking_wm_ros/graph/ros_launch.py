@@ -30,14 +30,16 @@ def description(name: str) -> LaunchDescription:
         )
         for a in GRAPHS[name].arguments
     ]
-    includes = [include for include in [_including()] if include]
+    include = _including()
 
     def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
-        # a source that is included twice gives the same description, and not by whom
+        # `launch` reads a source once, however often it is included: by whom is known the first time only
+        nonlocal include
+        by, include = include, None
         ctrl_c.hold()
         try:
             with ctrl_c.kept_back():
-                graph = _resolved(name, context, includes.pop() if includes else None)
+                graph = _resolved(name, context, by)
         except BaseException:
             ctrl_c.release()
             raise
