@@ -21,9 +21,9 @@ from PIL import Image
 
 import spiking_wm
 from spiking_wm.core.errors import UserError
-from spiking_wm.core.registry import agent_class
 from spiking_wm.core.storage import load
-from spiking_wm.runs.folder import Run, spaces_of
+from spiking_wm.runs.folder import Run
+from spiking_wm.runs.resuming import make_agent, spaces_of
 
 DREAM, REAL = "#7b3fa0", "#d98a00"
 RAYS = np.radians(np.arange(-90, 91, 30))  # directions of the range finders, from right to left
@@ -100,7 +100,7 @@ def film(run: Run, steps: int, horizon: int, every: int, seed: int) -> list[np.n
     """Frames of an episode, one every ``every`` steps."""
     checkpoint = run.newest()
     setup = run.config.resolve()
-    agent = agent_class(setup.agent)(setup.agent_options, spaces_of(checkpoint), setup.schedule.seed)
+    agent = make_agent(setup, spaces_of(checkpoint))
     agent.restore(load(checkpoint / "agent.safetensors")[0])
     policy = spiking_wm.load_policy(run)
     env = gym.make(run.config.env, render_mode="rgb_array", width=SIDE, height=SIDE)

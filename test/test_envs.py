@@ -12,9 +12,10 @@ from spiking_wm.core.schedule import DreamSchedule, due
 from spiking_wm.envs.copies import CopiesHere
 from spiking_wm.envs.copies_in_processes import CopiesInProcesses
 from spiking_wm.runs.config import checked
-from spiking_wm.runs.folder import Run, resume_point
+from spiking_wm.runs.folder import Run
 from spiking_wm.runs.in_process import train
 from spiking_wm.runs.learning_run import LearningRun
+from spiking_wm.runs.resuming import resume_point
 from spiking_wm.training.episodes import RunningEpisode
 from spiking_wm.training.learner import Learner
 from spiking_wm.training.session import Session

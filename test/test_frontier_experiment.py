@@ -35,6 +35,9 @@ TINY = {
     "checkpoint_every": 100,
     "batch": 16,
     "model.batch": 16,
+    "model.first_updates": 10,
+    "actor.hidden": "[16]",
+    "critic.hidden": "[16]",
 }
 
 

@@ -22,6 +22,7 @@ from spiking_wm.runs.policy_bundle import bundle_facts, load_bundle
 from spiking_wm.runs.tables import Tables
 from spiking_wm.training.learner import Learner
 from spiking_wm.training.session import Session
+from spiking_wm_ros.cli.in_process import train_from_bag
 from spiking_wm_ros.graph.specification import resolve_graph
 from test.conftest import ENV, TINY
 
@@ -346,6 +347,27 @@ def test_a_run_is_resumed_only_as_what_it_is(run, name, other):
     resolve_graph("train", given | {name: own[name]})
     with pytest.raises(UserError, match=rf"{name}:={other} is not that of the run to resume .{name}:="):
         resolve_graph("train", given | {name: other})
+
+
+@pytest.mark.parametrize("graph", ["train", "dream", "evaluate"])
+def test_other_sizes_are_refused_before_nodes_start(run, graph):
+    given = {"resume": str(run.path), "steps": "90"} if graph == "train" else {"checkpoint": str(run.path)}
+    resolve_graph(graph, given | {"actor.averaging": "0.5"})
+    with pytest.raises(UserError, match="with other options or sizes|does not fit its options"):
+        resolve_graph(graph, given | {"actor.hidden": "[7]"})
+    assert Run(run.path).config.options["actor.hidden"] != [7]
+
+
+def test_runs_of_several_copies_are_no_place_for_recordings(tmp_path):
+    given = SHORT | {"envs": 2, "env_processes": False}
+    run = start(tmp_path / "run", given, "popsan_dream")
+    train(run)
+    (tmp_path / "bag.mcap").touch()
+    with pytest.raises(UserError, match="has envs:=2"):
+        resolve_graph("dream", {"checkpoint": str(run.path), "bag": str(tmp_path)})
+    with pytest.raises(UserError, match="has envs:=2"):
+        train_from_bag(str(tmp_path), {"envs": "2", "run": str(tmp_path / "new")})
+    assert not (tmp_path / "new").exists()
 
 
 def test_the_default_algorithm_and_environment_are_another_one_too(tmp_path):

@@ -12,8 +12,9 @@ from spiking_wm.core.registry import agent_class, options_class
 from spiking_wm.core.schedule import Schedule
 from spiking_wm.core.storage import load, pack
 from spiking_wm.runs.config import options_of
-from spiking_wm.runs.folder import Run, spaces_of
+from spiking_wm.runs.folder import Run
 from spiking_wm.runs.policy_bundle import load_bundle, make_policy
+from spiking_wm.runs.resuming import spaces_of
 
 RUNS = Path(__file__).parent / "runs_0_1_0"
 WITH_CHECKPOINTS = ["dsqn", "popsan_dream", "rsnn_dream", "spiking_dt"]

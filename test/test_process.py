@@ -52,3 +52,15 @@ def test_numpy_does_not_warn_of_them():
     )
     command = [sys.executable, "-W", "error::UserWarning", "-c", compute]
     assert subprocess.check_output(command, text=True) == "True\n"
+
+
+def test_learning_does_without_the_compiler_of_torch():
+    """Its import takes as long as torch's own."""
+    learn = """
+import sys, tempfile, spiking_wm
+dream, run = {"every": 30, "after": 30, "rollouts": 8}, tempfile.mkdtemp()
+small = {"steps": 60, "warmup": 20, "learn_after": 20, "dream": dream, "model": {"first_updates": 2}}
+spiking_wm.train("popsan_dream", "InvertedPendulum-v5", run=run, progress=False, **small)
+print("torch._dynamo" in sys.modules)
+"""
+    assert subprocess.check_output([sys.executable, "-c", learn], text=True) == "False\n"

@@ -112,6 +112,15 @@ class Schedule:
         """
         return env_arguments(self.env_kwargs)
 
+    def check_one_copy(self) -> None:
+        """Check that it can be learned from recordings, which are of one robot.
+
+        Raises:
+            UserError: if there are several copies of the environment.
+        """
+        if self.envs > 1:
+            raise UserError(f"this run has envs:={self.envs}: recordings are learned from with envs:=1")
+
 
 def env_arguments(text: str) -> dict[str, Any]:
     """Arguments of an environment's constructor from YAML or JSON.

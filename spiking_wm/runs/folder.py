@@ -27,12 +27,12 @@ from spiking_wm.core.game_loop import told
 from spiking_wm.core.options import values
 from spiking_wm.core.presets import Setup
 from spiking_wm.core.spaces import Spaces
-from spiking_wm.core.storage import load, load_facts, pack
+from spiking_wm.core.storage import load, pack
 from spiking_wm.runs.config import LOCK, LOG, RunConfig, is_run, read_config, write_config
-from spiking_wm.runs.policy_bundle import check_spaces, load_bundle, pack_bundle
+from spiking_wm.runs.policy_bundle import pack_bundle
 from spiking_wm.runs.tables import Tables
 from spiking_wm.training import learner as learning
-from spiking_wm.training.episodes import episodes_of, facts_of, tensors_of
+from spiking_wm.training.episodes import facts_of, tensors_of
 from spiking_wm.training.learner import Evaluation, Learner
 
 if TYPE_CHECKING:
@@ -269,27 +269,6 @@ class Run:
         write = self.checkpoints.save_failed if failed else self.checkpoints.save
         return write(learner.step, files)
 
-    def restore(self, learner: Learner, spaces: Spaces, checkpoint: Path) -> None:
-        """Restore a learner from a checkpoint.
-
-        Raises:
-            UserError: if the checkpoint is damaged, or has another algorithm, environment or network size.
-        """
-        tensors, facts = load(checkpoint / "agent.safetensors")
-        acting = load_bundle(checkpoint / "policy.safetensors")
-        tensors_of_episodes, place = load(checkpoint / "episode.safetensors")
-        check_spaces(facts["spaces"], spaces, "checkpoint")
-        try:
-            learner.agent.restore(tensors)
-        except (KeyError, RuntimeError, ValueError) as error:
-            reason = " ".join(str(error).split())[:200]
-            raise UserError(
-                f"{checkpoint} was made by algorithm:={facts['algorithm']} with other options or sizes, or by"
-                f" another version of it ({reason}): resume it with its original options"
-            ) from None
-        episodes = episodes_of(tensors_of_episodes, facts["learner"] | place)
-        learning.restore_counters(learner, facts["learner"], acting.weights, episodes)
-
     def newest(self) -> Path:
         """The newest checkpoint.
 
@@ -313,26 +292,6 @@ def new_run_path(setup: Setup, env_name: str) -> Path:
 def bundle_of(weights: Weights, setup: Setup, spaces: Spaces, version: int) -> bytes:
     """The content of a policy bundle file."""
     return pack_bundle(weights, setup.agent, values(setup.agent_options), spaces, version)
-
-
-def resume_point(checkpoint: Path) -> dict[str, Any]:
-    """Position of the environment in a checkpoint: the arguments of `Session.resume`.
-
-    Raises:
-        UserError: if the checkpoint is missing or damaged.
-    """
-    tensors, facts = load(checkpoint / "episode.safetensors")
-    at = {name: facts[name] for name in ("step", "evaluated_at")}
-    return at | {"episodes": episodes_of(tensors, facts)}
-
-
-def spaces_of(checkpoint: Path) -> Spaces:
-    """The spaces of a checkpoint's agent.
-
-    Raises:
-        UserError: if the checkpoint is missing or damaged.
-    """
-    return Spaces.from_json(load_facts(checkpoint / "agent.safetensors")["spaces"])
 
 
 def _versions() -> dict[str, str]:

@@ -9,9 +9,10 @@ from spiking_wm.core.contract import Budget, Transition
 from spiking_wm.core.errors import UserError
 from spiking_wm.core.spaces import Spaces
 from spiking_wm.envs.make import EnvLike
-from spiking_wm.runs.folder import Run, resume_point, spaces_of
+from spiking_wm.runs.folder import Run
 from spiking_wm.runs.learning_run import LearningRun
 from spiking_wm.runs.policy_bundle import load_bundle, make_policy
+from spiking_wm.runs.resuming import resume_point, spaces_of
 from spiking_wm.training.evaluation import evaluate
 from spiking_wm.training.learner import Evaluation, Learner, Release
 from spiking_wm.training.session import Session

@@ -6,10 +6,10 @@ from pathlib import Path
 
 from spiking_wm.core.errors import UserError
 from spiking_wm.core.process import prepare_to_compute
-from spiking_wm.core.registry import agent_class
 from spiking_wm.core.spaces import Spaces
 from spiking_wm.runs.folder import Run, bundle_of
 from spiking_wm.runs.recorder import Recorder
+from spiking_wm.runs.resuming import make_agent, restore
 from spiking_wm.runs.writes import Writes
 from spiking_wm.training.learner import DreamResult, Learner, Release
 
@@ -69,13 +69,9 @@ class LearningRun(Recorder):
         options = self.setup.schedule
         prepare_to_compute(options.threads)
         try:
-            several = (options.envs,) if options.envs > 1 else ()  # agents without copies need no argument
-            agent = agent_class(self.setup.agent)(
-                self.setup.agent_options, self.spaces, options.seed, *several
-            )
-            learner = Learner(agent, options, self)
+            learner = Learner(make_agent(self.setup, self.spaces), options, self)
             if resume:
-                self.run_folder.restore(learner, self.spaces, resume)
+                restore(learner, self.spaces, resume)
         except BaseException:
             self._lock.close()
             raise

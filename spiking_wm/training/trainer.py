@@ -102,10 +102,7 @@ def take_in(
     Raises:
         UserError: if the run has several copies of the environment, or the recording is of several.
     """
-    if learner.options.envs > 1:
-        raise UserError(
-            f"this run has envs:={learner.options.envs}: recordings are learned from with envs:=1"
-        )
+    learner.options.check_one_copy()
     before: Transition | None = None
     for transition in transitions:
         goes_on = before and not before.done and transition.step == before.step + 1

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
+from spiking_wm.core.adam import Adam
 from spiking_wm.memory.normaliser import Normaliser
 from spiking_wm.memory.transitions import Replay
 from spiking_wm.world_models.ensemble import SpikingWorldModel
@@ -88,7 +89,7 @@ class Dynamics(nn.Module):
         self.change = Normaliser(observation_size)
         self.reward = Normaliser(1)
         self.network = SpikingWorldModel(observation_size, action_size, model)
-        self.optimiser = torch.optim.Adam(
+        self.optimiser = Adam(
             self.network.parameters(), model.lr, weight_decay=model.weight_decay, fused=True
         )
         self.register_buffer("threshold", torch.tensor(float(dream.threshold)))

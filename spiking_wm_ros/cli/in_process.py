@@ -53,10 +53,11 @@ def train_from_bag(bag: str, given: dict[str, str]) -> None:
     Raises:
         UserError: if there are no recordings of that environment, or for an argument of the nodes.
     """
-    from spiking_wm_ros.nodes.bag import transitions  # imports ROS
-
     folder = Path(bag_of({"bag": bag}))
     chosen = _subject(given, ("algorithm", "env", "run"))
+    chosen.setup.schedule.check_one_copy()
+    from spiking_wm_ros.nodes.bag import transitions  # imports ROS
+
     check_folder(chosen.run)
     run = Run.create(chosen.run, chosen.setup, chosen.env)
     with noting() as signals, bars() as progress:

@@ -9,6 +9,8 @@ from spiking_wm.core.options import canonical, known
 from spiking_wm.core.presets import agent_of
 from spiking_wm.core.registry import options_class
 from spiking_wm.runs.config import options_of
+from spiking_wm.runs.policy_bundle import load_bundle, make_policy
+from spiking_wm.runs.resuming import setup_of, spaces_of
 from spiking_wm_ros.graph.parts import (
     BACKEND,
     BAG,
@@ -40,7 +42,7 @@ def _evaluate(arguments: Mapping[str, str], options: Mapping[str, str]) -> Resol
     agent = options_class(agent_of(config.algorithm))
     unknown = {name: value for name, value in options.items() if not canonical(agent, name)}
     refuse(unknown, [*arguments, *known(agent)])
-    config.resolve(dict(options))  # raises for invalid values
+    config.resolve(options)  # raises for invalid values
     bridge = {
         "env": config.env,
         "env_kwargs": config.options.get("env_kwargs", ""),
@@ -50,6 +52,8 @@ def _evaluate(arguments: Mapping[str, str], options: Mapping[str, str]) -> Resol
         "clock": arguments["clock"] == "true",
     }
     bundle, changed = checkpoint / "policy.safetensors", yaml.safe_dump(dict(options)) if options else ""
+    if options:  # refused here rather than by the policy
+        make_policy(load_bundle(bundle), spaces_of(checkpoint), options)
     nodes = [
         NodeSpec("bridge", bridge),
         NodeSpec("policy", {"bundle": str(bundle), "changed": changed} | runs_on),
@@ -59,14 +63,16 @@ def _evaluate(arguments: Mapping[str, str], options: Mapping[str, str]) -> Resol
 
 def _dream(arguments: Mapping[str, str], options: Mapping[str, str]) -> ResolvedGraph:
     checkpoint, run, config = newest_of(arguments)
-    setup = config.resolve(dict(options))
+    setup, bag = setup_of(config, options, checkpoint), bag_of(arguments)
+    if bag:
+        setup.schedule.check_one_copy()
     named = {
         "algorithm": setup.algorithm,
         "env": config.env,
         "run": str(run),
         "resume": str(checkpoint),
         "mode": "once",
-        "bag": bag_of(arguments),
+        "bag": bag,
         "rollouts": number(arguments, "rollouts", int),
         "updates": number(arguments, "updates", int),
         "seconds": number(arguments, "seconds"),

@@ -7,7 +7,10 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import yaml
@@ -50,7 +53,8 @@ class Processes:
         self.hung: set[str] = set()
         try:
             for node in resolved.nodes:
-                self._children[node.executable] = self._start(node, resolved)
+                with _signals_later():  # none may come between the start and the entry
+                    self._children[node.executable] = self._start(node, resolved)
         except BaseException:  # Ctrl-C, too
             self.__exit__()
             raise
@@ -109,6 +113,27 @@ class Processes:
                     f"warning: {name} did not end within {patience(name):g} s: it is killed", file=sys.stderr
                 )
                 self._children[name].kill()
+
+
+@contextmanager
+def _signals_later() -> Iterator[None]:
+    """Context at whose end signals are handled that came meanwhile; their handlers may raise exceptions."""
+    came: list[int] = []
+    # what is ignored stays ignored, in nodes too; and only the main thread handles signals
+    handled = {
+        n: h for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) if callable(h := signal.getsignal(n))
+    }
+    if threading.current_thread() is not threading.main_thread():
+        handled = {}
+    for number in handled:
+        signal.signal(number, lambda number, _: came.append(number))
+    try:
+        yield
+    finally:
+        for number, handler in handled.items():
+            signal.signal(number, handler)
+        for number in came:
+            signal.raise_signal(number)
 
 
 def patience(name: str) -> float:

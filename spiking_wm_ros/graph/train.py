@@ -17,6 +17,7 @@ from spiking_wm.envs.battery import BATTERIES, NONE
 from spiking_wm.envs.make import check_env, make_env
 from spiking_wm.runs.config import checked, done, has_begun, options_of
 from spiking_wm.runs.folder import new_run_path
+from spiking_wm.runs.resuming import setup_of
 from spiking_wm_ros.graph.parts import (
     BACKEND,
     CLOCK,
@@ -63,7 +64,7 @@ def subject(arguments: ChainMap[str, str], options: Mapping[str, str]) -> Subjec
         checkpoint, run, config = checkpoint_of(arguments, "resume")
         own = {"algorithm": config.algorithm, "env": config.env, "run": str(run)}
         _check_same(arguments.maps[0], own)
-        setup = checked(config.resolve(dict(options)))
+        setup = checked(setup_of(config, options, checkpoint))
         if done(checkpoint, setup.schedule):
             raise UserError(
                 f"{run} has done its {setup.schedule.steps} steps: give a larger steps:=, or read its report,"

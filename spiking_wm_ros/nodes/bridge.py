@@ -23,7 +23,7 @@ from spiking_wm.core.options import group, option
 from spiking_wm.core.schedule import EvaluationSchedule, env_arguments
 from spiking_wm.energy.battery import BatteryOptions
 from spiking_wm.envs.battery import BATTERIES, NONE
-from spiking_wm.runs.folder import resume_point
+from spiking_wm.runs.resuming import resume_point
 from spiking_wm.training.pending import Pending
 from spiking_wm.training.session import Session
 from spiking_wm_ros.nodes import qos

@@ -20,7 +20,8 @@ from spiking_wm.core.presets import Setup, agent_of
 from spiking_wm.core.registry import options_class
 from spiking_wm.core.schedule import Schedule
 from spiking_wm.core.spaces import Spaces
-from spiking_wm.runs.folder import Run, spaces_of
+from spiking_wm.runs.folder import Run
+from spiking_wm.runs.resuming import spaces_of
 from spiking_wm.training.learner import DREAMING, DreamResult
 from spiking_wm_ros.nodes import qos
 from spiking_wm_ros.nodes.dream_goals import DreamGoals

@@ -28,6 +28,10 @@ def ip(*arguments: str, inside: int | None = None) -> None:
     subprocess.run((*there, "ip", *arguments), check=True)
 
 
+def _state(device: str) -> str:
+    return subprocess.check_output(("ip", "-brief", "link", "show", device), text=True)
+
+
 @contextmanager
 def network_of_our_own():
     """This thread, and all that it starts, in a network where only ``here`` is, one end of a cable."""
@@ -57,6 +61,8 @@ def elsewhere(*command: str):
         while theirs.stat().st_ino == ours:
             time.sleep(0.01)
         ip("link", "set", "there", "netns", str(there.pid))
+        while "LOWER_UP" not in _state("here"):  # who starts before that would never use this cable
+            time.sleep(0.01)
         yield there
     finally:
         there.terminate()

@@ -3,6 +3,8 @@
 import os
 import signal
 import time
+from collections.abc import Callable
+from functools import cache
 
 import pytest
 import torch
@@ -24,20 +26,17 @@ from spiking_wm.training.session import Session
 from spiking_wm_ros.graph.processes import Processes
 from spiking_wm_ros.graph.specification import resolve_graph
 from spiking_wm_ros.nodes import qos
-from test.conftest import ENV, SMALL, tiny_dt
+from test.conftest import ENV, SMALL, TINY, tiny_dt
 from test.ros.graph import client, kill_child, run_to_end, wait_for_end
 from test.test_training import assert_same_state, final_state
 
-# a policy whose decisions depend on the observation alone, and two that remember the episode
-WITHOUT_AND_WITH_MEMORY = pytest.mark.parametrize(
-    ("algorithm", "env"),
-    [
-        ("popsan_dream", ENV),
-        ("dsqn_dream", "minatar/Breakout-v0"),
-        ("rsnn_dream", "PongRam-v0"),
-        ("spiking_wm", "dm_control/cartpole-swingup-v0"),
-    ],
-)
+# policies whose decisions depend on the observation alone, and two that remember the episode
+WITHOUT_AND_WITH_MEMORY = {
+    "popsan_dream": ENV,
+    "dsqn_dream": "minatar/Breakout-v0",
+    "rsnn_dream": "PongRam-v0",
+    "spiking_wm": "dm_control/cartpole-swingup-v0",
+}
 
 
 def start(path, options: dict, **given) -> Processes:
@@ -59,14 +58,32 @@ def when_it_can_dream(made) -> None:
     made.until(lambda: any(dreamer_figures(m).get("can_dream") == "True" for m in heard))
 
 
-@WITHOUT_AND_WITH_MEMORY
-def test_the_graph_learns_bit_for_bit_what_one_process_learns(tmp_path, tiny, algorithm, env):
-    tiny = SMALL[algorithm](tiny)
-    train(Run.create(tmp_path / "one", resolve(algorithm, env, tiny), env))
-    run_to_end("train", tiny | {"run": tmp_path / "graph", "algorithm": algorithm, "env": env})
-    assert_same_state(final_state(Run(tmp_path / "one")), final_state(Run(tmp_path / "graph")))
-    one, graph = (Run(tmp_path / name).table("evaluations") for name in ("one", "graph"))
-    assert [row["returns"] for row in one] == [row["returns"] for row in graph] != []
+@pytest.fixture(scope="module")
+def in_one_process(tmp_path_factory) -> Callable[[str], Run]:
+    """Runs of algorithms that one process has trained to the end."""
+
+    @cache
+    def of(algorithm: str) -> Run:
+        env = WITHOUT_AND_WITH_MEMORY[algorithm]
+        setup = resolve(algorithm, env, SMALL[algorithm](TINY))
+        run = Run.create(tmp_path_factory.mktemp(algorithm), setup, env)
+        train(run)
+        return run
+
+    return of
+
+
+def assert_same_run(found: Run, expected: Run) -> None:
+    assert_same_state(final_state(found), final_state(expected))
+    returns = [[row["returns"] for row in run.table("evaluations")] for run in (found, expected)]
+    assert returns[0] == returns[1] != []
+
+
+@pytest.mark.parametrize("algorithm", ["popsan_dream", "spiking_wm"])
+def test_the_graph_learns_bit_for_bit_what_one_process_learns(tmp_path, algorithm, in_one_process):
+    named = {"run": tmp_path, "algorithm": algorithm, "env": WITHOUT_AND_WITH_MEMORY[algorithm]}
+    run_to_end("train", SMALL[algorithm](TINY) | named)
+    assert_same_run(Run(tmp_path), in_one_process(algorithm))
 
 
 def test_the_last_step_is_learned_from_where_no_evaluation_follows(tmp_path, tiny):
@@ -249,18 +266,17 @@ def test_evaluate_takes_options_of_the_algorithm(tmp_path, tiny, capfd):
         resolve_graph("evaluate", {"checkpoint": str(tmp_path), "target_return": "much"})
 
 
-@WITHOUT_AND_WITH_MEMORY
-def test_killed_in_the_middle_it_goes_on_as_if_nothing_had_been(tmp_path, tiny, algorithm, env):
-    tiny = SMALL[algorithm](tiny)
-    train(Run.create(tmp_path / "whole", resolve(algorithm, env, tiny), env))
-    halves = tmp_path / "halves"
-    with start(halves, tiny, algorithm=algorithm, env=env) as processes:
-        while not (halves / "checkpoints").exists() or not Run(halves).checkpoints.all():
+@pytest.mark.parametrize("algorithm", WITHOUT_AND_WITH_MEMORY)
+def test_killed_in_the_middle_it_goes_on_as_if_nothing_had_been(tmp_path, algorithm, in_one_process):
+    named = {"algorithm": algorithm, "env": WITHOUT_AND_WITH_MEMORY[algorithm]}
+    with start(tmp_path, SMALL[algorithm](TINY) | named) as processes:
+        while not (tmp_path / "checkpoints").exists() or not Run(tmp_path).checkpoints.all():
+            assert not processes.ended()
             time.sleep(0.01)
         for child in processes._children.values():
             os.kill(child.pid, signal.SIGKILL)
-    run_to_end("train", {"resume": halves})
-    assert_same_state(final_state(Run(tmp_path / "whole")), final_state(Run(halves)))
+    run_to_end("train", {"resume": tmp_path})
+    assert_same_run(Run(tmp_path), in_one_process(algorithm))
 
 
 def test_sigterm_saves_and_ends_cleanly_within_five_seconds(tmp_path, tiny, capfd):

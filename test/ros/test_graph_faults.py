@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from spiking_wm_ros.cli.signals import Stopped, heeding, stop
+from spiking_wm_ros.graph.processes import Processes
+from spiking_wm_ros.graph.specification import resolve_graph
 from test.conftest import TINY
 from test.ros.graph import children
 from test.test_command_faults import HANGS, ROOT, ignoring, loads, until
@@ -81,6 +84,23 @@ def test_a_learner_that_is_killed_ends_training_with_its_reason(tmp_path):
     assert process.returncode == 2 and "the learner process was killed (SIGKILL" in errors
     assert errors.splitlines()[-1].endswith(f"go on by ./swm train resume:={run}")
     assert loads(run)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_node_is_ended_whose_start_a_signal_meets(tmp_path, monkeypatch, number, capfd):
+    resolved = resolve_graph("train", {"run": str(tmp_path / "run")})
+    start, started = subprocess.Popen, []
+
+    def start_and_signal(*args, **options) -> subprocess.Popen:
+        started.append(start(*args, **options))
+        signal.raise_signal(number)
+        return started[-1]
+
+    monkeypatch.setattr(subprocess, "Popen", start_and_signal)
+    with heeding(stop), pytest.raises(Stopped):
+        Processes(resolved)
+    assert len(started) == 1 and started[0].returncode is not None
+    assert capfd.readouterr().err == ""
 
 
 STAGES = {

@@ -16,6 +16,7 @@ from spiking_wm.agents.dqn.network import QNetwork
 from spiking_wm.agents.dqn.options import Options
 from spiking_wm.agents.dqn.policy import QPolicy
 from spiking_wm.core import contract
+from spiking_wm.core.adam import Adam
 from spiking_wm.core.contract import Budget, DreamProgress, Metrics, Transition, Weights
 from spiking_wm.core.devices import learning_device
 from spiking_wm.core.process import products_in_bfloat16
@@ -48,9 +49,7 @@ class Agent(contract.Agent):
             self.network = network.to(self._device)
             self.target = copy.deepcopy(self.network).requires_grad_(False)
             self.dynamics = Dynamics(count, options).to(self._device) if options.world_model else None
-        self.optimiser = torch.optim.Adam(
-            self.network.parameters(), options.lr, eps=options.adam_epsilon, fused=True
-        )
+        self.optimiser = Adam(self.network.parameters(), options.lr, eps=options.adam_epsilon, fused=True)
         dtype = torch.uint8 if spaces.observation.dtype == np.uint8 else torch.float32
         replay = options.replay
         self.replay = Frames(replay.size, shape, dtype, replay.stacked, replay.file, self._device, envs)

@@ -7,6 +7,7 @@ from torch import Generator, Tensor, nn
 from spiking_wm.agents.dqn.latent_model import LatentModel
 from spiking_wm.agents.dqn.network import QNetwork
 from spiking_wm.agents.dqn.options import Options
+from spiking_wm.core.adam import Adam
 from spiking_wm.core.contract import Metrics
 from spiking_wm.memory.frames import Frames
 
@@ -26,7 +27,7 @@ class Dynamics(nn.Module):
         self.options = options
         network, model = options.network, options.model
         self.model = LatentModel(network.hidden, actions, model.neurons, network.ticks)
-        self.optimiser = torch.optim.Adam(self.model.parameters(), model.lr, fused=True)
+        self.optimiser = Adam(self.model.parameters(), model.lr, fused=True)
 
     def learn(self, network: QNetwork, frames: Frames, generator: Generator) -> Metrics:
         """One update from transitions that are not held out."""

@@ -10,6 +10,7 @@ from spiking_wm.agents.popsan.critics import CRITICS
 from spiking_wm.agents.popsan.network import PopSAN
 from spiking_wm.agents.popsan.noise import NOISE, Noise
 from spiking_wm.agents.popsan.options import Options
+from spiking_wm.core.adam import Adam
 
 
 class Proxy(nn.Sequential):
@@ -50,8 +51,8 @@ class TD3(nn.Module):
         self.averaged_actor = copy.deepcopy(actor) if options.actor.averaging < 1 else None
         acting = [*self.actor.parameters(), *self.noise.parameters()]
         self.optimisers: dict[str, torch.optim.Optimizer] = {
-            "actor": torch.optim.Adam(acting, options.actor.lr, (options.actor.beta1, 0.999), fused=True),
-            "critic": torch.optim.Adam(
+            "actor": Adam(acting, options.actor.lr, (options.actor.beta1, 0.999), fused=True),
+            "critic": Adam(
                 self.critic.parameters(), options.critic.lr, (options.critic.beta1, 0.999), fused=True
             ),
         }
@@ -59,7 +60,7 @@ class TD3(nn.Module):
         if options.proxy.target:
             self.target_actor = make_proxy(observation_size, action_size, options.actor.hidden)
             parameters = self.target_actor.parameters()
-            self.optimisers["proxy"] = torch.optim.Adam(parameters, options.proxy.lr, fused=True)
+            self.optimisers["proxy"] = Adam(parameters, options.proxy.lr, fused=True)
         else:
             self.target_actor = copy.deepcopy(self.actor)
         self.updates = 0

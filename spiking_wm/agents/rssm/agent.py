@@ -16,6 +16,7 @@ from spiking_wm.agents.rssm.policy import RSSMPolicy, acting_part, state_from_te
 from spiking_wm.agents.rssm.world_model import WorldModel
 from spiking_wm.core import contract
 from spiking_wm.core.actions import Actions
+from spiking_wm.core.adam import Adam
 from spiking_wm.core.contract import Budget, DreamProgress, Metrics, Transition, Weights, memory_of
 from spiking_wm.core.devices import learning_device
 from spiking_wm.core.exploration import Exploration
@@ -272,5 +273,5 @@ def _renamed(weights: Mapping[str, Tensor]) -> Weights:
     return {present(name): value for name, value in weights.items()}
 
 
-def _adam(module: torch.nn.Module, rate: float, epsilon: float) -> torch.optim.Adam:
-    return torch.optim.Adam(module.parameters(), rate, eps=epsilon, fused=True)
+def _adam(module: torch.nn.Module, rate: float, epsilon: float) -> Adam:
+    return Adam(module.parameters(), rate, eps=epsilon, fused=True)

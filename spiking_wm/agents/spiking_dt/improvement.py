@@ -12,6 +12,7 @@ from spiking_wm.agents.spiking_dt.decider import Decider
 from spiking_wm.agents.spiking_dt.experience import Segments
 from spiking_wm.agents.spiking_dt.network import LocalHead
 from spiking_wm.agents.spiking_dt.options import Options
+from spiking_wm.core.adam import AdamW
 from spiking_wm.core.contract import Metrics
 
 
@@ -38,9 +39,7 @@ class Improvement:
         self.average.normaliser = decider.normaliser
         # separate ones, since gradients of imitation and of PPO differ in size
         self.imitation, self.online = (
-            torch.optim.AdamW(
-                decider.parameters(), rate, weight_decay=options.optimiser.weight_decay, fused=True
-            )
+            AdamW(decider.parameters(), rate, weight_decay=options.optimiser.weight_decay, fused=True)
             for rate in (options.imitation.lr, options.online.lr)
         )
         self.local = LocalHead(decider.network.head, options.imitation.local_head)
