@@ -20,13 +20,13 @@ from spiking_wm.agents.rsnn.games import Games
 from spiking_wm.core.presets import resolve
 from spiking_wm.core.process import prepare_to_compute
 
-ENV, GAMES = "PongRam-v0", 40
+ENV, GAMES, LEAST = "PongRam-v0", 40, 4  # games of all realisations; of each at least
 
 
 def steps_per_s(algorithm: str, seeds: int, given: dict, console: Console) -> float:
     """Agent steps per second, over all realisations, after a few games of warm-up."""
     games = Games(ENV, resolve(algorithm, ENV, given), range(seeds))
-    played = max(4, GAMES // seeds)
+    played = max(LEAST, GAMES // seeds)
     for _ in range(2):
         games.play()
     began = time.perf_counter()

@@ -31,12 +31,12 @@ def main() -> None:
     run = spiking_wm.train(
         "popsan_dream",
         Reach,
-        steps=1500,
-        evaluation={"every": 750, "episodes": 5},
+        steps=1000,
+        evaluation={"every": 500, "episodes": 5},
         actor={"hidden": [32, 32]},
         critic={"hidden": [64, 64]},
-        warmup=300,
-        learn_after=300,
+        warmup=200,
+        learn_after=200,
     )
     first, *_, last = run.evaluations
     print(f"mean return before {first.mean:.1f}, after {last.mean:.1f}")

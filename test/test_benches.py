@@ -31,7 +31,7 @@ SHORTER = {
     "popsan": "bench.DATA, bench.STEPS, bench.UPDATES, bench.MEASURED, bench.SECONDS = 1260, 260, 1, 20, 0.1;"
     f"bench.LEARN_EARLY = {_EARLY | _SMALL}",
     "ros": "bench.ROUNDS, bench.PINGS = 1, 300",
-    "rsnn": "bench.GAMES = 4",
+    "rsnn": "bench.GAMES = bench.LEAST = 1",
     "spiking_dt": "bench.TURNS, bench.UPDATES, bench.DECISIONS = 1, 1, 5",
     "rssm": f"bench.TURNS = 1; {_LESS}",
 }

@@ -290,16 +290,15 @@ def test_a_change_is_on_the_page_within_a_second_and_the_page_outlives_the_graph
         assert min(took) < 1.0  # a crowded machine may take longer; the figures are in the README
         made.node.destroy_publisher(publisher)
 
-        for again in ({}, {"resume": tmp_path / "run"}):  # the graph comes, goes and comes again
-            with start(tmp_path / "run", endless(tiny), **again):
-                until(driver, lambda d: "(gone)" not in text(d) and step_of(d) > 60)
-            until(driver, lambda d: "policy (gone)" in text(d))
+        with start(tmp_path / "run", endless(tiny)):  # the graph comes and goes
+            until(driver, lambda d: "(gone)" not in text(d) and step_of(d) > 60)
+        until(driver, lambda d: "policy (gone)" in text(d))
 
         send(watching, "viewer", 9)  # and so does the viewer itself
         watching._children["viewer"].wait()
         with (
             Processes(resolve_graph("view", {"viewer_port": str(port)})),
-            start(tmp_path / "on", endless(tiny)),
+            start(tmp_path / "run", endless(tiny), resume=tmp_path / "run"),
         ):
             until(driver, lambda d: "(gone)" not in text(d) and step_of(d) > 60, 60)
 
