@@ -1,27 +1,20 @@
 """Environments of every kind: what they return is learned from as it is, or refused in one line."""
 
 import os
-import resource
 import subprocess
 import sys
 from pathlib import Path
 
-import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium import spaces as gym_spaces
-from hypothesis import given
-from hypothesis import strategies as st
 
 import spiking_wm
-from spiking_wm.agents import TAKES, check_spaces
 from spiking_wm.core.actions import Actions
 from spiking_wm.core.errors import UserError
 from spiking_wm.core.files import newest_checkpoint
 from spiking_wm.core.flat_spaces import actions, observations
 from spiking_wm.core.game_loop import LONGEST, begin, limit_of, play, take_step
-from spiking_wm.core.presets import resolve
-from spiking_wm.core.registry import agent_class
 from spiking_wm.core.spaces import Spaces
 from spiking_wm.core.storage import load
 from spiking_wm.envs.camera import Camera
@@ -31,7 +24,7 @@ from spiking_wm.training.episodes import RunningEpisode
 from spiking_wm.training.evaluation import evaluate
 from spiking_wm.training.session import Session
 from test import environments
-from test.environments import Alone, Case, Forgetful, ManyChoices, NamedValues, NoLimit, Pairs, ReusedBuffer
+from test.environments import Alone, Case, Forgetful, ManyChoices, NoLimit, ReusedBuffer
 
 ROOT = Path(__file__).resolve().parents[1]
 SHORT = {
@@ -160,158 +153,6 @@ def test_actions_of_whole_numbers_are_rounded():
     given = spaces.env_action(np.array([174.6], np.float32))
     assert (given, given.dtype) == ([175], np.uint8)
     assert Spaces.from_json(spaces.to_json()).env_action(np.array([174.6], np.float32)) == [175]
-
-
-# --- what is refused ---
-
-FAILS_BEFORE = {
-    "NoRange": "whose value 1 has no range",
-    "Unbounded": "finite low and high",
-    "NoActions": "which hold nothing",
-    "NothingSeen": "which hold nothing",
-    "TooManyNumbers": "of 1000000000 values",
-    "ManyChoices": "not observations of shape (5,) (float32) and actions 6 combinations of MultiDiscrete",
-    "TooManyChoices": "have 10000 combinations, at most 1024",
-    "TupleAction": "wrap it to take Box, Discrete, MultiDiscrete or MultiBinary",
-    "ChannelsFirst": "popsan takes vectors",
-    "SpacesFail": "RuntimeError: not connected",
-    "NegativePeriod": "dt -0.02, which gives no control period",
-    "PeriodFails": "a dt that fails: RuntimeError: no clock",
-    "TextPictures": "render_fps 'fast'",
-    "NeedsArgument": "'length'",
-    "OutsideNumber": "observation is -1, outside Discrete(7)",
-    "Alone": "port busy; it is the second one, for evaluations: env_alone:=true does without",
-}
-
-
-@pytest.mark.parametrize("case", FAILS_BEFORE)
-def test_what_does_not_fit_is_refused_before_anything_is_learned(tmp_path, case):
-    with pytest.raises(UserError) as refused:
-        train(case, tmp_path / "run")
-    assert FAILS_BEFORE[case] in str(refused.value) and "\n" not in str(refused.value)
-    assert not (tmp_path / "run").exists()
-
-
-FAILS_LATE = {
-    "NanReward": "the reward of step 64 is nan in CaseNanReward-v0",
-    "InfiniteReward": "the reward of step 64 is inf in CaseInfiniteReward-v0",
-    "NoneReward": "step() of CaseNoneReward-v0 must return",
-    "TextReward": "the reward is '1.0' (step 64)",
-    "WideReward": "step() of CaseWideReward-v0",
-    "StepRaises": "step() of CaseStepRaises-v0 fails: RuntimeError: motor 3 is hot",
-    "Exits": "step() of CaseExits-v0 fails: SystemExit",
-    "ResetRaises": "reset() of CaseResetRaises-v0 fails: OSError: port gone",
-    "NoInfo": "step() of CaseNoInfo-v0",
-    "NoFlag": "terminated is None (step 64)",
-}
-
-
-@pytest.mark.parametrize("case", FAILS_LATE)
-def test_an_environment_that_fails_leaves_one_line_a_traceback_and_a_checkpoint(tmp_path, case):
-    with pytest.raises(UserError) as failed:
-        train(case, tmp_path / "run", evaluation_every=0)
-    assert FAILS_LATE[case] in str(failed.value) and "\n" not in str(failed.value)
-    assert newest_loads(tmp_path / "run") == {"StepRaises": 65, "Exits": 65, "ResetRaises": 49}.get(case, 64)
-    if "fails" in FAILS_LATE[case]:
-        assert "test/environments.py" in (tmp_path / "run" / "log.txt").read_text()
-
-
-def test_four_values_of_a_step_are_told_what_is_missing(tmp_path):
-    with pytest.raises(UserError, match=r"step\(\) of CaseOldApi-v0.* \(observation, reward, terminated"):
-        train("OldApi", tmp_path / "run")
-
-
-def test_an_environment_that_cannot_be_closed_fails_after_everything_is_saved(tmp_path):
-    with pytest.raises(
-        UserError, match=r"close\(\) of CaseCloseRaises-v0 fails: RuntimeError: port is stuck"
-    ):
-        train("CloseRaises", tmp_path / "run")
-    assert newest_loads(tmp_path / "run") == 100
-    with pytest.raises(UserError, match="motor 3 is hot"):  # not what comes after it
-        spiking_wm.evaluate(tmp_path / "run", episodes=1, env=environments.NothingWorks)
-
-
-FAR_KERNELS = [
-    f"network.{name}:=[{value}]" for name, value in (("channels", 4), ("kernels", 12), ("strides", 1))
-]
-
-
-@pytest.mark.parametrize(
-    ("arguments", "told"),
-    [
-        (["env:=CartPole-v1"], "popsan takes vectors and bounded continuous actions"),
-        ([f"env:={id_of('Unbounded')}"], "finite low and high"),
-        ([f"env:={id_of('NeedsArgument')}"], "give its arguments as env_kwargs:='{name: value}'"),
-        ([f"env:={id_of('NeedsArgument')}", "env_kwargs:=[2]"], "env_kwargs:=[2] is no mapping"),
-        ([f"env:={id_of('Case')}", "env_alone:=true", "evaluation.every:=5"], "evaluation.every:=0"),
-        (["--in-process", f"env:={id_of('Unbounded')}"], "finite low and high"),
-        (
-            ["algorithm:=dsqn", "env:=minatar/Breakout-v0", *FAR_KERNELS],
-            "pictures of 10 x 10 are too small for network.kernels:=[12]",
-        ),
-    ],
-)
-def test_it_is_refused_in_one_line_before_nodes_start(tmp_path, arguments, told):
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    command = [sys.executable, "-W", "ignore", "-m", "spiking_wm_ros.cli", "train", "algorithm:=popsan"]
-    environment = os.environ | {"PYTHONPATH": f"{ROOT}:{os.environ.get('PYTHONPATH', '')}"}
-    done = subprocess.run(
-        [*command, *arguments, f"run:={tmp_path / 'run'}"],
-        capture_output=True,
-        text=True,
-        cwd=tmp_path,
-        env=environment,
-    )
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    assert done.returncode == 2 and told in done.stderr
-    assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
-    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 6  # s; 2 to 3 where quiet
-
-
-BOX, DISCRETE = gym_spaces.Box(-1, 1, (2,), np.float32), gym_spaces.Discrete(3)
-SEEN = {
-    "vector": gym_spaces.Box(-1, 1, (4,), np.float32),
-    "matrix": gym_spaces.Box(-1, 1, (4, 4), np.float32),
-    "grey picture": gym_spaces.Box(0, 255, (64, 64), np.uint8),
-    "picture": gym_spaces.Box(0, 255, (64, 64, 3), np.uint8),
-    "float picture": gym_spaces.Box(0, 1, (64, 64, 3), np.float32),
-}
-DONE = {
-    "box": BOX,
-    "discrete": DISCRETE,
-    "matrix": gym_spaces.Box(-1, 1, (2, 2), np.float32),
-    "unbounded": gym_spaces.Box(-np.inf, 1, (2,), np.float32),
-}
-ALGORITHM = {
-    "dqn": "dsqn",
-    "popsan": "popsan",
-    "rsnn": "rsnn",
-    "rssm": "spiking_wm",
-    "spiking_dt": "spiking_dt",
-}
-
-
-@pytest.mark.parametrize("agent", TAKES)
-def test_what_an_agent_is_said_to_take_is_what_it_takes(agent):
-    options = {"dataset": ""} if agent == "spiking_dt" else {}
-    setup = resolve(ALGORITHM[agent], "CartPole-v1", options)
-    assert setup.agent == agent
-    for seen, observation in SEEN.items():
-        for done, action in DONE.items():
-            spaces = Spaces(observation, action, 0.02)
-            try:
-                made = agent_class(agent)
-                if agent == "rsnn":  # its policy leaves the check to the agent
-                    made(setup.agent_options, spaces, 0)
-                else:
-                    made.policy_class(setup.agent_options, spaces)
-                takes = True
-            except UserError:
-                takes = False
-            assert TAKES[agent].fit(spaces) is takes, (seen, done)
-            if not takes:
-                with pytest.raises(UserError, match="takes"):
-                    check_spaces(agent, spaces)
 
 
 # --- limits, arguments, instances ---
@@ -449,85 +290,3 @@ def test_a_data_set_of_minaris_server_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)  # also where it is installed
     with pytest.raises(UserError, match=r"pip install 'minari\[hf\]'"):
         load_demonstrations("mujoco/hopper/medium-v0")
-
-
-# --- at random ---
-
-small = st.integers(1, 3)
-leaves = st.one_of(
-    st.lists(small, min_size=1, max_size=2).map(
-        lambda shape: gym_spaces.Box(-1, 1, tuple(shape), np.float32)
-    ),
-    small.map(lambda n: gym_spaces.Box(0, 255, (n,), np.uint8)),
-    small.map(lambda n: gym_spaces.Box(n, 7, (n,), np.uint8)),
-    st.tuples(small, st.integers(-2, 2)).map(lambda given: gym_spaces.Discrete(given[0], start=given[1])),
-    st.lists(small, min_size=1, max_size=3).map(gym_spaces.MultiDiscrete),
-    small.map(gym_spaces.MultiBinary),
-)
-keys = st.text("abc", min_size=1, max_size=3)
-nested = st.recursive(
-    leaves,
-    lambda parts: st.one_of(
-        st.dictionaries(keys, parts, min_size=1, max_size=3).map(lambda d: gym_spaces.Dict(list(d.items()))),
-        st.lists(parts, min_size=1, max_size=3).map(gym_spaces.Tuple),
-    ),
-    max_leaves=6,
-)
-
-
-@given(space=nested, seed=st.integers(0, 1000))
-def test_every_observation_space_is_flattened_alike_wherever_it_goes(space, seed):
-    spaces = Spaces(observations(space), actions(DISCRETE), 0.02)
-    again = Spaces.from_json(spaces.to_json())
-    assert again.to_json() == spaces.to_json()
-    space.seed(seed)
-    seen = space.sample()
-    flat = spaces.check_observation(seen)
-    assert flat.shape == spaces.observation.shape and spaces.observation.contains(flat)
-    np.testing.assert_array_equal(again.check_observation(seen), flat)
-    np.testing.assert_array_equal(spaces.check_observation(flat), flat)
-
-
-@given(sizes=st.lists(st.integers(1, 4), min_size=1, max_size=4), seed=st.integers(0, 1000))
-def test_every_combination_is_one_action(sizes, seed):
-    space = actions(gym_spaces.MultiDiscrete(sizes))
-    space.seed(seed)
-    assert space.n == np.prod(sizes) and space.source.contains(space.convert(space.sample()))
-    assert len({tuple(space.convert(k)) for k in range(space.n)}) == space.n
-
-
-@given(
-    reward=st.one_of(
-        st.floats(),
-        st.integers(-(10**9), 10**9),
-        st.floats(width=32).map(np.float32),
-        st.floats().map(lambda x: np.array([x])),
-        st.text(max_size=3),
-        st.none(),
-        st.lists(st.floats(), max_size=2),
-        st.binary(max_size=2),
-        st.complex_numbers(),
-    )
-)
-def test_a_reward_is_a_finite_number_or_refused(reward):
-    env = Case()
-    env.reset(seed=0)
-    env.reward = lambda: reward
-    number = reward.item() if isinstance(reward, np.ndarray) else reward
-    good = isinstance(number, int | float | np.floating) and np.isfinite(number)
-    if good:
-        assert take_step(env, None, np.zeros(1, np.float32)).reward == number
-    else:
-        with pytest.raises(UserError, match="reward"):
-            take_step(env, None, np.zeros(1, np.float32), number=3)
-
-
-def test_flattening_is_gymnasiums():
-    for env in (NamedValues(), Pairs()):
-        env.reset(seed=1)
-        seen = env.observe()
-        ours = env.observation_space
-        if isinstance(ours, gym_spaces.Dict):
-            ours = gym_spaces.Dict(dict(sorted(ours.spaces.items())))
-        expected = gym.spaces.flatten(ours, seen)
-        np.testing.assert_array_equal(observations(env.observation_space).convert(seen), np.float32(expected))

@@ -13,7 +13,8 @@ from spiking_wm.runs.in_process import train
 from spiking_wm_ros.graph.specification import resolve_graph
 from test.conftest import TINY, tiny_dqn
 from test.ros.graph import run_to_end
-from test.test_environments import FAILS_LATE, id_of, newest_loads
+from test.test_environments import id_of, newest_loads
+from test.test_environments_refused import FAILS_LATE
 from test.test_training import assert_same_state, final_state
 
 SMALL = TINY | {"actor_hidden": "[16]", "critic_hidden": "[16]"}
