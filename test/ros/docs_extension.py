@@ -9,3 +9,4 @@ from spiking_wm_ros.graph import endpoints as endpoints
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "docs" / "_ext"))
 reference = importlib.import_module("reference")
+reference_ros = importlib.import_module("reference_ros")

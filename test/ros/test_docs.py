@@ -20,7 +20,7 @@ from spiking_wm.core.schedule import Schedule
 from spiking_wm.energy.battery import BatteryOptions
 from spiking_wm.energy.phases import DreamBounds, PhaseOptions
 from spiking_wm_ros.graph.specification import GRAPHS
-from test.ros.docs_extension import ROOT, endpoints, reference
+from test.ros.docs_extension import ROOT, endpoints, reference, reference_ros
 
 PAGES = [
     ROOT / "README.md",
@@ -185,7 +185,7 @@ def test_services_and_actions_that_the_pages_name_exist():
     nodes = "|".join(endpoints.node_classes())
     for page in PAGES:
         named = set(re.findall(rf"`/?((?:{nodes})/\w+)`", page.read_text()))
-        assert named <= set(reference.services()), page
+        assert named <= set(reference_ros.services()), page
 
 
 @pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md"])
