@@ -52,11 +52,17 @@ class Watch:
         def moves() -> bool:
             return self.moves() and self.wheels() > faster_than
 
-        for _ in range(3):
-            self.made.until(lambda: moves() or "no command" in self.status["gate"].message)
+        def stopped() -> bool:
+            return "no command" in self.status["gate"].message or "is gone" in self.status["manager"].message
+
+        for _ in range(20):
+            self.made.until(lambda: moves() or stopped())
             if moves():
                 return
-            assert self.ask("gate/resume").success
+            if "is gone" in self.status["manager"].message:  # it was not: it has not answered for seconds
+                assert self.ask("manager/bring_up").success
+                self.made.until(lambda: "are active" in self.status["manager"].message)
+            self.ask("gate/resume")
             del self.status["gate"]
         raise AssertionError("the gate trips over and over")
 

@@ -28,8 +28,9 @@ def ip(*arguments: str, inside: int | None = None) -> None:
     subprocess.run((*there, "ip", *arguments), check=True)
 
 
-def _state(device: str) -> str:
-    return subprocess.check_output(("ip", "-brief", "link", "show", device), text=True)
+def _is_up(device: str) -> bool:
+    """Whether it is running (some time after it has a carrier): who starts before that never uses it."""
+    return subprocess.check_output(("ip", "-brief", "link", "show", device), text=True).split()[1] == "UP"
 
 
 @contextmanager
@@ -54,6 +55,7 @@ def elsewhere(*command: str):
     """A process in a network of its own, at the other end of the cable."""
     wait = "until ip link show there >/dev/null 2>&1; do sleep 0.05; done"
     up = "ip link set lo up; ip addr add 10.77.0.2/24 dev there; ip link set there up"
+    up += "; until ip -brief link show there | grep -q ' UP '; do sleep 0.05; done"
     there = subprocess.Popen(("unshare", "-n", "sh", "-c", f"{wait}; {up}; exec {shlex.join(command)}"))
     try:
         ours = Path("/proc/self/ns/net").stat().st_ino
@@ -61,7 +63,7 @@ def elsewhere(*command: str):
         while theirs.stat().st_ino == ours:
             time.sleep(0.01)
         ip("link", "set", "there", "netns", str(there.pid))
-        while "LOWER_UP" not in _state("here"):  # who starts before that would never use this cable
+        while not _is_up("here"):
             time.sleep(0.01)
         yield there
     finally:
