@@ -21,9 +21,9 @@ from pathlib import Path
 import numpy as np
 import rclpy
 import yaml
+from _fast_rover import HZ
 from _yardstick import gflops
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
-from _fast_rover import HZ
 from rclpy.action import ActionClient
 from rclpy.experimental import EventsExecutor
 from rich.console import Console

@@ -49,9 +49,8 @@ def has_checkpoint(run: Path) -> bool:
     return any((run / "checkpoints").glob("step_*"))
 
 
-@pytest.mark.parametrize("name", ["bridge", "dreamer"])
-def test_a_vital_node_that_is_killed_is_named_with_what_to_do_next(tmp_path, name):
-    run = tmp_path / "run"
+def test_a_vital_node_that_is_killed_is_named_with_what_to_do_next(tmp_path):
+    run, name = tmp_path / "run", "dreamer"
     with training(run) as process:
         until(lambda: has_checkpoint(run) or process.poll() is not None)
         os.kill(node(process, name), signal.SIGKILL)

@@ -234,7 +234,7 @@ def test_patience_is_a_matter_of_the_control_period(tmp_path, rate, patience):
 
 
 def test_a_run_whose_policy_is_on_the_chip_learns_bit_for_bit_the_same(tmp_path, tiny, leaves_nothing):
-    given = tiny | {"actor_bits": 8, "policy_every": 40, "actor_hidden": [16, 16]}
+    given = tiny | {"actor_bits": 8, "policy_every": 40, "actor_hidden": [16], "evaluation_episodes": 1}
     train(Run.create(tmp_path / "one", resolve("popsan_dream", ENV, given), ENV))
     run_to_end("train", given | {"run": tmp_path / "graph", "policy_backend": "loihi_sim", "patience": 30})
     assert_same_state(final_state(Run(tmp_path / "one")), final_state(Run(tmp_path / "graph")))
