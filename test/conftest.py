@@ -103,6 +103,12 @@ SMALL = {
 }
 
 
+def pytest_runtest_logreport(report):
+    """Name what has failed at once, not after half an hour."""
+    if report.failed and "PYTEST_XDIST_WORKER" not in os.environ:  # whose output is nowhere
+        print(f"\nFAILED {report.nodeid}", flush=True)
+
+
 def pytest_runtest_setup(item):
     """The DeepMind Control suite has no wheels for Python 3.13 and newer."""
     if "dm_control" in item.nodeid:

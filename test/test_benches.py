@@ -49,11 +49,13 @@ def figures_of(name: str, shorter: str) -> dict[str, float]:
     return figures
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", SHORTER)
 def test_benchmarks_run_to_their_last_line(name):
     assert all(value >= 0 for value in figures_of(name, SHORTER[name]).values())
 
 
+@pytest.mark.long
 def test_peers_are_evaluated_by_minutes_of_training(tmp_path):
     shorter = "bench.MINUTES, bench.EVERY, bench.EVALUATION_SEEDS = 1e-4, 30, range(2)"
     figures = figures_of("peers", f"{shorter}; bench.RESULTS = bench.Path('{tmp_path}')")

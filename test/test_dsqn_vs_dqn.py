@@ -42,6 +42,7 @@ def table(path: Path) -> list[dict]:
     return list(csv.DictReader(path.open()))
 
 
+@pytest.mark.long
 def test_trains_judges_and_draws_and_is_not_begun_anew(small, monkeypatch, tmp_path):
     monkeypatch.setattr(dsqn_vs_dqn, "ROOT", tmp_path)
     given = [f"env:={ENV}", "steps:=200", "seeds:=1", f"results:={tmp_path / 'found'}"]

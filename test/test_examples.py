@@ -21,6 +21,7 @@ TOLD = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
 def test_it_runs_and_tells_what_came_of_it(example, tmp_path):
     environment = os.environ | {"PYTHONPATH": str(ROOT)}

@@ -228,6 +228,7 @@ def wait_for(condition, process: subprocess.Popen) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_runs_that_were_stopped_or_killed_go_on_bit_for_bit(monkeypatch, capsys, tmp_path):
     whole, disturbed = tmp_path / "whole", tmp_path / "disturbed"
     run_here(monkeypatch, *arguments(whole))
@@ -255,6 +256,7 @@ def test_runs_that_were_stopped_or_killed_go_on_bit_for_bit(monkeypatch, capsys,
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_runs_killed_themselves_are_told_and_go_on_from_their_checkpoints(monkeypatch, tmp_path):
     run_here(monkeypatch, *arguments(tmp_path / "whole", arms="dream"))
     folder, started = tmp_path / "killed", []

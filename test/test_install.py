@@ -25,6 +25,7 @@ except spiking_wm.UserError as error:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(900)
 def test_pip_installs_it_and_it_trains(tmp_path):
     venv.create(tmp_path / "venv", with_pip=True)

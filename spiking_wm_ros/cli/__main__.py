@@ -188,12 +188,18 @@ def _call(command: list[str]) -> int:
 def test(
     context: typer.Context,
     fast: Annotated[bool, typer.Option("--fast", help="what takes neither ROS nor long")] = False,
+    everything: Annotated[
+        bool, typer.Option("--all", help="also benchmarks, experiments and tutorials from beginning to end")
+    ] = False,
 ) -> None:
     """Run linter, import-layer and type checks, and pytest (whose arguments can be given) on two cores."""
     for check in (["ruff", "check", "."], ["ruff", "format", "--check", "."], ["lint-imports"], ["mypy"]):
         if code := _call(check):
             raise typer.Exit(code)
-    chosen = ["--ignore", "test/ros", "-m", "not slow"] if fast else []
+    named = any(Path(argument.partition("::")[0]).exists() for argument in context.args)
+    chosen = [] if everything or named else ["-m", "not long"]
+    if fast:
+        chosen = ["--ignore", "test/ros", "-m", "not slow and not long"]
     # in their own order: xdist's begins the longest, which are few to a file, at the end
     on_two = ["-n", "2", "--dist", "loadfile", "--no-loadscope-reorder"]
     tests = [sys.executable, "-m", "pytest", *on_two, *chosen, *context.args]

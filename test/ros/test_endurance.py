@@ -4,6 +4,7 @@ import os
 import time
 from pathlib import Path
 
+import pytest
 from spiking_wm_msgs.msg import Phase
 
 from test.ros.graph import client
@@ -39,6 +40,7 @@ def total(found: dict[int, dict[str, int]], what: str) -> int:
     return sum(process[what] for process in found.values())
 
 
+@pytest.mark.long
 def test_falling_asleep_and_waking_leaks_nothing(tmp_path, tiny):
     """By low battery, over and over: a virtual one that is empty after two seconds of acting."""
     battery = {

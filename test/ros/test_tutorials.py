@@ -11,6 +11,7 @@ import pytest
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 ROOT = Path(__file__).resolve().parents[2]
 TUTORIALS = sorted(p for p in (ROOT / "docs" / "tutorials").glob("*.md") if p.stem != "index")
+LONG = "read-a-report", "from-python"  # other tests hold most of what these do
 _BLOCK = re.compile(r"^```(.*?)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _CAPTION = re.compile(r"\A:caption: (\S+)\n\n", re.MULTILINE)
 _ENDED_BY_TIMEOUT = 124
@@ -40,7 +41,11 @@ def run_command(line: str, folder: Path) -> None:
     assert done.returncode in fine, f"{line}\n{done.stdout[-3000:]}{done.stderr[-3000:]}"
 
 
-@pytest.mark.parametrize("page", TUTORIALS, ids=lambda page: page.stem)
+@pytest.mark.parametrize(
+    "page",
+    [pytest.param(page, marks=pytest.mark.long if page.stem in LONG else ()) for page in TUTORIALS],
+    ids=lambda page: page.stem,
+)
 def test_a_tutorial_works_as_it_is_written(page, tmp_path, monkeypatch):
     (tmp_path / "swm").symlink_to(ROOT / "swm")
     monkeypatch.chdir(tmp_path)
