@@ -21,9 +21,9 @@ from pathlib import Path
 import numpy as np
 import rclpy
 import yaml
-from _fast_rover import HZ
 from _yardstick import gflops
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from fast_rover import HZ
 from rclpy.action import ActionClient
 from rclpy.experimental import EventsExecutor
 from rich.console import Console
@@ -41,7 +41,7 @@ from spiking_wm_ros.graph.processes import END_WITH_PARENT, Processes
 from spiking_wm_ros.graph.specification import resolve_graph
 from spiking_wm_ros.nodes import qos
 
-ENV, PERIOD = "bench._fast_rover:rover", 1 / HZ
+ENV, PERIOD = "bench.fast_rover:rover", 1 / HZ
 EDGES = (0, 0.5, 0.8, 1.2, 1.5, 2, 3, 5, np.inf)  # of the histogram, in control periods
 SECONDS = float(os.environ.get("SWM_BENCH_SECONDS", "600"))
 
@@ -64,7 +64,7 @@ def description(folder: str) -> str:
 @contextmanager
 def driver() -> Iterator[None]:
     """The simulated driver at this rate, with a battery that stays full: the robot must not fall asleep."""
-    command = (sys.executable, "-m", "bench._fast_rover", "--ros-args", "-p", "capacity_j:=1000000000.0")
+    command = (sys.executable, "-m", "bench.fast_rover", "--ros-args", "-p", "capacity_j:=1000000000.0")
     with subprocess.Popen((*END_WITH_PARENT, *command), cwd=Path(__file__).parents[1]) as process:
         try:
             yield

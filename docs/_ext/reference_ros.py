@@ -41,7 +41,8 @@ def commands_page() -> str:
         rows.append([f"`./swm {name}`", " ".join((command.callback.__doc__ or "").split())])
     programs = []
     for folder, verb in (("experiments", "experiment"), ("bench", "bench")):
-        for path in sorted((ROOT / folder).glob("[a-z]*.py")):
+        paths = sorted((ROOT / folder).glob("[a-z]*.py"))
+        for path in (path for path in paths if "\ndef main(" in path.read_text()):
             programs.append([f"`./swm {verb} {path.stem}`", first_line(path)])
     return page(
         "Commands",

@@ -60,7 +60,8 @@ class Watch:
             if moves():
                 return
             if "is gone" in self.status["manager"].message:  # it was not: it has not answered for seconds
-                assert self.ask("manager/bring_up").success
+                self.ask("manager/bring_up")  # refused if what was heard is old
+                self.status.pop("manager")
                 self.made.until(lambda: "are active" in self.status["manager"].message)
             self.ask("gate/resume")
             del self.status["gate"]

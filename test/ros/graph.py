@@ -89,10 +89,7 @@ def children(process: int, named: str) -> list[int]:
 
 
 def kill_child(processes: Processes, node: str, named: str) -> None:
-    """Kill the process that a node has started, as the policy has its simulated chip.
-
-    It is waited for: once, in CI, there was none when it was to be killed, and why is not known.
-    """
+    """Kill the process that a node has started, as the policy has its simulated chip."""
     late = time.monotonic() + 20
     while len(found := children(processes._children[node].pid, named)) != 1:
         assert time.monotonic() < late, found

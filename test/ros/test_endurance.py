@@ -12,7 +12,7 @@ from test.ros.test_graph import endless, start
 from test.ros.test_sleep import Robot
 
 LONG = bool(os.environ.get("SWM_LONG"))
-CYCLES = 100 if LONG else 10
+CYCLES = 100 if LONG else 16
 
 
 def processes_of(groups: set[int]) -> dict[int, dict[str, int]]:

@@ -247,6 +247,7 @@ def test_a_policy_node_goes_on_when_its_chip_is_killed(tmp_path, tiny):
         "run": tmp_path / "run",
         "steps": 50_000,
         "policy_backend": "loihi_sim",
+        "patience": 30,  # a crowded machine may be slow, and then the chip would be given up
         "evaluate_every": 0,
         "policy_every": 100_000,
         "warmup": 0,
