@@ -88,11 +88,15 @@ def children(process: int, named: str) -> list[int]:
     return found
 
 
+def _commands(process: int) -> list[str]:
+    return [Path(f"/proc/{child}/cmdline").read_text() for child in children(process, "")]
+
+
 def kill_child(processes: Processes, node: str, named: str) -> None:
     """Kill the process that a node has started, as the policy has its simulated chip."""
     late = time.monotonic() + 20
     while len(found := children(processes._children[node].pid, named)) != 1:
-        assert time.monotonic() < late, found
+        assert time.monotonic() < late, _commands(processes._children[node].pid)
         time.sleep(0.02)
     os.kill(found[0], signal.SIGKILL)
 
