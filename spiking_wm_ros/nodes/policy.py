@@ -162,7 +162,8 @@ class PolicyNode(ManagedNode):
         before, self._policy, self._version, self._refused = self._policy, policy, version, ""
         for player in self._players.values():
             player.policy = policy
-        self._loader.submit(self._backend.retire, before)
+        if before is not None:  # None would retire all, the next version's too if it is placed already
+            self._loader.submit(self._backend.retire, before)
         pending, self._pending = self._pending, {}
         for message in pending.values():
             self._on_observation(message)

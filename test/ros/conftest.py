@@ -4,8 +4,7 @@ import pytest
 
 
 def pytest_collection_modifyitems(items):
-    """All tests of this folder need ROS. One that fails runs once more: machines stand still for seconds."""
+    """All tests of this folder need ROS."""
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.ros)
-            item.add_marker(pytest.mark.flaky(reruns=1))

@@ -39,6 +39,7 @@ def join(onlooker) -> None:
     onlooker.until(lambda: seen)
 
 
+@pytest.mark.flaky(reruns=1)  # measures times, and machines stand still for seconds
 def test_twenty_onlookers_join_and_the_gate_does_not_trip(trained):
     """On a crowded machine it may trip without them: one round of eight will do. By chance never before."""
     with deployed(trained) as rover:
