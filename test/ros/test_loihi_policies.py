@@ -7,6 +7,7 @@ import time
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -29,6 +30,7 @@ from spiking_wm.runs.in_process import train
 from spiking_wm_ros.graph.processes import Processes
 from spiking_wm_ros.graph.specification import resolve_graph
 from spiking_wm_ros.nodes import qos
+from spiking_wm_ros.nodes.policy import PolicyNode
 from test.chips import FLOAT, WHOLE, network_of, observations, policy_of, popsan
 from test.conftest import ENV
 from test.ros.graph import client, kill_child, run_to_end, send
@@ -269,3 +271,14 @@ def test_a_policy_node_goes_on_when_its_chip_is_killed(tmp_path, tiny):
         seen = len(actions)
         made.until(lambda: len(actions) > seen + 50)
         send(processes, "bridge", signal.SIGINT)
+
+
+def test_the_first_version_retires_no_chip():
+    """A second one may be placed before the first one acts: to retire None would stop the chips of both."""
+    node, retired = object.__new__(PolicyNode), []
+    node._policy, node._version, node._refused, node._players, node._pending = None, 0, "", {}, {}
+    node._backend = SimpleNamespace(retire=None)
+    node._loader = SimpleNamespace(submit=lambda _, policy: retired.append(policy))
+    for version, policy in enumerate(("first", "second"), 1):
+        PolicyNode._swap(node, policy, version)
+    assert retired == ["first"]
